@@ -1,0 +1,1 @@
+"""Executes Tessera programs: values from the executors, cycles from the timing model."""
