@@ -1,7 +1,7 @@
 """Instruction words: encode, decode one, decode a whole program. All derived from `isa.spec`.
 
     lo, hi = encode("gemm.acc.split2", acc=0, a=1, w=2, bounds=3, k0=(4, 128))
-    lo, hi = encode("gemm", d0=0, d1=1, d2=2, d3=3, rb=4, imm32=128, accumulate=1, split=1)
+    lo, hi = encode("gemm.acc", d0=0, d1=1, d2=2, d3=3, rb=4, imm32=128, split=1)
 
 name the same word: operands go by name or by slot, modifiers by suffix, by name or as `flags`.
 """
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.encoder import EncodeError, encode
-from isa.faults import DMA0
 from isa.forms import (
     IMMEDIATE_BITS,
     NUMBER_FORM,
@@ -27,7 +26,7 @@ from isa.forms import (
     scalar_flag,
 )
 from isa.spec import BY_OPCODE, INSTRUCTIONS
-from isa.spec.model import SLOTS, WORD_BITS, Instruction, Kind, Unit
+from isa.spec.model import SLOTS, WORD_BITS, Instruction
 
 __all__ = [
     "DECODED_DTYPE",
@@ -67,7 +66,7 @@ class Decoded:
     @property
     def exec_unit(self) -> int:
         """Number of the unit that executes it."""
-        return self.fields["unit"] if "unit" in self.fields else self.entry.unit.value
+        return self.fields.get("unit", self.entry.unit.value)
 
     def operand(self, name: str) -> tuple[int, ...]:
         """Values of an operand's slots, in the order of :func:`isa.forms.operand_slots`."""
@@ -220,7 +219,6 @@ def _operand_shape(entry: Instruction) -> list[object]:
     ]
 
 
-@cache
 def instruction_hash(entry: Instruction) -> bytes:
     """SHA-256 of an instruction's encoding and meaning.
 

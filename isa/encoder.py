@@ -26,7 +26,11 @@ _HALF = (1 << 64) - 1
 
 
 class EncodeError(ValueError):
-    """Operands that no word of the instruction can hold."""
+    """Operands that no word of the instruction can hold; `slot` is the one at fault, if known."""
+
+    def __init__(self, message: str, slot: str = "") -> None:
+        super().__init__(message)
+        self.slot = slot
 
 
 @cache
@@ -80,27 +84,27 @@ class _Builder:
     def operand(self, operand: Operand, value: Value) -> None:
         """Put an operand given by its name."""
         if operand.kind in NAMES and isinstance(value, str):
-            self.put(operand.slot, self._named(operand.name, NAMES[operand.kind], value))
+            self.put(operand.slot, self.named(operand.name, NAMES[operand.kind], value))
         elif operand.kind in SUM_KINDS:
             self._sum(operand.slot, operand.kind, value)
         elif operand.kind is Kind.D_OR_NUM and isinstance(value, float | tuple):
             self._sum(NUMBER_SLOT, operand.kind, value)
         else:
-            self.put(operand.slot, self._integer(operand.name, value))
+            self.put(operand.slot, self.integer(operand.name, value))
 
     def _sum(self, slot: str, kind: Kind, value: Value) -> None:
         register, immediate = value if isinstance(value, tuple) else (None, value)
         if isinstance(immediate, float) and kind in (Kind.NUM, Kind.D_OR_NUM):
             immediate = float_pattern(immediate)
-        self.put(slot, self._integer(slot, immediate))
+        self.put(slot, self.integer(slot, immediate))
         if register is not None:
             self.put("rb", register)
 
     def flag(self, flag: Flag, value: Value) -> None:
         """Set a modifier given by its name."""
         if isinstance(value, str):
-            value = self._named(flag.name, flag.choices, value)
-        number = self._integer(flag.name, value)
+            value = self.named(flag.name, flag.choices, value)
+        number = self.integer(flag.name, value)
         if number not in (flag.choices.values() if flag.choices else (0, 1)):
             raise EncodeError(f"{self.entry.mnemonic}: {flag.name} cannot be {number}")
         self.flags = self.flags & ~flag_mask(flag) | number << flag.lsb
@@ -108,16 +112,18 @@ class _Builder:
     def suffix(self, word: str, value: Value) -> None:
         """Set a modifier given as `suffix=1`."""
         flag = suffix_flag(self.entry, word)
-        if self._integer(word, value):
+        if self.integer(word, value):
             self.flag(flag, word)
 
-    def _named(self, name: str, table: dict[str, int], word: str) -> int:
+    def named(self, name: str, table: dict[str, int], word: str) -> int:
+        """The number of a word; raises EncodeError."""
         if word not in table:
             known = ", ".join(known for known in table if known)
             raise EncodeError(f"{self.entry.mnemonic}: {name} '{word}' is none of {known}")
         return table[word]
 
-    def _integer(self, name: str, value: Value) -> int:
+    def integer(self, name: str, value: Value) -> int:
+        """The value as an int; raises EncodeError."""
         if isinstance(value, float | str | tuple):
             raise EncodeError(f"{self.entry.mnemonic}: {name} must be an integer, not {value!r}")
         return int(value)
@@ -131,7 +137,7 @@ def _assign(builder: _Builder, name: str, value: Value) -> None:
     if operand is not None:
         builder.operand(operand, value)
     elif name == "flags":
-        builder.flags |= builder._integer(name, value)
+        builder.flags |= builder.integer(name, value)
     elif name in SLOTS:
         builder.put(name, _slot_number(builder, name, value))
     elif flag is not None:
@@ -143,10 +149,10 @@ def _assign(builder: _Builder, name: str, value: Value) -> None:
 def _slot_number(builder: _Builder, slot: str, value: Value) -> int:
     kinds = [op.kind for op in builder.entry.operands if op.slot == slot]
     if isinstance(value, str) and kinds and kinds[0] in NAMES:
-        return builder._named(slot, NAMES[kinds[0]], value)
+        return builder.named(slot, NAMES[kinds[0]], value)
     if isinstance(value, float):
         return float_pattern(value)
-    return builder._integer(slot, value)
+    return builder.integer(slot, value)
 
 
 def _mark_number(builder: _Builder) -> None:
@@ -182,14 +188,21 @@ def _wraps(form: Form, slot: str) -> bool:
     return slot == NUMBER_SLOT and bool(kinds & {Kind.NUM, Kind.D_OR_NUM})
 
 
+def _shown(form: Form, slot: str) -> str:
+    """How an error names a slot: by its operand, if that has another name."""
+    name = next((op.name for op in form.entry.operands if op.slot == slot), slot)
+    return slot if name == slot else f"{name} ({slot})"
+
+
 def _insert(form: Form, slot: str, value: int) -> int:
     """The slot's bits in place; raises EncodeError if the value does not fit."""
     if slot not in form.ranges:
-        raise EncodeError(f"{form.entry.mnemonic} takes no {slot} here")
+        raise EncodeError(f"{form.entry.mnemonic} takes no {slot} here", slot)
     least, most = form.ranges[slot]
     mask = (1 << SLOTS[slot].width) - 1
     if not least <= value <= (mask if _wraps(form, slot) else most):
-        raise EncodeError(f"{form.entry.mnemonic}: {slot} is {value}, not {least}..{most}")
+        message = f"{form.entry.mnemonic}: {_shown(form, slot)} is {value}, not {least}..{most}"
+        raise EncodeError(message, slot)
     return (value & mask) << SLOTS[slot].lsb
 
 
@@ -203,7 +216,19 @@ def encode(mnemonic: str, **fields: Value) -> tuple[int, int]:
     builder = _Builder(entry, flags)
     for name, value in fields.items():
         _assign(builder, name, value)
+    return _word(builder)
+
+
+def encode_slots(entry: Instruction, flags: int, slots: dict[str, int]) -> tuple[int, int]:
+    """The word of an instruction whose slots are known; absent optional ones are filled in."""
+    builder = _Builder(entry, flags)
+    builder.slots = dict(slots)
+    return _word(builder)
+
+
+def _word(builder: _Builder) -> tuple[int, int]:
     _mark_number(builder)
+    entry = builder.entry
     form = forms_by_key()[form_key(entry, builder.flags)]
     if builder.flags not in form.flag_values:
         raise EncodeError(f"{entry.mnemonic}: flags {builder.flags:#04x} are no legal modifiers")

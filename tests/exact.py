@@ -43,6 +43,27 @@ def fp32(x: Fraction) -> Fraction | float:
     return rne(x, "FP32")
 
 
+def finite(x: Fraction | float) -> Fraction:
+    """x, which must not have overflowed."""
+    assert isinstance(x, Fraction)
+    return x
+
+
+def finite_fp32(x: Fraction) -> Fraction:
+    """x rounded to fp32, where it must not overflow."""
+    return finite(fp32(x))
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two fp32 arrays have equal patterns."""
+    return np.array_equal(np.asarray(a).view(np.uint32), np.asarray(b).view(np.uint32))
+
+
+def vector(*values: float) -> np.ndarray:
+    """A small fp32 vector."""
+    return np.array(values, np.float32)
+
+
 def fractions(values: np.ndarray) -> list[Fraction]:
     """The exact values of a finite fp32 vector."""
     return [Fraction(float(v)) for v in values]

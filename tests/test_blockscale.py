@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from exact import SHAPES, exponent, fp32, fractions, rne
+from exact import SHAPES, exponent, finite, fp32, fractions, rne
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +148,27 @@ def test_mx_is_the_reference(fmt: Format, k: int) -> None:
         assert np.array_equal(scales, expected.scales)
 
 
+@pytest.mark.parametrize("fmt", ELEMENTS)
+def test_scale_steps_just_above_the_largest_element(fmt: Format) -> None:
+    top = np.float32(SHAPES[fmt.name][2])
+    x = np.array([[top * 8], [np.nextafter(top * 8, np.float32(np.inf))]], np.float32)
+    assert quantise_mx(x, fmt)[1].ravel().tolist() == [130, 131]
+    assert reference.quantise_mx(x, fmt).scales.ravel().tolist() == [130, 131]
+
+
+def test_nvfp4_scale_is_two_roundings() -> None:
+    steps = decode(Format.E4M3FN, np.arange(0x40, 0x70, dtype=np.uint8)).astype(np.float64)
+    rng = np.random.default_rng(8)
+    for ts in rng.uniform(0.5, 2, 20).astype(np.float32):
+        ties = ((steps[1:] + steps[:-1]) * 3 * ts).astype(np.float32)
+        bits = ties.view(np.int32)[:, None] + np.arange(-2, 3, dtype=np.int32)
+        x = bits.view(np.float32).reshape(-1, 1)
+        _, scales, _ = quantise_nvfp4(x, ts)
+        ts_inv = finite(fp32(1 / Fraction(float(ts))))
+        expected = [nvfp4_scale([v], ts_inv) for v in fractions(x.ravel())]
+        assert fractions(decode(Format.E4M3FN, scales.ravel())) == expected
+
+
 @pytest.mark.parametrize("fmt", FP8)
 @pytest.mark.parametrize("k", [1, 7, 130])
 def test_rows_are_the_reference(fmt: Format, k: int) -> None:
@@ -181,7 +202,11 @@ def test_poison_fills_its_block_only() -> None:
 
 def test_zero_blocks_keep_signs() -> None:
     x = np.array([[0.0, -0.0]], np.float32)
-    for fmt, negative in ((Format.E4M3FN, 0x80), (Format.E5M2, 0x80), (Format.E2M1, 0x8)):
+    for fmt, negative in (
+        (Format.E4M3FN, 0x80),
+        (Format.E5M2, 0x80),
+        (Format.E2M1, 0x8),
+    ):
         codes, scales = quantise_mx(x, fmt)
         assert codes.tolist() == [[0, negative]] and scales.tolist() == [[0]]
     tiny = np.array([[1e-20, -1e-20]], np.float32)  # its scale underflows to 0
@@ -200,6 +225,8 @@ def test_empty_tensors() -> None:
 
 def test_row_groups_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     x = poisoned(9, 50, 67)
+    x[1:][~np.isfinite(x[1:])] = 1
+    x[0, 0] = np.nan  # the sticky bit of the first group only
     whole = [quantise_mx(x, f) for f in ELEMENTS], quantise_nvfp4(x, np.float32(0.5))
     monkeypatch.setattr(blockscale, "_CHUNK", 130)
     parts = [quantise_mx(x, f) for f in ELEMENTS], quantise_nvfp4(x, np.float32(0.5))

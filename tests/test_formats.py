@@ -71,7 +71,9 @@ def oracle_codes(fmt: Format, x: np.ndarray) -> np.ndarray:
 def critical_values(fmt: Format) -> np.ndarray:
     """Each format value, each midpoint, their fp32 neighbours; fp32's own ends; NaNs excluded."""
     table = decode_table(fmt)[: FORMATS[fmt].max_code + 1].astype(np.float64)
-    points = np.concatenate([table, (table[1:] + table[:-1]) / 2, [table[-1] * 1.5 - table[-2] / 2]])
+    points = np.concatenate(
+        [table, (table[1:] + table[:-1]) / 2, [table[-1] * 1.5 - table[-2] / 2]]
+    )
     bits = points.astype(np.float32).view(np.uint32).astype(np.int64)
     near = (bits[:, None] + np.arange(-2, 3)).clip(0, 0x7F800000)
     ends = np.array([0, 1, 2, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0x7F800000])

@@ -1,10 +1,10 @@
 """Sixteen-lane vector code for the kernels, written as LLVM IR from Python.
 
-The auto-vectoriser is too fragile to carry the emulator, so the hot loops are emitted explicitly over
-<16 x float> and <16 x i32>; LLVM splits them where the machine's registers are narrower.  `Vec` wraps an IR
-value with operators, `Lanes` is the builder's front end, and `counted_loop` emits a loop with carried values.
-Nothing here rounds: each operator is one IEEE operation, no fast-math flag is ever set, and LLVM does not
-contract `a * b + c` by itself.
+The auto-vectoriser is too fragile to carry the emulator, so the hot loops are emitted explicitly
+over <16 x float> and <16 x i32>; LLVM splits them where the machine's registers are narrower. `Vec`
+wraps an IR value with operators, `Lanes` is the builder's front end, and `counted_loop` emits a
+loop with carried values. Nothing here rounds: each operator is one IEEE operation, no fast-math
+flag is ever set, and LLVM does not contract `a * b + c` by itself.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Raw memory access for the kernels: loads and stores by host address, and bit casts.
 
-The executor hands kernels plain addresses (it has already checked bounds and alignment rules), so the
-kernels never see a NumPy array.  Every access is emitted with alignment 1: a descriptor may start anywhere.
-Loads narrower than 64 bits return the exact-width Numba type; mind that Numba widens integer arithmetic to
-64 bits, so mask where the width matters.
+The executor hands kernels plain addresses (it has already checked bounds and alignment rules), so
+the kernels never see a NumPy array. Every access is emitted with alignment 1: a descriptor may
+start anywhere. Integers of every width are int64 in Numba's eyes, zero- or sign-extended on loading
+and truncated on storing: mixing Numba's signed and unsigned types would silently turn them into
+floats.
 """
 
 from __future__ import annotations
@@ -17,84 +18,115 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F32, F64 = ir.FloatType(), ir.DoubleType()
+F32 = ir.FloatType()
 
 
-def _loader(result: types.Type, llvm_type: ir.Type) -> Callable[..., Any]:
+def _load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1)
+
+
+def _store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+
+
+def _integer_loader(kind: ir.IntType, signed: bool) -> Callable[..., Any]:
     @intrinsic
     def load(typingctx, address):
         def codegen(context, builder, signature, args):
-            pointer = builder.inttoptr(args[0], llvm_type.as_pointer())
-            return builder.load(pointer, align=1)
+            value = _load(builder, args[0], kind)
+            if kind is I64:
+                return value
+            return builder.sext(value, I64) if signed else builder.zext(value, I64)
 
-        return result(types.int64), codegen
+        return types.int64(types.int64), codegen
 
     return load
 
 
-def _storer(value_type: types.Type, llvm_type: ir.Type) -> Callable[..., Any]:
+def _integer_storer(kind: ir.IntType) -> Callable[..., Any]:
     @intrinsic
     def store(typingctx, address, value):
         def codegen(context, builder, signature, args):
-            pointer = builder.inttoptr(args[0], llvm_type.as_pointer())
-            builder.store(args[1], pointer, align=1)
+            narrow = args[1] if kind is I64 else builder.trunc(args[1], kind)
+            _store(builder, narrow, args[0])
             return context.get_dummy_value()
 
-        return types.void(types.int64, value_type), codegen
+        return types.void(types.int64, types.int64), codegen
 
     return store
 
 
-def _caster(source: types.Type, target: types.Type, llvm_type: ir.Type) -> Callable[..., Any]:
+load_u8, load_u16, load_u32 = (_integer_loader(kind, False) for kind in (I8, I16, I32))
+load_i32, load_i64 = (_integer_loader(kind, True) for kind in (I32, I64))
+store_u8, store_u16, store_u32, store_i64 = (_integer_storer(kind) for kind in (I8, I16, I32, I64))
+store_i32 = store_u32
+
+
+@intrinsic
+def load_f32(typingctx, address):
+    """fp32 at an address."""
+
+    def codegen(context, builder, signature, args):
+        return _load(builder, args[0], F32)
+
+    return types.float32(types.int64), codegen
+
+
+@intrinsic
+def store_f32(typingctx, address, value):
+    """Store fp32 bits."""
+
+    def codegen(context, builder, signature, args):
+        _store(builder, args[1], args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.float32), codegen
+
+
+@intrinsic
+def bits_of_f32(typingctx, value):
+    """The pattern of an fp32 value, 0..2^32 - 1."""
+
+    def codegen(context, builder, signature, args):
+        return builder.zext(builder.bitcast(args[0], I32), I64)
+
+    return types.int64(types.float32), codegen
+
+
+@intrinsic
+def f32_of_bits(typingctx, bits):
+    """The fp32 value of the low 32 bits."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(builder.trunc(args[0], I32), F32)
+
+    return types.float32(types.int64), codegen
+
+
+def _mover(emit: Callable[..., None]) -> Callable[..., Any]:
     @intrinsic
-    def cast(typingctx, value):
+    def move(typingctx, target, source, size):
         def codegen(context, builder, signature, args):
-            return builder.bitcast(args[0], llvm_type)
-
-        return target(source), codegen
-
-    return cast
-
-
-load_u8 = _loader(types.uint8, I8)
-load_u16 = _loader(types.uint16, I16)
-load_u32 = _loader(types.uint32, I32)
-load_i32 = _loader(types.int32, I32)
-load_i64 = _loader(types.int64, I64)
-load_f32 = _loader(types.float32, F32)
-
-store_u8 = _storer(types.uint8, I8)
-store_u16 = _storer(types.uint16, I16)
-store_u32 = _storer(types.uint32, I32)
-store_i32 = _storer(types.int32, I32)
-store_i64 = _storer(types.int64, I64)
-store_f32 = _storer(types.float32, F32)
-
-bits_of_f32 = _caster(types.float32, types.uint32, I32)
-f32_of_bits = _caster(types.uint32, types.float32, F32)
-
-
-def _block_operation(name: str, width: int) -> Callable[..., Any]:
-    """memcpy/memmove/memset through LLVM's intrinsics (inlined when short, libc when long)."""
-
-    @intrinsic
-    def operate(typingctx, target, source, size):
-        def codegen(context, builder, signature, args):
-            pointer = I8.as_pointer()
-            target_ptr = builder.inttoptr(args[0], pointer)
-            if name == "memset":
-                cgutils.memset(builder, target_ptr, args[2], builder.trunc(args[1], I8))
-                return context.get_dummy_value()
-            source_ptr = builder.inttoptr(args[1], pointer)
-            call = cgutils.raw_memcpy if name == "memcpy" else cgutils.raw_memmove
-            call(builder, target_ptr, source_ptr, args[2], width)
+            target, source = (builder.inttoptr(arg, I8.as_pointer()) for arg in args[:2])
+            emit(builder, target, source, args[2], 1)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, types.int64), codegen
 
-    return operate
+    return move
 
 
-copy_bytes = _block_operation("memcpy", 1)
-move_bytes = _block_operation("memmove", 1)
-fill_bytes = _block_operation("memset", 1)
+copy_bytes = _mover(cgutils.raw_memcpy)  # (target, source, size), not overlapping
+move_bytes = _mover(cgutils.raw_memmove)
+
+
+@intrinsic
+def fill_bytes(typingctx, target, value, size):
+    """Set `size` bytes to the low byte of `value`."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], I8.as_pointer())
+        cgutils.memset(builder, pointer, args[2], builder.trunc(args[1], I8))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen

@@ -36,7 +36,8 @@ def to_format(fmt: Format, x: F32 | F64, sat: bool = True) -> Codes:
         return bits_of(canonical(x)).copy()
     if fmt is Format.E2M1 and not sat:
         raise ValueError("E2M1 has no NOSAT conversion")
-    magnitude = np.abs(np.asarray(x, dtype=np.float64))
+    with np.errstate(invalid="ignore"):  # signalling NaNs are NaNs like others
+        magnitude = np.abs(np.asarray(x, dtype=np.float64))
     code = _nearest(fmt, magnitude)
     negative = np.signbit(np.asarray(x))
     overflow = code > info.max_code
@@ -82,7 +83,8 @@ def sticky_nan(x: F32 | F64) -> bool:
 
 def to_integer(x: F32, low: int = -(2**31), high: int = 2**31 - 1) -> npt.NDArray[np.int64]:
     """Integers nearest to x, ties to even, saturating at low and high; NaN gives 0."""
-    wide = np.asarray(x, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        wide = np.asarray(x, dtype=np.float64)
     whole = np.rint(np.where(np.isnan(wide), 0.0, wide))
     return np.where(whole > high, high, np.where(whole < low, low, whole)).astype(np.int64)
 

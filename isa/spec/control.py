@@ -65,7 +65,7 @@ def _branch(opcode: int, mnemonic: str, relation: str) -> Instruction:
 
 
 INSTRUCTIONS = (
-    Instruction("nop", 0x01, Unit.CTL, "Do nothing for one cycle."),
+    Instruction("nop", 0x01, Unit.CTL, "Do nothing for one cycle.", meaning="nothing changes"),
     Instruction(
         "halt",
         0x02,

@@ -25,7 +25,7 @@ INSTRUCTIONS = (
             b32("k0", "absolute index of k = 0, for bounds", True),
         ),
         (
-            Flag("accumulate", 0, 1, {"": 0, "acc": 1}, "keep the accumulator's old value"),
+            Flag("acc", 0, 1, {"": 0, "acc": 1}, "keep the accumulator's old value"),
             Flag("split", 1, 2, {"": 0, "split2": 1, "split4": 2}, "sub-arrays; never the bits"),
         ),
         "b = 16 if a or w is NV16 else 32\n"

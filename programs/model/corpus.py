@@ -4,12 +4,12 @@ Every machine with CPython already has it: the standard library's docstrings and
 (PSF licence). This module finds that text and keeps the prose: paragraphs are unwrapped; doctests, signatures, tables,
 markup, code, licence headers and repetitions are dropped. Nothing of it is ever stored in the repository.
 
-Held-out text is the pydoc topics named in `held_out_topics.txt`, read from the running Python. A training paragraph that
-shares any eight consecutive words with a held-out one is dropped.
+Held-out text is the pydoc topics named in `held_out_topics.txt`, read from the running Python. A training paragraph
+that shares any eight consecutive words with a held-out one is dropped.
 
     python corpus.py                        # statistics of the running Python's corpus
     python corpus.py --sample 5             # and five of its documents
-    python corpus.py --stdlib DIR ...       # add other CPythons' standard libraries (directories such as lib/python3.12)
+    python corpus.py --stdlib DIR ...       # add other CPythons' standard libraries (such as lib/python3.12)
 """
 
 from __future__ import annotations
@@ -79,10 +79,12 @@ def is_layout(block: list[str]) -> bool:
     return any(RULE.match(line) or DOCTEST.match(line) or TABLE.match(line) or DIRECTIVE.match(line) for line in block)
 
 
+BROKEN = re.compile(r"(?<=[a-z])- (?=(?:in|out|up|level|line|only|defined|time|side|bit|to|of|specific|like)\b)")
+
+
 def unwrap(lines: Iterable[str]) -> str:
     """Lines joined into one; a word broken after its hyphen is closed up."""
-    joined = " ".join(line.strip() for line in lines)
-    return re.sub(r"(?<=[a-z])- (?=(?:in|out|up|level|line|only|defined|time|side|bit|to|of|specific|like)\b)", "-", joined)
+    return BROKEN.sub("-", " ".join(line.strip() for line in lines))
 
 
 # -------------------------------------------------------------------------------------------------------- markup
@@ -114,7 +116,14 @@ def without_markup(text: str) -> str:
     return text.strip()
 
 
-DANGLING = set("a also an and are as be but by for from if in is it nor not of on or so than that the then to was with".split())
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, each once."""
+    return frozenset(text.split())
+
+
+DANGLING = word_set(
+    "a also an and are as be but by for from if in is it nor not of on or so than that the then to was with"
+)
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
 
 
@@ -139,15 +148,17 @@ def started(text: str) -> str:
 
 # --------------------------------------------------------------------------------------------------------- prose
 
-PLAIN_WORDS = set(
-    """a about after all also always an and any are as at be because been before but by can cannot could do does each either
-    else every first for from get had has have how however if in instead into is it its just like make may might more most
-    must need needs no not note now of on once one only or other our out over return returns same set should since so some
-    such than that the their them then there these they this those to too two under unless until use used using value
-    very want was we were what when where whether which while will with without would you your""".split()
+PLAIN_WORDS = word_set(
+    """a about after all also always an and any are as at be because been before but by can cannot could do does
+    each either else every first for from get had has have how however if in instead into is it its just like
+    make may might more most must need needs no not note now of on once one only or other our out over return
+    returns same set should since so some such than that the their them then there these they this those to too
+    two under unless until use used using value very want was we were what when where whether which while will
+    with without would you your"""
 )
 REJECTED = re.compile(
-    r"copyright|licen[cs]e|warrant[yi]|permission (?:is|to)|all rights|merchantab|be liable|liability|redistribut|trademark"
+    r"copyright|licen[cs]e|warrant[yi]|permission (?:is|to)|all rights|merchantab|be liable|liability"
+    r"|redistribut|trademark"
     r"|https?:|www\.|ftp:|\w@\w|\$(?:id|revision)|coding[:=]|\b(?:xxx|todo|fixme)\b|usr/|\.py\b.{0,3}\.py\b"
     r"|(?:\b\d[\d.,]*\b\W+){4}|\b[0-9a-f]{12,}\b|[<>=|+]{3}|_{4}|-{4}|\.{4}|#\s*#|%s.*%s|\\[xnu0]",
     re.IGNORECASE,
@@ -241,7 +252,7 @@ def topics_of(stdlib: Path) -> dict[str, str]:
     try:
         tree = ast.parse((stdlib / "pydoc_data" / "topics.py").read_text(encoding="utf-8"))
     except OSError as error:
-        raise SystemExit(f"{error.filename}: no pydoc topics; use a CPython that has its full standard library") from error
+        raise SystemExit(f"{error.filename}: no pydoc topics; use a CPython with its full standard library") from error
     values = [node.value for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value]
     tables = [ast.literal_eval(value) for value in values if isinstance(value, ast.Dict)]
     return {name: text for table in tables for name, text in table.items()}
@@ -258,7 +269,7 @@ def documented(owner: object) -> Iterator[str]:
 
 
 def extension_names() -> list[str]:
-    """The running Python's modules that have no Python source: built in, or shared libraries of its standard library."""
+    """The running Python's modules that have no Python source: built in, or its standard library's shared objects."""
     dynamic = Path(sysconfig.get_paths()["stdlib"]) / "lib-dynload"
     shared = {path.name.split(".")[0] for path in dynamic.glob("*.so")}
     return sorted(set(sys.builtin_module_names) | {name for name in shared if "test" not in name})
@@ -341,7 +352,8 @@ def raw_documents(stdlib: Path, withheld: Sequence[str]) -> Iterator[list[str]]:
 def training_documents(stdlibs: Sequence[Path] = ()) -> tuple[list[str], Novelty]:
     """The training text, one string per topic or source file, and what was refused on the way."""
     libraries = [running_stdlib(), *(path for path in stdlibs if path != running_stdlib())]
-    novelty = Novelty({gram for lib in libraries for text in held_out_documents(lib) for p in text.split("\n\n") for gram in grams(p)})
+    withheld = [p for library in libraries for text in held_out_documents(library) for p in text.split("\n\n")]
+    novelty = Novelty(held_out=set().union(*map(grams, withheld)))
     documents: list[str] = []
     known: set[str] = set()
     for library in libraries:

@@ -1,7 +1,7 @@
 """Measure the model with transformers, in fp32 and in bf16, on the held-out text of the running Python.
 
-Prints perplexity with its standard error, bits per byte, the paired difference between the two, and what `xz -9` needs for
-the same text.
+Prints perplexity with its standard error, bits per byte, the paired difference between the two, and what `xz -9` needs
+for the same text.
 
     python evaluate_hf.py [MODEL_DIR] [--context N]
 """
@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from held_out import CONTEXT, held_out_bytes, held_out_windows, lzma_bits_per_byte, mean_and_error, score
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
+
+from held_out import CONTEXT, held_out_bytes, held_out_windows, lzma_bits_per_byte, mean_and_error, score
 
 MODEL = Path(__file__).resolve().parent / "tessera-tiny"
 
 
 def token_losses(model: LlamaForCausalLM, rows: list[list[int]]) -> Iterator[list[float]]:
     """For each window, the loss in nats of every token but the first."""
-    model.eval()
+    model.train(False)
     for row in rows:
         ids = torch.tensor([row])
         with torch.no_grad():
@@ -45,7 +46,8 @@ def main() -> None:
     options = parser.parse_args()
     text = held_out_bytes()
     rows = held_out_windows(Tokenizer.from_file(str(options.model / "tokenizer.json")), options.context)
-    print(f"held out: {len(text)} bytes of pydoc topics, Python {platform.python_version()}, windows of {options.context}")
+    version = platform.python_version()
+    print(f"held out: {len(text)} bytes of pydoc topics, Python {version}, windows of {options.context}")
     full = losses_as(torch.float32, options.model, rows)
     half = losses_as(torch.bfloat16, options.model, rows)
     difference, error = mean_and_error([b - a for a, b in zip(full, half, strict=True)])

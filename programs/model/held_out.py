@@ -1,8 +1,8 @@
 """How the model is measured: the held-out documents as token windows, and the figures computed from their losses.
 
-Each document is `<|endoftext|>`, its tokens, `<|endoftext|>`. It is cut into windows of at most `context` predictions; each
-window begins with the last token of the one before, so every token is predicted exactly once and the windows can be run
-independently, in any batch. Needs no torch: every implementation of the model is measured with these same functions.
+Each document is `<|endoftext|>`, its tokens, `<|endoftext|>`. It is cut into windows of at most `context` predictions;
+each window begins with the last token of the one before, so every token is predicted exactly once and the windows can
+be run independently, in any batch. Needs no torch: every implementation of the model is measured by these functions.
 """
 
 from __future__ import annotations

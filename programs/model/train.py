@@ -1,7 +1,8 @@
 """Train Tessera's small language model from nothing, on text every CPython carries (see corpus.py).
 
 A development-only step: it needs torch, transformers and tokenizers, and an hour of one core. The result is a plain
-`LlamaForCausalLM` checkpoint in bfloat16 with its tokenizer. Training is seeded and resumes from `--work` if interrupted.
+`LlamaForCausalLM` checkpoint in bfloat16 with its tokenizer. Training is seeded, and resumes from `--work` if it was
+interrupted; with `--steps 0` it only writes out the checkpoint that is there.
 
     python train.py --stdlib DIR ...        # other CPythons' standard libraries, for more text
 """
@@ -12,7 +13,6 @@ import argparse
 import copy
 import json
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -21,29 +21,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evaluate_hf import token_losses
-from held_out import document_ids, held_out_bytes, held_out_windows, score
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from corpus import HERE, size, training_documents
+from evaluate_hf import token_losses
+from held_out import document_ids, held_out_bytes, held_out_windows, score
+
+Tokens = list[torch.Tensor]
 
 END = "<|endoftext|>"
 OUTPUT = HERE / "tessera-tiny"
 
-SHAPE: dict[str, Any] = dict(
-    vocab_size=2048,
-    hidden_size=256,
-    intermediate_size=608,
-    num_hidden_layers=5,
-    num_attention_heads=8,
-    num_key_value_heads=2,
-    head_dim=32,
-    max_position_embeddings=1024,
-    rms_norm_eps=1e-5,
-    tie_word_embeddings=True,
-)
-ROPE_THETA = 10000.0
+SHAPE: dict[str, Any] = {
+    "vocab_size": 2048,
+    "hidden_size": 256,
+    "intermediate_size": 608,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 1024,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+SAMPLING: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_k": 40, "max_new_tokens": 200}
 
 
 def options() -> argparse.Namespace:
@@ -52,15 +55,15 @@ def options() -> argparse.Namespace:
     parser.add_argument("--stdlib", type=Path, nargs="*", default=[], help="other standard libraries to learn from")
     parser.add_argument("--work", type=Path, default=Path("build/train"), help="tokenizer, tokens and checkpoints")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="where the finished model goes")
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--batch-tokens", type=int, default=8192)
-    parser.add_argument("--short-context", type=int, default=256, help="context for most of the training")
-    parser.add_argument("--long-share", type=float, default=0.3, help="last share of the steps, at the full context")
-    parser.add_argument("--muon-rate", type=float, default=0.02, help="peak learning rate of the matrices")
-    parser.add_argument("--adam-rate", type=float, default=3e-3, help="peak learning rate of everything else")
+    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
+    parser.add_argument("--short-context", type=int, default=256, help="context of the first phase")
+    parser.add_argument("--long-share", type=float, default=0.3, help="share of the second phase, at full context")
+    parser.add_argument("--muon-rate", type=float, default=0.015, help="peak learning rate of the matrices")
+    parser.add_argument("--adam-rate", type=float, default=2e-3, help="peak learning rate of everything else")
     parser.add_argument("--weight-decay", type=float, default=0.1)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--average", type=float, default=0.995, help="decay of the averaged weights")
+    parser.add_argument("--dropout", type=float, default=0.15)
+    parser.add_argument("--average", type=float, default=0.997, help="decay of the averaged weights")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=100, help="steps between evaluations and checkpoints")
@@ -87,20 +90,31 @@ def train_tokenizer(documents: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def prepare(work: Path, stdlibs: list[Path]) -> tuple[Tokenizer, list[torch.Tensor]]:
-    """The tokenizer and the training documents' tokens, kept in the work folder."""
+def encoded(tokenizer: Tokenizer, documents: list[str]) -> Tokens:
+    """The tokens of each document, after an end-of-text token."""
+    return [torch.tensor(document_ids(tokenizer, text)[:-1], dtype=torch.int16) for text in documents]
+
+
+def continuous(documents: list[str]) -> list[str]:
+    """The longer paragraphs of the documents that have enough of them: what a reader would call prose."""
+    longer = [[text for text in document.split("\n\n") if len(text.split()) >= 15] for document in documents]
+    return ["\n\n".join(texts) for texts in longer if sum(len(text.split()) for text in texts) >= 60]
+
+
+def prepare(work: Path, stdlibs: list[Path]) -> tuple[Tokenizer, list[Tokens]]:
+    """The tokenizer, and the tokens of all training documents and of the continuous ones; kept in the work folder."""
     tokens, vocabulary = work / "tokens.pt", work / "tokenizer.json"
     if not tokens.exists():
         documents, _ = training_documents(stdlibs)
         tokenizer = train_tokenizer(documents)
-        ids = [torch.tensor(document_ids(tokenizer, text)[:-1], dtype=torch.int16) for text in documents]
-        print(f"corpus: {size(documents)}, {sum(map(len, ids))} tokens", flush=True)
+        sets = [encoded(tokenizer, chosen) for chosen in (documents, continuous(documents))]
+        print(f"corpus: {size(documents)}, {[sum(map(len, chosen)) for chosen in sets]} tokens", flush=True)
         tokenizer.save(str(vocabulary))
-        torch.save(ids, tokens)
+        torch.save(sets, tokens)
     return Tokenizer.from_file(str(vocabulary)), torch.load(tokens)
 
 
-def batch(documents: list[torch.Tensor], step: int, context: int, options: argparse.Namespace) -> torch.Tensor:
+def batch(documents: Tokens, step: int, context: int, options: argparse.Namespace) -> torch.Tensor:
     """The windows of one step. The documents are one long ring, in another order each time round."""
     total = sum(map(len, documents))
     first = step * options.batch_tokens
@@ -118,8 +132,8 @@ def batch(documents: list[torch.Tensor], step: int, context: int, options: argpa
 
 def new_model() -> LlamaForCausalLM:
     """The untrained model; projections into the residual stream start smaller, as depth asks."""
-    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE, rope_parameters=rope, bos_token_id=0, eos_token_id=0, use_cache=False))
+    config = LlamaConfig(**SHAPE, rope_parameters=ROPE, bos_token_id=0, eos_token_id=0, use_cache=False)
+    model = LlamaForCausalLM(config)
     for name, weight in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             weight.data /= math.sqrt(2 * SHAPE["num_hidden_layers"])
@@ -129,7 +143,7 @@ def new_model() -> LlamaForCausalLM:
 def add_dropout(model: LlamaForCausalLM, rate: float) -> None:
     """Dropout on the embeddings and on what each sub-layer adds, by hooks: the checkpoint stays a plain Llama."""
 
-    def drop(module: torch.nn.Module, _: Any, output: Any) -> Any:
+    def drop(module: torch.nn.Module, _: Any, output: Any) -> Any:  # noqa: ANN401 (what torch calls it with)
         if isinstance(output, tuple):
             return (torch.nn.functional.dropout(output[0], rate, module.training), *output[1:])
         return torch.nn.functional.dropout(output, rate, module.training)
@@ -143,11 +157,13 @@ def add_dropout(model: LlamaForCausalLM, rate: float) -> None:
 def optimizers(model: LlamaForCausalLM, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for the embeddings and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    decay = [{"params": [p for p in others if p.ndim == 2]}, {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0}]
+    others: list[dict[str, Any]] = [
+        {"params": [p for name, p in model.named_parameters() if "embed" in name]},
+        {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
     return [
         torch.optim.Muon(matrices, lr=options.muon_rate, weight_decay=options.weight_decay),
-        torch.optim.AdamW(decay, lr=options.adam_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay),
+        torch.optim.AdamW(others, lr=options.adam_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay),
     ]
 
 
@@ -192,20 +208,21 @@ class Run:
         torch.save(state, self.file.with_suffix(".new"))
         self.file.with_suffix(".new").replace(self.file)
 
-    def context(self) -> int:
-        """The context of this step: short windows first, because they are cheaper, then the model's full length."""
-        long = self.step >= (1 - self.options.long_share) * self.options.steps
-        return SHAPE["max_position_embeddings"] if long else self.options.short_context
+    def rows(self, sets: list[Tokens]) -> torch.Tensor:
+        """This step's windows: first short ones, which are cheaper, of everything; then full-length ones of prose."""
+        if self.step < (1 - self.options.long_share) * self.options.steps:
+            return batch(sets[0], self.step, self.options.short_context, self.options)
+        return batch(sets[1], self.step, SHAPE["max_position_embeddings"], self.options)
 
-    def advance(self, documents: list[torch.Tensor]) -> float:
+    def advance(self, sets: list[Tokens]) -> float:
         """One step; returns the training loss."""
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
         self.model.train()
-        rows = batch(documents, self.step, self.context(), self.options)
+        rows = self.rows(sets)
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.model(input_ids=rows[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         factor = rate_factor(self.step, self.options.steps)
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
@@ -230,17 +247,17 @@ class Run:
 
 def export(model: LlamaForCausalLM, tokenizer: Tokenizer, output: Path) -> None:
     """Write the checkpoint folder beside its place and swap it in; files this does not write (the card) are kept."""
-    finished = copy.deepcopy(model).to(torch.bfloat16)
-    finished.config.use_cache = True
-    finished.generation_config = GenerationConfig(
-        bos_token_id=0, eos_token_id=0, do_sample=True, temperature=0.7, top_k=40, max_new_tokens=200
-    )
+    finished = copy.deepcopy(model)
+    for parameter in finished.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    finished.config.update({"use_cache": True, "dtype": "bfloat16"})
+    finished.generation_config = GenerationConfig.from_dict({"bos_token_id": 0, "eos_token_id": 0, **SAMPLING})
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     finished.save_pretrained(fresh)
     tokenizer.save(str(fresh / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END, "clean_up_tokenization_spaces": False}
-    settings["model_max_length"] = SHAPE["max_position_embeddings"]
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END}
+    settings |= {"clean_up_tokenization_spaces": False, "model_max_length": SHAPE["max_position_embeddings"]}
     (fresh / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     swap(fresh, output)
 
@@ -250,7 +267,7 @@ def swap(fresh: Path, output: Path) -> None:
     output.mkdir(exist_ok=True)
     for path in sorted(fresh.iterdir()):
         path.chmod(0o644)
-        os.replace(path, output / path.name)
+        path.replace(output / path.name)
     shutil.rmtree(fresh)
 
 
@@ -259,11 +276,11 @@ def measured(model: LlamaForCausalLM, rows: list[list[int]], text_bytes: int) ->
     return str(score([loss for losses in token_losses(model, rows) for loss in losses], text_bytes))
 
 
-def steps(run: Run, documents: list[torch.Tensor]) -> Iterator[None]:
+def steps(run: Run, sets: list[Tokens]) -> Iterator[None]:
     """Train to the end, logging the loss; yields whenever an evaluation is due."""
     started, first, total = time.time(), run.step, 0.0
     while run.step < run.options.steps:
-        total += run.advance(documents)
+        total += run.advance(sets)
         if run.step % 20 == 0:
             speed = (run.step - first) * run.options.batch_tokens / (time.time() - started)
             print(f"step {run.step} loss {total / 20:.4f}, {speed:.0f} tokens/s", flush=True)
@@ -277,11 +294,11 @@ def main() -> None:
     chosen = options()
     torch.set_num_threads(chosen.threads)
     chosen.work.mkdir(parents=True, exist_ok=True)
-    tokenizer, documents = prepare(chosen.work, chosen.stdlib)
+    tokenizer, sets = prepare(chosen.work, chosen.stdlib)
     rows, text_bytes = held_out_windows(tokenizer), len(held_out_bytes())
     run = Run(chosen)
     print(f"{sum(p.numel() for p in run.model.parameters())} parameters, from step {run.step}", flush=True)
-    for _ in steps(run, documents):
+    for _ in steps(run, sets):
         run.save()
         print(f"step {run.step} held out: {measured(run.averaged, rows, text_bytes)}", flush=True)
     export(run.averaged, tokenizer, chosen.output)

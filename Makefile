@@ -1,0 +1,96 @@
+# One target for each thing a person does. `make` alone lists them.
+# Nothing but make and Python 3.11, 3.12 or 3.13 is needed: every target sets up what it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The first Python of a supported version; `make PYTHON=...` chooses another.
+supported = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c '$(supported)' >/dev/null 2>&1 && echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+# Stamps carry a checksum of what was installed, so that a changed lock installs anew.
+checksum = $(firstword $(shell cat $(1) | cksum))
+SETUP := $(VENV)/.setup-$(call checksum,requirements/dev.lock pyproject.toml)
+SETUP_HF := $(VENV)/.setup-hf-$(call checksum,requirements/hf.lock requirements/dev.lock)
+
+MODEL := programs/model/tessera-tiny
+DEMO := programs/build/tessera-tiny.bin
+PROMPT ?= A list is
+
+.PHONY: help setup test lint format docs demo test-hf lock clean distclean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup: $(SETUP) ## Create .venv with everything at the locked versions
+
+$(SETUP):
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11, 3.12 or 3.13 is needed" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-build-isolation --no-deps --editable .
+	@rm -f $(VENV)/.setup-[0-9]*
+	@touch $@
+
+$(SETUP_HF): | $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/hf.lock
+	@rm -f $(VENV)/.setup-hf-*
+	@touch $@
+
+test: $(SETUP) ## Run the tests
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --hypothesis-profile ci
+
+lint: $(SETUP) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(SETUP) ## Put the code into its style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(SETUP) ## Check that docs/isa is what the specification says
+	$(BIN)/python -m isa.document docs/isa --check
+
+demo: $(DEMO) ## Compile the model that comes along, and let it write
+	$(BIN)/emu run $(DEMO) --prompt "$(PROMPT)" --max-new-tokens 60 --seed 1
+
+# Compiled again when the compiler, the ISA or the model changes.
+$(DEMO): $(shell find compiler isa $(MODEL) -type f ! -name '*.pyc' 2>/dev/null) | $(SETUP)
+	@mkdir -p $(@D)
+	$(BIN)/emu compile $(MODEL) --chip t1 --weights mxfp4 --activations mxfp8 -o $@
+
+test-hf: $(SETUP_HF) ## Compare with transformers (installs torch)
+	$(BIN)/python -m pytest -q -m hf --hypothesis-profile ci
+
+lock: ## Make the lock files anew (needs uv)
+	for part in dev hf; do \
+		{ sed -n '/^# /p' requirements/$$part.lock; \
+		  if [ $$part = hf ]; then sed -n '/^torch==/p' requirements/hf.lock; fi; } \
+			> requirements/$$part.new; done
+	uv pip compile pyproject.toml requirements/build.in --extra dev --generate-hashes $(lock-flags) \
+		>> requirements/dev.new
+	uv pip compile requirements/hf.in --constraint requirements/dev.new $(lock-flags) \
+		>> requirements/hf.new
+	for part in dev hf; do mv requirements/$$part.new requirements/$$part.lock; done
+
+lock-flags := --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+
+clean: ## Remove what was built
+	rm -rf programs/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find isa emulator compiler programs tests -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environment as well
+	rm -rf $(VENV)

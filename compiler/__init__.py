@@ -1,0 +1,1 @@
+"""Compiles a Hugging Face checkpoint to a Tessera program."""

@@ -1,0 +1,257 @@
+"""Compiles a model for a chip: from a Hugging Face checkpoint, or from its config alone.
+
+    program = compile_checkpoint(Path("model"), load_chip("t1"), Options(weights="mxfp4"))
+    save(program, "program.bin")
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.buffers import at_address, layout_buffers
+from compiler.config import ModelConfig
+from compiler.emit import Code, Label
+from compiler.errors import CompileError
+from compiler.fuse import Phases, fuse
+from compiler.graph import Graph, build
+from compiler.hbm import PAGE, Capacity, layout_hbm
+from compiler.image import Image, Progress
+from compiler.lower.context import Plan
+from compiler.lower.program import lower
+from compiler.matrices import matrices
+from compiler.options import Options
+from compiler.precision import KV_FORMATS, precision
+from compiler.safetensors import Checkpoint
+from compiler.tile_memory import CapacityFor, Sizing, plan_tile
+from compiler.verify import verify_code, verify_plan
+from isa.chip import Chip
+from isa.formats import Format
+from isa.program import Debug, Program, Role, Symbol, require
+
+DEFAULT_CONTEXT = 4096
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Every stage of one compilation, for `--dump` and for tests."""
+
+    graph: Graph
+    phases: Phases
+    plan: Plan
+    code: Code
+    entries: dict[str, Label]
+
+
+def compile_checkpoint(
+    model: Path,
+    chip: Chip,
+    options: Options,
+    progress: Progress | None = None,
+    ignore_capacity: bool = False,
+) -> Program:
+    """The program of a checkpoint directory. Regions make their bytes when the program is saved.
+
+    Raises CompileError with one line naming file, place and remedy.
+    """
+    config = ModelConfig.load(model)
+    checkpoint = Checkpoint.open(model)
+    checkpoint.check(config)
+    stages = compile_stages(config, chip, options, ignore_capacity)
+    return _program(stages, checkpoint, _tokenizer(model), progress)
+
+
+def compile_config(
+    config: ModelConfig, chip: Chip, options: Options, ignore_capacity: bool = False
+) -> Program:
+    """A program without weights, for timing only."""
+    return _program(compile_stages(config, chip, options, ignore_capacity), None, None, None)
+
+
+def compile_stages(
+    config: ModelConfig, chip: Chip, options: Options, ignore_capacity: bool = False
+) -> Compiled:
+    """Graph, fusion, plan and code; each stage is verified."""
+    if chip.tile.dma.channels < 8:
+        raise CompileError(f"{chip.name}: tile.dma.channels: the schedule needs 8 channels")
+    activations = precision(options.activations, "--activations")
+    graph = build(config, options.activations, options.kv)
+    phases = fuse(graph, activations)
+    plan = _plan(config, chip, options, phases, ignore_capacity)
+    verify_plan(plan)
+    code, entries = lower(plan, phases)
+    verify_code(code)
+    return Compiled(graph, phases, plan, code, entries)
+
+
+def _plan(
+    config: ModelConfig, chip: Chip, options: Options, phases: Phases, ignore_capacity: bool
+) -> Plan:
+    weights = precision(options.weights, "--weights")
+    head = precision(options.lm_head or options.weights, "--lm-head")
+    activations = precision(options.activations, "--activations")
+    context = options.context or min(config.max_positions, DEFAULT_CONTEXT)
+    if context > config.max_positions:
+        raise CompileError(
+            f"--context: {context} is beyond the model's max_position_embeddings "
+            f"{config.max_positions}"
+        )
+    top_k = min(options.top_k, config.vocab)
+    found = matrices(config, weights, head)
+    sizing = Sizing(config, phases, found, activations, options.kv, chip)
+    capacity_for = CapacityFor(options.sequences, context, top_k)
+    tile, rows = plan_tile(sizing, capacity_for, options.rows)
+    capacity = capacity_for(rows)
+    named = {matrix.name: matrix for matrix in found}
+    buffers = layout_buffers(config, phases, named, capacity, activations, chip)
+    hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip, ignore_capacity)
+    placed = at_address(buffers, hbm.base["spill"])
+    return Plan(config, options, activations, capacity, chip, hbm, placed, tile)
+
+
+def _tokenizer(model: Path) -> bytes | None:
+    path = model / "tokenizer.json"
+    return path.read_bytes() if path.is_file() else None
+
+
+def _program(
+    stages: Compiled,
+    checkpoint: Checkpoint | None,
+    tokenizer: bytes | None,
+    progress: Progress | None,
+) -> Program:
+    plan, code = stages.plan, stages.code
+    mode: Any = plan.options.scale_mode
+    image = Image(plan.config, checkpoint, plan.hbm, plan.capacity.context, mode, progress)
+    return Program(
+        code.words(),
+        code.descriptors(),
+        {name: label.index for name, label in stages.entries.items()},
+        image.regions(),
+        _symbols(plan),
+        require(plan.chip),
+        Debug(tuple(code.op_names), code.op_index().astype(np.int32)),
+        _metadata(plan),
+        tokenizer,
+        path=plan.config.family,
+    )
+
+
+def _symbols(plan: Plan) -> tuple[Symbol, ...]:
+    base, cap, config = plan.hbm.base, plan.capacity, plan.config
+    cache = (config.layers, config.kv_heads, cap.pages * PAGE, config.head_dim)
+    kv = KV_FORMATS[plan.options.kv]
+    return (
+        Symbol("rows", base["rows"], (3, cap.rows), Format.I32, Role.IN),
+        Symbol("wanted", base["wanted"], (cap.wanted, 4), Format.I32, Role.IN),
+        Symbol("segments", base["segments"], (cap.sequences, 4), Format.I32, Role.IN),
+        Symbol("pages", base["pages"], (cap.sequences, cap.blocks), Format.I32, Role.IN),
+        Symbol("logits", base["logits"], (cap.wanted, config.vocab), Format.FP32, Role.OUT),
+        Symbol("next", base["next"], (cap.wanted,), Format.I32, Role.OUT),
+        Symbol("ranked", base["ranked"], (cap.wanted, cap.top_k), Format.FP32, Role.OUT),
+        Symbol("ranked_ids", base["ranked_ids"], (cap.wanted, cap.top_k), Format.I32, Role.OUT),
+        Symbol("k_cache", base["k_cache"], cache, kv, Role.STATE),
+        Symbol("v_cache", base["v_cache"], cache, kv, Role.STATE),
+    )
+
+
+def _metadata(plan: Plan) -> dict[str, Any]:
+    config, cap, tile = plan.config, plan.capacity, plan.tile
+    return {
+        "kind": "decoder",
+        "model": {
+            "family": config.family,
+            "hidden": config.hidden,
+            "layers": config.layers,
+            "heads": config.heads,
+            "kv_heads": config.kv_heads,
+            "head_dim": config.head_dim,
+            "ffn": config.ffn,
+            "vocab": config.vocab,
+            "bos": config.bos,
+            "eos": list(config.eos),
+            "windows": list(config.windows),
+            "tied": config.tied,
+        },
+        "numeric": plan.options.numeric(),
+        "options": json.loads(json.dumps(plan.options.record())),
+        "precision": precision_notes(plan),
+        "capacity": {
+            "rows": cap.rows,
+            "wanted": cap.wanted,
+            "sequences": cap.sequences,
+            "context": cap.context,
+            "top_k": cap.top_k,
+            "blocks": cap.blocks,
+            "pages": cap.pages,
+            "page": PAGE,
+        },
+        "plan": {
+            "chunk": tile.chunk,
+            "block_panels": tile.block_panels,
+            "weight_slots": tile.w_depth,
+            "norm_rows": tile.norm_rows,
+            "attend_rows": tile.attend_rows,
+            "tsram_bytes": tile.used,
+            "csram_bytes": plan.buffers.csram,
+            "spilled_bytes": plan.buffers.spill,
+        },
+    }
+
+
+def precision_notes(plan: Plan) -> dict[str, str]:
+    """What is kept in which format: nothing is left implicit."""
+    numeric = plan.options.numeric()
+    return {
+        "weights of q, k, v, o, gate, up, down": str(numeric["weights"]),
+        "weights of lm_head": str(numeric["lm_head"]),
+        "inputs of every weight matrix": str(numeric["activations"]),
+        "KV cache": str(numeric["kv"]),
+        "embedding table": "bf16",
+        "queries and attention probabilities": "bf16",
+        "residual stream, norms, RoPE, softmax, biases, SwiGLU, logits": "fp32",
+    }
+
+
+def dump(stages: Compiled, stage: str) -> str:
+    """The text of one stage: graph, fused, plan or asm."""
+    if stage == "graph":
+        return stages.graph.dump()
+    if stage == "fused":
+        return stages.phases.dump()
+    if stage == "plan":
+        return dump_plan(stages.plan)
+    raise CompileError(f"--dump: '{stage}' is none of graph, fused, plan, asm")
+
+
+def dump_plan(plan: Plan) -> str:
+    """Regions, matrices, buffers and the tile's memory."""
+    lines = ["HBM regions:"]
+    for region in plan.hbm.regions:
+        lines.append(f"  {region.base:#014x} {region.size:>14,} {region.klass:<11} {region.name}")
+    lines.append("activation buffers:")
+    for rows in plan.buffers.rows.values():
+        for part in (rows.data, rows.scales, rows.row_scale):
+            if part is not None:
+                where = f"{part.space.name} {part.base:#010x}"
+                lines.append(f"  {where} {part.rows:>6} x {part.row_bytes:<8} {part.name}")
+    lines.append(f"tile memory ({plan.tile.used:,} of {plan.tile.size:,} bytes):")
+    for name, address in sorted(plan.tile.at.items(), key=lambda item: item[1]):
+        lines.append(f"  {address:#09x} {name}")
+    return "\n".join(lines)
+
+
+__all__ = [
+    "Capacity",
+    "Compiled",
+    "compile_checkpoint",
+    "compile_config",
+    "compile_stages",
+    "dump",
+    "dump_plan",
+    "precision_notes",
+]

@@ -1,0 +1,1 @@
+"""Lowering: fused phases become the instructions of one SPMD program."""

@@ -1,0 +1,216 @@
+"""What every phase's lowering shares: the code, the plan, and the tokens between units.
+
+Units are ordered by tokens. A pair of semaphores guards a buffer: `full` counts filled slots and
+is waited for by the consumer, `free` counts empty slots and is waited for by the producer. All
+`free` tokens are handed out by the `reset` entry, and every step returns them all.
+
+Channels: dma0..dma3 stream weights, dma4 brings activations in, dma5 takes results out, dma6
+streams keys, dma7 values and small constants.
+
+Phases are separated by a barrier between dma5 (results are out) of every tile and dma4 (inputs
+may be read) of every tile: everybody signals everybody. Two semaphores alternate, since a tile
+can be one phase ahead of another, never two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from compiler.buffers import Buffers, Rows
+from compiler.config import ModelConfig
+from compiler.emit import Code, Desc, Reg, Sem, Value
+from compiler.hbm import Capacity, Hbm
+from compiler.options import Options
+from compiler.precision import Precision
+from compiler.tile_memory import A_DEPTH, TilePlan
+from isa.chip import Chip
+from isa.descriptor import Descriptor, Space, contiguous
+from isa.formats import Format, ScaleKind
+
+W_CHANNELS = ("dma0", "dma1", "dma2", "dma3")
+IN, OUT, KEYS, CONST = "dma4", "dma5", "dma6", "dma7"
+VALUES = CONST
+MXU, VPU, CTL = "mxu", "vpu", "ctl"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided before instructions are written."""
+
+    config: ModelConfig
+    options: Options
+    activations: Precision
+    capacity: Capacity
+    chip: Chip
+    hbm: Hbm
+    buffers: Buffers
+    tile: TilePlan
+
+
+class Tokens:
+    """The semaphores, named by what they guard (see module)."""
+
+    def __init__(self, code: Code) -> None:
+        self.barrier = (code.sem(), code.sem())
+        self.order = code.sem()  # dma4 passed the barrier -> dma5 may signal the next
+        self.to_keys, self.to_values = code.sem(), code.sem()
+        self.tables = code.sem()  # control tables are in TSRAM -> ctl
+        self.vector_to_in = code.sem()  # vpu -> dma4
+        self.in_full, self.in_free = code.sem(), code.sem()  # dma4 -> vpu
+        self.out_full, self.out_free = code.sem(), code.sem()  # vpu -> dma5
+        self.const_full, self.const_free = code.sem(), code.sem()  # dma7 -> vpu
+        self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
+        self.row_full = code.sem()  # dma4 -> mxu: the activations' row scales
+        self.a_full, self.a_free = code.sem(), code.sem()  # dma4 -> mxu
+        self.w_full = code.sem()  # dma0..3 -> mxu
+        self.w_free = tuple(code.sem() for _ in W_CHANNELS)
+        self.stage_full, self.stage_free = code.sem(), code.sem()  # mxu -> vpu
+        self.q_full, self.q_free = code.sem(), code.sem()  # dma4 -> mxu, freed by vpu
+        self.k_full, self.k_free = code.sem(), code.sem()  # dma6 -> mxu
+        self.v_full, self.v_free = code.sem(), code.sem()  # dma7 -> mxu
+        self.s_full, self.p_full, self.o_full = code.sem(), code.sem(), code.sem()
+
+
+class Lowering:
+    """The state of a lowering: code, plan, tokens and the registers that live all step long."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.code = Code()
+        self.tokens = Tokens(self.code)
+        self.parity = 0
+        self.rows, self.segments, self.wanted = Reg(1), Reg(2), Reg(3)
+        self.tile = self.code.reg()
+        self.layer = self.code.reg()
+        self.window = self.code.reg()
+        self.w_at = self.code.reg()  # offsets of the next slot in the weight rings
+        self.w_scale_at = self.code.reg()
+        self.a_at = self.code.reg()
+        self.a_scale_at = self.code.reg()
+
+    def start(self) -> None:
+        """At the head of `step`: the registers that live all step long (others are zero)."""
+        self.code.emit("rdsr", rd=self.tile, special="TILE_ID")
+
+    # -- phases --------------------------------------------------------------------------------
+
+    @contextmanager
+    def phase(self, name: str, first: bool = False, last: bool = False) -> Iterator[None]:
+        """A phase: dma4 starts behind the last barrier, dma5 ends with the next."""
+        code, tokens = self.code, self.tokens
+        with code.op(name), code.scope():
+            if not first:
+                self.pass_barrier()
+            code.signal(IN, tokens.order)
+            yield
+            code.wait(OUT, tokens.order)
+            if not last:
+                code.signal(OUT, tokens.barrier[self.parity], 1, "all")
+
+    def pass_barrier(self) -> None:
+        """dma4 waits until every tile's results are out."""
+        self.code.wait(IN, self.tokens.barrier[self.parity], self.plan.chip.num_tiles)
+        self.parity ^= 1
+
+    def initial_tokens(self) -> tuple[tuple[Sem, int], ...]:
+        """What `reset` hands out: empty slots of every buffer."""
+        tokens, depth = self.tokens, self.plan.tile.w_depth
+        return (
+            (tokens.in_free, 1),
+            (tokens.out_free, 1),
+            (tokens.const_free, 1),
+            (tokens.column_free, 1),
+            (tokens.a_free, A_DEPTH),
+            *((sem, depth) for sem in tokens.w_free),
+            (tokens.stage_free, 1),
+            (tokens.q_free, 1),
+            (tokens.k_free, 2),
+            (tokens.v_free, 2),
+        )
+
+    # -- sharing work --------------------------------------------------------------------------
+
+    def share(self, count: Value) -> tuple[Reg, Reg]:
+        """This tile's part [begin, end) of `count` things: tile*count/tiles, rounded down."""
+        code, tiles = self.code, self.plan.chip.num_tiles
+        end = code.reg(count)
+        begin = code.calc("mul", end, self.tile)
+        code.alu("add", end, end, begin)
+        return code.alu("divu", begin, begin, tiles), code.alu("divu", end, end, tiles)
+
+    # -- descriptors ---------------------------------------------------------------------------
+
+    def tsram(
+        self, name: str, fmt: Format, shape: tuple[int, ...], strides: tuple[int, ...] | None = None
+    ) -> Descriptor:
+        """A tensor at a named place of the tile's SRAM; dense unless strides are given."""
+        base = self.plan.tile.at[name]
+        return Descriptor(Space.TSRAM, fmt, shape, strides or contiguous(shape), base)
+
+    def acc(self, rows: int, columns: int, base: int = 0) -> Descriptor:
+        """FP32 [rows, columns] in the accumulator."""
+        return Descriptor(Space.ACC, Format.FP32, (rows, columns), (columns, 1), base)
+
+    def hbm(self, name: str, fmt: Format, shape: tuple[int, ...]) -> Descriptor:
+        """A dense tensor at a named place of HBM."""
+        return Descriptor(Space.HBM, fmt, shape, contiguous(shape), self.plan.hbm.base[name])
+
+    # -- quantisation --------------------------------------------------------------------------
+
+    def quantised(self, data: str, scale: str, rows: int, columns: int) -> Descriptor:
+        """[rows, columns] in the activation format at named places of TSRAM."""
+        p = self.plan.activations
+        at = self.plan.tile.at
+        width = p.data_bytes(columns) * 8 // p.bits
+        scale_width = p.scale_bytes(columns)
+        return Descriptor(
+            Space.TSRAM,
+            p.element,
+            (rows, columns),
+            (width, 1),
+            at[data],
+            scale_kind=p.scale_kind,
+            scale=at[scale] if p.block else 0,
+            scale_strides=(scale_width, 1) if p.scale_kind is not ScaleKind.NONE else (0, 0),
+        )
+
+    def quantise(self, dst: Desc, src: Desc, row_scale: Desc | None) -> None:
+        """dst = src in the activation format."""
+        p, code = self.plan.activations, self.code
+        suffix = ".floor" if self.plan.options.scale_mode == "floor" else ""
+        if p.scale_kind is ScaleKind.MX32:
+            code.emit("vquant" + suffix, dst=dst, src=src)
+        elif p.scale_kind is ScaleKind.NV16:
+            code.emit("vquant", dst=dst, src=src, ts=1.0)
+        elif p.row_scaled:
+            assert row_scale is not None
+            code.emit("vquantr" + suffix, dst=dst, scale=row_scale, src=src)
+        else:
+            code.emit("vcvt", dst=dst, a=src)
+
+    def send(self, rows: Rows, data: str, scale: str, first: Reg, count: Value, width: int) -> None:
+        """Queue on dma5: `count` whole rows from TSRAM to a buffer, from row `first`."""
+        p, code = rows.precision, self.code
+        parts = [(rows.data, data, p.data_bytes(width))]
+        if rows.scales is not None:
+            parts.append((rows.scales, scale, p.scale_bytes(width)))
+        for buffer, place, nbytes in parts:
+            with code.scope():
+                offset = code.calc("mul", first, buffer.row_bytes)
+                target = buffer.view(Format.U8, 1, nbytes, written=True)
+                dst = code.tensor(target, ("base", offset), dim0=count)
+                src = code.tensor(self.tsram(place, Format.U8, (1, nbytes)), dim0=count)
+                code.emit("dma", channel=OUT, dst=dst, src=src)
+        if rows.row_scale is not None:
+            self._send_row_scales(rows, scale, first, count)
+
+    def _send_row_scales(self, rows: Rows, scale: str, first: Reg, count: Value) -> None:
+        code, buffer = self.code, rows.row_scale
+        assert buffer is not None
+        with code.scope():
+            target = buffer.view(Format.U8, 1, 1, written=True)
+            dst = code.tensor(target, ("base", first), dim1=count)
+            src = code.tensor(self.tsram(scale, Format.U8, (1, 1)), dim1=count)
+            code.emit("dma", channel=OUT, dst=dst, src=src)

@@ -1,0 +1,281 @@
+"""The end of a step, for the rows that want logits: lm_head, top-k on every tile, sampling.
+
+Each tile keeps the logits of its vocabulary columns, takes their top k, and shares the candidates;
+then one tile per row merges them and draws: p = exp2((l - max) * L/T), running sums in rank order,
+the first above u * total. With one candidate that is greedy.
+"""
+
+from __future__ import annotations
+
+from compiler.buffers import Bytes
+from compiler.emit import Reg
+from compiler.lower.context import IN, OUT, VPU, Lowering
+from compiler.lower.linear import (
+    Block,
+    Linear,
+    load_columns,
+    load_row_scales,
+    products,
+    read_out,
+    stage,
+)
+from isa.descriptor import PANEL_COLUMNS, Descriptor
+from isa.formats import Format
+
+WANTED_WORDS = 4  # a wanted row's entry: row, L/T (FP32), u (FP32), top k
+MINUS_INFINITY = float("-inf")
+
+
+def lm_head(lo: Lowering, name: str) -> None:
+    """logits of this tile's columns, their top k, and both out."""
+    code, tokens, matrix = lo.code, lo.tokens, lo.plan.hbm.matrices["lm_head"]
+    work = Linear(matrix, lo.plan.buffers.rows["hw"], None)
+    with lo.phase(name):
+        begin, stop = lo.share(matrix.units)
+        code.wait(VPU, tokens.out_free)
+        _fill(lo)
+        load_row_scales(lo, work.src, lo.wanted)
+        with code.stepping(begin, stop, lo.plan.tile.block_panels) as (first, panels):
+            columns = code.calc("mul", panels, PANEL_COLUMNS)
+            block = Block(first, panels, columns, lo.wanted)
+            load_columns(lo, work, block)
+            products(lo, work, block)
+            read_out(lo, work, block)
+            _keep(lo, block, begin)
+        _rank(lo, begin, stop)
+        code.signal(VPU, tokens.out_full)
+        code.wait(OUT, tokens.out_full)
+        _send_logits(lo, begin, stop)
+        for place, buffer in (("top_values", "cand_values"), ("top_ids", "cand_ids")):
+            _send_candidates(lo, place, lo.plan.buffers.raw[buffer])
+        code.signal(OUT, tokens.out_free)
+
+
+def _logits(lo: Lowering, columns: int = 1) -> Descriptor:
+    wide = lo.plan.tile.logit_columns
+    return lo.tsram("logits", Format.FP32, (1, columns), (wide, 1))
+
+
+def _fill(lo: Lowering) -> None:
+    """-Inf in the first k columns: a tile may have fewer columns than candidates to name."""
+    code, k = lo.code, lo.plan.capacity.top_k
+    with code.scope():
+        wide = lo.plan.tile.logit_columns
+        counted = lo.tsram("logits", Format.I32, (1, k), (wide, 1))
+        numbers = code.tensor(_logits(lo, k), dim0=lo.wanted)
+        code.emit("viota", dst=code.tensor(counted, dim0=lo.wanted), start=0)
+        code.emit("vcvt", dst=numbers, a=code.tensor(counted, dim0=lo.wanted))
+        code.emit("vmul", dst=numbers, a=numbers, b=0.0)
+        code.emit("vadd", dst=numbers, a=numbers, b=MINUS_INFINITY)
+
+
+def _keep(lo: Lowering, block: Block, begin: Reg) -> None:
+    """Copy a block's meaningful columns to this tile's logits."""
+    code, tokens = lo.code, lo.tokens
+    code.wait(VPU, tokens.stage_full)
+    with code.scope():
+        left = _columns(lo, block.first)
+        code.alu("min", left, left, block.columns)
+        offset = code.calc("sub", block.first, begin)
+        code.alu("mul", offset, offset, 4 * PANEL_COLUMNS)
+        dst = code.tensor(_logits(lo), ("base", offset), dim0=lo.wanted, dim1=left)
+        code.emit("vcopy", dst=dst, a=stage(lo, block, left))
+    code.signal(VPU, tokens.stage_free)
+
+
+def _columns(lo: Lowering, first: Reg) -> Reg:
+    """A new register: vocabulary columns from panel `first` on."""
+    code = lo.code
+    left = code.reg(lo.plan.config.vocab)
+    with code.scope():
+        before = code.calc("mul", first, PANEL_COLUMNS)
+        code.alu("sub", left, left, before)
+    return code.alu("max", left, left, 0)
+
+
+def _own_columns(lo: Lowering, begin: Reg, stop: Reg) -> Reg:
+    """A new register: this tile's vocabulary columns."""
+    code = lo.code
+    left = _columns(lo, begin)
+    with code.scope():
+        width = code.calc("sub", stop, begin)
+        code.alu("max", width, width, 0)
+        code.alu("mul", width, width, PANEL_COLUMNS)
+        return code.alu("min", left, left, width)
+
+
+def _rank(lo: Lowering, begin: Reg, stop: Reg) -> None:
+    """top_values, top_ids = the k largest of this tile's logits."""
+    code, k = lo.code, lo.plan.capacity.top_k
+    with code.scope():
+        width = _own_columns(lo, begin, stop)
+        code.alu("max", width, width, k)
+        offset = code.calc("mul", begin, PANEL_COLUMNS)
+        values = code.tensor(lo.tsram("top_values", Format.FP32, (1, k)), dim0=lo.wanted)
+        ids = code.tensor(lo.tsram("top_ids", Format.I32, (1, k)), dim0=lo.wanted)
+        src = code.tensor(_logits(lo), dim0=lo.wanted, dim1=width)
+        code.emit("vtopk", values=values, indices=ids, src=src, offset=offset)
+
+
+def _send_logits(lo: Lowering, begin: Reg, stop: Reg) -> None:
+    code, vocab = lo.code, lo.plan.config.vocab
+    with code.scope():
+        width = _own_columns(lo, begin, stop)
+        offset = code.calc("mul", begin, 4 * PANEL_COLUMNS)
+        rows = lo.hbm("logits", Format.FP32, (lo.plan.capacity.wanted, vocab))
+        dst = code.tensor(rows, ("base", offset), dim0=lo.wanted, dim1=width)
+        src = code.tensor(_logits(lo), dim0=lo.wanted, dim1=width)
+        code.emit("dma", channel=OUT, dst=dst, src=src)
+
+
+def _send_candidates(lo: Lowering, place: str, buffer: Bytes) -> None:
+    code, nbytes = lo.code, 4 * lo.plan.capacity.top_k
+    with code.scope():
+        offset = code.calc("mul", lo.tile, nbytes)
+        view = buffer.view(Format.U8, 1, nbytes, written=True)
+        dst = code.tensor(view, ("base", offset), dim0=lo.wanted)
+        src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=lo.wanted)
+        code.emit("dma", channel=OUT, dst=dst, src=src)
+
+
+# -- sampling ------------------------------------------------------------------------------------
+
+
+def sample(lo: Lowering, name: str) -> None:
+    """next = one token per wanted row, drawn from the merged candidates."""
+    code, tokens = lo.code, lo.tokens
+    with lo.phase(name, last=True):
+        with code.stepping(lo.tile, lo.wanted, lo.plan.chip.num_tiles) as (row, _):
+            code.wait(VPU, tokens.out_free)
+            _merge(lo, row)
+            _draw(lo, row)
+            _gather(lo, "pick_token", "pick_ids", "pick_index")
+            code.signal(VPU, tokens.in_free)
+            code.signal(VPU, tokens.out_full)
+            code.wait(OUT, tokens.out_full)
+            _send_picks(lo, row)
+            code.signal(OUT, tokens.out_free)
+
+
+def _merge(lo: Lowering, row: Reg) -> None:
+    """pick_values, pick_ids = the k best candidates of all tiles, in rank order."""
+    code, tokens, k = lo.code, lo.tokens, lo.plan.capacity.top_k
+    candidates = lo.plan.chip.num_tiles * k
+    values, ids = (lo.plan.buffers.raw[name] for name in ("cand_values", "cand_ids"))
+    code.wait(IN, tokens.in_free)
+    with code.scope():
+        offset = code.calc("mul", row, values.row_bytes)
+        row_of = values.view(Format.FP32, 4, candidates)
+        src = code.tensor(row_of, ("base", offset), dim0=1)
+        place = lo.tsram("cand_values", Format.FP32, (1, candidates))
+        code.emit("dma", channel=IN, dst=code.tensor(place), src=src)
+        code.signal(IN, tokens.in_full)
+        code.wait(VPU, tokens.in_full)
+        code.emit(
+            "vtopk",
+            values=code.tensor(lo.tsram("pick_values", Format.FP32, (1, k))),
+            indices=code.tensor(lo.tsram("pick_order", Format.I32, (1, k))),
+            src=code.tensor(place),
+        )
+    _wait_for_vector(lo)
+    with code.scope():
+        offset = code.calc("mul", row, ids.row_bytes)
+        owner = ids.view(Format.I32, 4, 1)
+        column = Descriptor(owner.space, Format.I32, (candidates, 1), (1, 1), owner.base)
+        src = code.tensor(column, ("base", offset))
+        dst = code.tensor(lo.tsram("pick_ids", Format.I32, (k, 1)))
+        index = code.tensor(lo.tsram("pick_order", Format.I32, (k,)))
+        code.emit("dmag", channel=IN, dst=dst, src=src, index=index)
+    code.signal(IN, tokens.in_full)
+    code.wait(VPU, tokens.in_full)
+
+
+def _wait_for_vector(lo: Lowering) -> None:
+    lo.code.signal(VPU, lo.tokens.vector_to_in)
+    lo.code.wait(IN, lo.tokens.vector_to_in)
+
+
+def _draw(lo: Lowering, row: Reg) -> None:
+    """pick_index = rank of the drawn candidate."""
+    code = lo.code
+    with code.scope():
+        entry = code.calc("mul", row, WANTED_WORDS)
+        kept = code.reg()
+        words = lo.tsram("wanted", Format.I32, (WANTED_WORDS * lo.plan.capacity.wanted,))
+        code.emit("ld", rd=kept, src=code.tensor(words), index=entry + 3)
+        code.alu("min", kept, kept, lo.plan.capacity.top_k)
+        code.alu("max", kept, kept, 1)
+        parameter = code.calc("mul", row, 4 * WANTED_WORDS)
+        _probabilities(lo, kept, parameter)
+        _threshold(lo, kept, parameter)
+
+
+def _probabilities(lo: Lowering, kept: Reg, parameter: Reg) -> None:
+    """pick_sum = running sums of exp2((l - max) * L/T) over the kept candidates."""
+    code = lo.code
+    with code.scope():
+        p = code.tensor(lo.tsram("pick_p", Format.FP32, (1, 1)), dim1=kept)
+        values = code.tensor(lo.tsram("pick_values", Format.FP32, (1, 1)), dim1=kept)
+        best = code.tensor(lo.tsram("pick_values", Format.FP32, (1, 1), (0, 0)), dim1=kept)
+        code.emit("vsub", dst=p, a=values, b=best)
+        number = lo.tsram("wanted", Format.FP32, (1, 1), (0, 0))
+        inverse = code.tensor(number, ("base", parameter), ("base", 4), dim1=kept)
+        code.emit("vmul", dst=p, a=p, b=inverse)
+        code.emit("vexp2", dst=p, a=p)
+        sums = code.tensor(lo.tsram("pick_sum", Format.FP32, (1, 1)), dim1=kept)
+        code.emit("vscan", dst=sums, a=p)
+
+
+def _threshold(lo: Lowering, kept: Reg, parameter: Reg) -> None:
+    """The first running sum above RNE(u * total), else the last."""
+    code = lo.code
+    with code.scope():
+        last = code.calc("mul", kept, 4)
+        total = code.tensor(lo.tsram("pick_sum", Format.FP32, (1, 1)), ("base", last), ("base", -4))
+        number = lo.tsram("wanted", Format.FP32, (1, 1), (0, 0))
+        u = code.tensor(number, ("base", parameter), ("base", 8))
+        bound = code.tensor(lo.tsram("pick_threshold", Format.FP32, (1, 1)))
+        code.emit("vmul", dst=bound, a=u, b=total)
+        spread = code.tensor(lo.tsram("pick_threshold", Format.FP32, (1, 1), (0, 0)), dim1=kept)
+        sums = code.tensor(lo.tsram("pick_sum", Format.FP32, (1, 1)), dim1=kept)
+        mask = code.tensor(lo.tsram("pick_mask", Format.U8, (1, 1)), dim1=kept)
+        code.emit("vcmp.gt", dst=mask, a=sums, b=spread)
+        flags = code.tensor(lo.tsram("pick_flag", Format.FP32, (1, 1)), dim1=kept)
+        code.emit("vcvt", dst=flags, a=mask)
+        final = code.tensor(lo.tsram("pick_flag", Format.FP32, (1, 1)), ("base", last), ("base", -4))
+        code.emit("vmax", dst=final, a=final, b=1.0)
+        index = code.tensor(lo.tsram("pick_index", Format.I32, (1, 1)))
+        code.emit("vargmax", dst=index, src=flags)
+
+
+def _gather(lo: Lowering, dst: str, src: str, index: str) -> None:
+    """dst = src[index], one I32, once the VPU has made the index."""
+    code, tokens, k = lo.code, lo.tokens, lo.plan.capacity.top_k
+    _wait_for_vector(lo)
+    with code.scope():
+        code.emit(
+            "dmag",
+            channel=IN,
+            dst=code.tensor(lo.tsram(dst, Format.I32, (1, 1))),
+            src=code.tensor(lo.tsram(src, Format.I32, (k, 1))),
+            index=code.tensor(lo.tsram(index, Format.I32, (1,))),
+        )
+    code.signal(IN, tokens.in_full)
+    code.wait(VPU, tokens.in_full)
+
+
+def _send_picks(lo: Lowering, row: Reg) -> None:
+    """The token, and the ranked candidates, to the host's buffers."""
+    code, k, wanted = lo.code, lo.plan.capacity.top_k, lo.plan.capacity.wanted
+    for place, name, count in (
+        ("pick_token", "next", 1),
+        ("pick_values", "ranked", k),
+        ("pick_ids", "ranked_ids", k),
+    ):
+        with code.scope():
+            offset = code.calc("mul", row, 4 * count)
+            rows = lo.hbm(name, Format.U8, (wanted, 4 * count))
+            dst = code.tensor(rows, ("base", offset), dim0=1)
+            src = code.tensor(lo.tsram(place, Format.U8, (1, 4 * count)))
+            code.emit("dma", channel=OUT, dst=dst, src=src)
+

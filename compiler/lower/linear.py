@@ -1,0 +1,528 @@
+"""Phases split by output columns: matrix products with what follows them column by column.
+
+Each tile owns a run of panels. For a block of panels it streams the matching weights from HBM
+(four channels, a panel subset each) and the activations from CSRAM, chunk by chunk of K, into the
+array; reads the block out; and lets the VPU finish it (bias, residual, SwiGLU, quantise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compiler.buffers import Bytes, Rows
+from compiler.emit import Code, Desc, Reg, Value
+from compiler.lower.context import CONST, IN, MXU, OUT, VPU, W_CHANNELS, Lowering
+from compiler.lower.rowwise import load_constant
+from compiler.matrices import Matrix
+from compiler.precision import Precision
+from compiler.tile_memory import A_DEPTH
+from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
+from isa.formats import Format, Layout, ScaleKind
+
+LOG2E = 1.4426950216293335  # FP32 3FB8AA3B, the arithmetic contract's L
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of panels at run time: first panel, number of panels, rows."""
+
+    first: Reg
+    panels: Reg
+    columns: Reg
+    rows: Value
+
+
+Epilogue = Callable[[Lowering, "Linear", Block], None]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear phase: matrix, input rows, and this layer's offsets in registers."""
+
+    matrix: Matrix
+    src: Rows
+    layer: Reg | None
+
+
+def linear(
+    lo: Lowering, name: str, matrix: Matrix, src: str, rows: Reg, layer: Reg | None, end: Epilogue
+) -> None:
+    """Lower one linear phase; `end` finishes each block on the VPU and sends it."""
+    code = lo.code
+    work = Linear(matrix, lo.plan.buffers.rows[src], layer)
+    with lo.phase(name):
+        begin, stop = lo.share(matrix.units)
+        code.alu("mul", begin, begin, matrix.unit)
+        code.alu("mul", stop, stop, matrix.unit)
+        code.alu("min", stop, stop, matrix.panels)
+        load_row_scales(lo, work.src, rows)
+        with code.stepping(begin, stop, lo.plan.tile.block_panels) as (first, panels):
+            columns = code.calc("mul", panels, PANEL_COLUMNS)
+            block = Block(first, panels, columns, rows)
+            load_columns(lo, work, block)
+            products(lo, work, block)
+            read_out(lo, work, block)
+            end(lo, work, block)
+
+
+def layer_base(code: Code, base: int, layer: Reg | None, stride: int) -> Reg:
+    """A new register: base + layer * stride."""
+    address = code.reg()
+    if layer is None:
+        code.set(address, base)
+        return address
+    code.emit("mul", rd=address, ra=layer, b=stride)
+    return code.alu("add", address, address, base)
+
+
+def load_row_scales(lo: Lowering, src: Rows, rows: Value) -> None:
+    """Queue on dma4: the activations' row scales, for the read-out."""
+    if src.row_scale is None:
+        return
+    code = lo.code
+    with code.scope():
+        source = code.tensor(src.row_scale.view(Format.U8, 1, 1), dim1=rows)
+        dst = code.tensor(lo.tsram("row_scale", Format.U8, (1, 1)), dim1=rows)
+        code.emit("dma", channel=IN, dst=dst, src=source)
+    code.signal(IN, lo.tokens.row_full)
+    code.wait(MXU, lo.tokens.row_full)
+
+
+def load_columns(lo: Lowering, work: Linear, block: Block) -> None:
+    """Queue on dma7: the block's column factors, for the read-out."""
+    matrix, code, tokens = work.matrix, lo.code, lo.tokens
+    if not matrix.precision.column_scaled:
+        return
+    code.wait(CONST, tokens.column_free)
+    with code.scope():
+        address = layer_base(code, matrix.columns, work.layer, matrix.vector_bytes)
+        offset = code.calc("mul", block.first, PANEL_COLUMNS * 4)
+        source = Descriptor(Space.HBM, Format.FP32, (1,), (1,))
+        src = code.tensor(source, ("base", address), ("base", offset), dim0=block.columns)
+        dst = code.tensor(lo.tsram("columns", Format.FP32, (1,)), dim0=block.columns)
+        code.emit("dma", channel=CONST, dst=dst, src=src)
+    code.signal(CONST, tokens.column_full)
+    code.wait(MXU, tokens.column_full)
+
+
+# -- products ----------------------------------------------------------------------------------
+
+
+def products(lo: Lowering, work: Linear, block: Block) -> None:
+    """acc = a * w^T over all chunks of K."""
+    code, tile = lo.code, lo.plan.tile
+    with code.stepping(0, work.matrix.k, tile.chunk) as (k, depth):
+        _load_activations(lo, work, block, k, depth)
+        _load_weights(lo, work, block, k)
+        _multiply(lo, work, block, k, depth)
+        _advance(code, lo.w_at, tile.w_slot, tile.w_depth)
+        _advance(code, lo.w_scale_at, tile.w_scale_slot, tile.w_depth)
+        _advance(code, lo.a_at, tile.a_slot, A_DEPTH)
+        _advance(code, lo.a_scale_at, tile.a_scale_slot, A_DEPTH)
+
+
+def _advance(code: Code, offset: Reg, slot: int, depth: int) -> None:
+    """Move a ring's offset to its next slot."""
+    if slot == 0:
+        return
+    code.alu("add", offset, offset, slot)
+    with code.unless("lt", offset, slot * depth):
+        code.set(offset, 0)
+
+
+def _bytes_of(code: Code, elements: Value, precision: Precision) -> Reg:
+    """A new register: bytes of packed elements, rounded up."""
+    count = code.reg(elements)
+    if precision.bits == 4:
+        code.alu("add", count, count, 1)
+        return code.alu("shr", count, count, 1)
+    return code.alu("mul", count, count, precision.bits // 8)
+
+
+def _blocks_of(code: Code, elements: Value, block: int) -> Reg:
+    """A new register: scale blocks that cover the elements."""
+    count = code.reg(elements)
+    code.alu("add", count, count, block - 1)
+    return code.alu("divu", count, count, block)
+
+
+def _load_activations(lo: Lowering, work: Linear, block: Block, k: Reg, depth: Reg) -> None:
+    """Queue on dma4: a[:, k : k + depth] into the next slot."""
+    code, tokens, tile, src = lo.code, lo.tokens, lo.plan.tile, work.src
+    p = src.precision
+    code.wait(IN, tokens.a_free)
+    with code.scope():
+        start = _bytes_of(code, k, p)
+        nbytes = _bytes_of(code, depth, p)
+        stride = p.data_bytes(tile.chunk)
+        _copy_chunk(lo, src.data, start, nbytes, block.rows, ("a_data", lo.a_at, stride))
+    if src.scales is not None:
+        with code.scope():
+            start = code.calc("divu", k, p.block)
+            nbytes = _blocks_of(code, depth, p.block)
+            stride = p.scale_bytes(tile.chunk)
+            _copy_chunk(lo, src.scales, start, nbytes, block.rows, ("a_scale", lo.a_scale_at, stride))
+    code.signal(IN, tokens.a_full)
+
+
+def _copy_chunk(
+    lo: Lowering,
+    source: Bytes,
+    start: Reg,
+    nbytes: Reg,
+    rows: Value,
+    slot: tuple[str, Reg, int],
+) -> None:
+    code = lo.code
+    place, offset, stride = slot
+    src = code.tensor(source.raw(), ("base", start), dim0=rows, dim1=nbytes)
+    target = lo.tsram(place, Format.U8, (1, stride))
+    dst = code.tensor(target, ("base", offset), dim0=rows, dim1=nbytes)
+    code.emit("dma", channel=IN, dst=dst, src=src)
+
+
+def _load_weights(lo: Lowering, work: Linear, block: Block, k: Reg) -> None:
+    """Queue on dma0..dma3: w[panels, k : k + chunk], each channel its share of the panels."""
+    code, matrix, tile = lo.code, work.matrix, lo.plan.tile
+    p = matrix.precision
+    with code.scope():
+        depth = code.reg(matrix.k_stored)
+        code.alu("sub", depth, depth, k)
+        code.alu("min", depth, depth, tile.chunk)
+        data = _stream(lo, matrix.data, matrix.data_bytes, matrix.panel_bytes, work.layer, block)
+        start = code.calc("mul", k, p.bits * PANEL_COLUMNS // 8)
+        code.alu("add", data, data, start)
+        width = code.calc("mul", depth, p.bits * PANEL_COLUMNS // 8)
+        slot = p.data_bytes(tile.chunk) * PANEL_COLUMNS
+        parts = [("w_data", lo.w_at, data, width, matrix.panel_bytes, slot)]
+        if p.block:
+            scales = _stream(
+                lo, matrix.scales, matrix.scales_bytes, matrix.panel_scale_bytes, work.layer, block
+            )
+            start = code.alu("divu", start, k, p.block)
+            code.alu("mul", start, start, PANEL_COLUMNS)
+            code.alu("add", scales, scales, start)
+            width = _blocks_of(code, depth, p.block)
+            code.alu("mul", width, width, PANEL_COLUMNS)
+            slot = p.scale_bytes(tile.chunk) * PANEL_COLUMNS
+            parts.append(("w_scale", lo.w_scale_at, scales, width, matrix.panel_scale_bytes, slot))
+        for number in range(len(W_CHANNELS)):
+            _channel_share(lo, number, block, parts)
+
+
+def _stream(
+    lo: Lowering, base: int, layer_bytes: int, panel_bytes: int, layer: Reg | None, block: Block
+) -> Reg:
+    """A new register: HBM address of the block's first panel."""
+    code = lo.code
+    address = layer_base(code, base, layer, layer_bytes)
+    with code.scope():
+        offset = code.calc("mul", block.first, panel_bytes)
+        code.alu("add", address, address, offset)
+    return address
+
+
+def _channel_share(
+    lo: Lowering,
+    number: int,
+    block: Block,
+    parts: list[tuple[str, Reg, Reg, Reg, int, int]],
+) -> None:
+    """One channel's panels: number*panels/4 up to (number+1)*panels/4."""
+    code, tokens, channel = lo.code, lo.tokens, W_CHANNELS[number]
+    ways = len(W_CHANNELS)
+    code.wait(channel, tokens.w_free[number])
+    with code.scope():
+        first = code.calc("mul", block.panels, number)
+        code.alu("divu", first, first, ways)
+        count = code.calc("mul", block.panels, number + 1)
+        code.alu("divu", count, count, ways)
+        code.alu("sub", count, count, first)
+        with code.unless("eq", count, 0):
+            for place, at, address, width, stride, slot in parts:
+                with code.scope():
+                    offset = code.calc("mul", first, stride)
+                    source = Descriptor(Space.HBM, Format.U8, (1, 1), (stride, 1))
+                    src = code.tensor(
+                        source, ("base", address), ("base", offset), dim0=count, dim1=width
+                    )
+                    code.alu("mul", offset, first, slot)
+                    target = lo.tsram(place, Format.U8, (1, slot))
+                    dst = code.tensor(target, ("base", at), ("base", offset), dim0=count, dim1=width)
+                    code.emit("dma", channel=channel, dst=dst, src=src)
+    code.signal(channel, tokens.w_full)
+
+
+def _multiply(lo: Lowering, work: Linear, block: Block, k: Reg, depth: Reg) -> None:
+    """Queue on the MXU: the chunk's product, then free both slots."""
+    code, tokens = lo.code, lo.tokens
+    code.wait(MXU, tokens.a_full)
+    code.wait(MXU, tokens.w_full, len(W_CHANNELS))
+    with code.scope():
+        sums = acc(lo, block)
+        a = _activation_slot(lo, work, block, depth)
+        w = _weight_slot(lo, work, block, depth)
+        later, done = code.label("later"), code.label("done")
+        code.emit("bne", ra=k, b=0, target=later)
+        code.emit("gemm", acc=sums, a=a, w=w)
+        code.emit("jmp", target=done)
+        code.place(later)
+        code.emit("gemm.acc", acc=sums, a=a, w=w)
+        code.place(done)
+    code.signal(MXU, tokens.a_free)
+    for sem in tokens.w_free:
+        code.signal(MXU, sem)
+
+
+def acc(lo: Lowering, block: Block) -> Desc:
+    width = lo.plan.tile.block_panels * PANEL_COLUMNS
+    return lo.code.tensor(lo.acc(1, width), dim0=block.rows, dim1=block.columns)
+
+
+def _activation_slot(lo: Lowering, work: Linear, block: Block, depth: Reg) -> Desc:
+    p, tile = work.src.precision, lo.plan.tile
+    stride = p.data_bytes(tile.chunk) * 8 // p.bits
+    scaled = p.scale_kind is not ScaleKind.NONE
+    slot = Descriptor(
+        Space.TSRAM,
+        p.element,
+        (1, 1),
+        (stride, 1),
+        tile.at["a_data"],
+        scale_kind=p.scale_kind,
+        scale=tile.at["a_scale"] if scaled else 0,
+        scale_strides=(p.scale_bytes(tile.chunk), 1) if scaled else (0, 0),
+    )
+    adds: list[tuple[str, Value]] = [("base", lo.a_at)]
+    if scaled:
+        adds.append(("scale", lo.a_scale_at))
+    return lo.code.tensor(slot, *adds, dim0=block.rows, dim1=depth)
+
+
+def _weight_slot(lo: Lowering, work: Linear, block: Block, depth: Reg) -> Desc:
+    p, tile = work.matrix.precision, lo.plan.tile
+    scaled = p.scale_kind is not ScaleKind.NONE
+    slot = Descriptor(
+        Space.TSRAM,
+        p.element,
+        (1, 1),
+        (tile.chunk * PANEL_COLUMNS, 1),
+        tile.at["w_data"],
+        layout=Layout.PANEL,
+        scale_kind=p.scale_kind,
+        scale=tile.at["w_scale"] if scaled else 0,
+        scale_strides=(p.scale_bytes(tile.chunk) * PANEL_COLUMNS, PANEL_COLUMNS) if scaled else (0, 0),
+    )
+    adds: list[tuple[str, Value]] = [("base", lo.w_at)]
+    if scaled:
+        adds.append(("scale", lo.w_scale_at))
+    return lo.code.tensor(slot, *adds, dim0=block.columns, dim1=depth)
+
+
+def read_out(lo: Lowering, work: Linear, block: Block) -> None:
+    """Queue on the MXU: stage = acc, times row and column factors where the formats have them."""
+    code, tokens = lo.code, lo.tokens
+    column_scaled = work.matrix.precision.column_scaled
+    code.wait(MXU, tokens.stage_free)
+    with code.scope():
+        factors: dict[str, Desc] = {}
+        if work.src.row_scale is not None:
+            row = lo.tsram("row_scale", Format.E8M0, (1, 1))
+            factors["row"] = code.tensor(row, dim0=block.rows)
+        if column_scaled:
+            columns = lo.tsram("columns", Format.FP32, (1, 1))
+            factors["col"] = code.tensor(columns, dim1=block.columns)
+        dst = stage(lo, block, block.columns)
+        code.emit("readout", dst=dst, acc=acc(lo, block), **factors)
+    if column_scaled:
+        code.signal(MXU, tokens.column_free)
+    code.signal(MXU, tokens.stage_full)
+
+
+# -- epilogues ---------------------------------------------------------------------------------
+
+
+def stage(lo: Lowering, block: Block, columns: Value) -> Desc:
+    """The first columns of the block that the array has just read out, FP32 in TSRAM."""
+    width = lo.plan.tile.block_panels * PANEL_COLUMNS
+    place = lo.tsram("stage", Format.FP32, (1, width))
+    return lo.code.tensor(place, dim0=block.rows, dim1=columns)
+
+
+def _add_bias(lo: Lowering, work: Linear, block: Block) -> None:
+    """stage += bias, where the matrix has one."""
+    matrix, code, tokens = work.matrix, lo.code, lo.tokens
+    if matrix.bias < 0:
+        return
+    with code.scope():
+        address = layer_base(code, matrix.bias, work.layer, matrix.vector_bytes)
+        offset = code.calc("mul", block.first, PANEL_COLUMNS * 4)
+        code.alu("add", address, address, offset)
+        load_constant(lo, address, "bias", block.columns)
+        code.wait(VPU, tokens.const_full)
+        block_stage = stage(lo, block, block.columns)
+        row = lo.tsram("bias", Format.FP32, (1, 1), (0, 1))
+        bias = code.tensor(row, dim0=block.rows, dim1=block.columns)
+        code.emit("vadd", dst=block_stage, a=block_stage, b=bias)
+    code.signal(VPU, tokens.const_free)
+
+
+def _begin(lo: Lowering, work: Linear, block: Block) -> None:
+    code, tokens = lo.code, lo.tokens
+    code.wait(VPU, tokens.stage_full)
+    _add_bias(lo, work, block)
+    code.wait(VPU, tokens.out_free)
+
+
+def _end(lo: Lowering) -> None:
+    code, tokens = lo.code, lo.tokens
+    code.signal(VPU, tokens.stage_free)
+    code.signal(VPU, tokens.out_full)
+    code.wait(OUT, tokens.out_full)
+
+
+def _out(lo: Lowering, block: Block, columns: Value) -> Desc:
+    width = lo.plan.tile.block_panels * PANEL_COLUMNS
+    place = lo.tsram("lin_out", Format.FP32, (1, width))
+    return lo.code.tensor(place, dim0=block.rows, dim1=columns)
+
+
+def _send_fp32(lo: Lowering, dst: Bytes, first: Reg, rows: Value, columns: Value) -> None:
+    """Queue on dma5: FP32 [rows, columns] from lin_out to a buffer, from column `first`."""
+    code = lo.code
+    width = lo.plan.tile.block_panels * PANEL_COLUMNS
+    with code.scope():
+        offset = code.calc("mul", first, 4)
+        target = dst.view(Format.FP32, 4, 1, written=True)
+        out = code.tensor(target, ("base", offset), dim0=rows, dim1=columns)
+        place = lo.tsram("lin_out", Format.FP32, (1, width))
+        code.emit("dma", channel=OUT, dst=out, src=code.tensor(place, dim0=rows, dim1=columns))
+    code.signal(OUT, lo.tokens.out_free)
+
+
+def _valid(lo: Lowering, work: Linear, block: Block) -> tuple[Reg, Reg]:
+    """First output column of the block, and how many columns mean something."""
+    code = lo.code
+    first = code.calc("mul", block.first, PANEL_COLUMNS)
+    left = code.reg(work.matrix.n)
+    code.alu("sub", left, left, first)
+    return first, code.alu("min", left, left, block.columns)
+
+
+def store(dst: str) -> Epilogue:
+    """The block goes to a buffer as it is."""
+
+    def run(lo: Lowering, work: Linear, block: Block) -> None:
+        code = lo.code
+        with code.scope():
+            first, columns = _valid(lo, work, block)
+            _begin(lo, work, block)
+            with code.scope():
+                code.emit("vcopy", dst=_out(lo, block, block.columns), a=stage(lo, block, block.columns))
+            _end(lo)
+            _send_fp32(lo, lo.plan.buffers.rows[dst].data, first, block.rows, columns)
+
+    return run
+
+
+def residual(lo: Lowering, work: Linear, block: Block) -> None:
+    """x += the block."""
+    code, tokens, x = lo.code, lo.tokens, lo.plan.buffers.rows["x"].data
+    width = lo.plan.tile.block_panels * PANEL_COLUMNS
+    with code.scope():
+        first, columns = _valid(lo, work, block)
+        code.wait(IN, tokens.in_free)
+        extra = lo.tsram("extra", Format.FP32, (1, width))
+        old = code.tensor(extra, dim0=block.rows, dim1=columns)
+        with code.scope():
+            offset = code.calc("mul", first, 4)
+            view = x.view(Format.FP32, 4, 1)
+            src = code.tensor(view, ("base", offset), dim0=block.rows, dim1=columns)
+            code.emit("dma", channel=IN, dst=old, src=src)
+        code.signal(IN, tokens.in_full)
+        _begin(lo, work, block)
+        code.wait(VPU, tokens.in_full)
+        with code.scope():
+            new = stage(lo, block, columns)
+            code.emit("vadd", dst=_out(lo, block, columns), a=old, b=new)
+        code.signal(VPU, tokens.in_free)
+        _end(lo)
+        _send_fp32(lo, x, first, block.rows, columns)
+
+
+def swiglu(quantised: bool) -> Epilogue:
+    """f = SiLU(gate) * up of the block's panel pairs, quantised if its scales stay within."""
+
+    def run(lo: Lowering, work: Linear, block: Block) -> None:
+        code, f = lo.code, lo.plan.buffers.rows["f"]
+        with code.scope():
+            first = code.calc("mul", block.first, PANEL_COLUMNS // 2)
+            columns = code.reg(work.matrix.n)
+            code.alu("sub", columns, columns, first)
+            half = code.calc("shr", block.columns, 1)
+            code.alu("min", columns, columns, half)
+            _begin(lo, work, block)
+            with code.scope():
+                _silu_mul(lo, block)
+            if not quantised:
+                _end(lo)
+                _send_fp32(lo, f.data, first, block.rows, columns)
+                return
+            with code.scope():
+                _quantise_block(lo, block, columns)
+            _end(lo)
+            _send_quantised(lo, f, first, block.rows, columns)
+
+    return run
+
+
+def _silu_mul(lo: Lowering, block: Block) -> None:
+    """lin_out (or extra, where a quantise follows) = SiLU(gate) * up, [rows, pairs, 16]."""
+    code, tile = lo.code, lo.plan.tile
+    width = tile.block_panels * PANEL_COLUMNS
+    pairs = code.calc("shr", block.panels, 1)
+    shape = (1, 1, PANEL_COLUMNS)
+    paired = lo.tsram("stage", Format.FP32, shape, (width, 2 * PANEL_COLUMNS, 1))
+    gate = code.tensor(paired, dim0=block.rows, dim1=pairs)
+    up = code.tensor(paired, ("base", 4 * PANEL_COLUMNS), dim0=block.rows, dim1=pairs)
+    place = "extra" if lo.plan.buffers.rows["f"].precision.name != "fp32" else "lin_out"
+    out = lo.tsram(place, Format.FP32, shape, (width, PANEL_COLUMNS, 1))
+    dst = code.tensor(out, dim0=block.rows, dim1=pairs)
+    code.emit("vmul", dst=dst, a=gate, b=-LOG2E)
+    code.emit("vexp2", dst=dst, a=dst)
+    code.emit("vadd", dst=dst, a=dst, b=1.0)
+    code.emit("vrcp", dst=dst, a=dst)
+    code.emit("vmul", dst=dst, a=gate, b=dst)
+    code.emit("vmul", dst=dst, a=dst, b=up)
+
+
+def _quantise_block(lo: Lowering, block: Block, columns: Reg) -> None:
+    width = lo.plan.tile.block_panels * PANEL_COLUMNS
+    place = lo.tsram("extra", Format.FP32, (1, width))
+    src = lo.code.tensor(place, dim0=block.rows, dim1=columns)
+    out = lo.quantised("lin_out", "lin_scale", 1, width // 2)
+    lo.quantise(lo.code.tensor(out, dim0=block.rows, dim1=columns), src, None)
+
+
+def _send_quantised(lo: Lowering, dst: Rows, first: Reg, rows: Value, columns: Reg) -> None:
+    """Queue on dma5: a quantised block and its scales, from column `first` of a buffer."""
+    code, p = lo.code, dst.precision
+    width = lo.plan.tile.block_panels * PANEL_COLUMNS // 2
+    with code.scope():
+        start, nbytes = _bytes_of(code, first, p), _bytes_of(code, columns, p)
+        _send_bytes(lo, dst.data, "lin_out", p.data_bytes(width), start, rows, nbytes)
+    if dst.scales is not None:
+        with code.scope():
+            start, nbytes = code.calc("divu", first, p.block), _blocks_of(code, columns, p.block)
+            _send_bytes(lo, dst.scales, "lin_scale", p.scale_bytes(width), start, rows, nbytes)
+    code.signal(OUT, lo.tokens.out_free)
+
+
+def _send_bytes(
+    lo: Lowering, dst: Bytes, place: str, stride: int, start: Reg, rows: Value, nbytes: Reg
+) -> None:
+    code = lo.code
+    out = code.tensor(dst.raw(written=True), ("base", start), dim0=rows, dim1=nbytes)
+    src = code.tensor(lo.tsram(place, Format.U8, (1, stride)), dim0=rows, dim1=nbytes)
+    code.emit("dma", channel=OUT, dst=out, src=src)

@@ -1,0 +1,204 @@
+"""The whole program: the `reset` and `step` entries, and the phases between."""
+
+from __future__ import annotations
+
+from decimal import Decimal, getcontext
+
+from compiler.emit import ZERO, Code, Label, Reg, Sum
+from compiler.fuse import Phase, Phases
+from compiler.hbm import norm_stride, rope_columns
+from compiler.lower.attention import UNLIMITED, attend
+from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
+from compiler.lower.head import WANTED_WORDS, lm_head, sample
+from compiler.lower.heads import heads
+from compiler.lower.linear import Epilogue, layer_base, linear, residual, store, swiglu
+from compiler.lower.rowwise import embed, norm, requantise
+from isa.formats import Format
+
+#: FP32 3FB8AA3B, the arithmetic contract's L (log2 e), exactly.
+L = Decimal(0x3FB8AA3B & 0x7FFFFF | 0x800000) / Decimal(1 << 23)
+
+
+def lower(plan: Plan, phases: Phases) -> tuple[Code, dict[str, Label]]:
+    """The code of every tile, and its entries."""
+    lo = Lowering(plan)
+    reset, step = lo.code.label("reset"), lo.code.label("step")
+    lo.code.place(reset)
+    _reset(lo)
+    lo.code.place(step)
+    _step(lo, phases)
+    return lo.code, {"reset": reset, "step": step}
+
+
+def score_scale(head_dim: int) -> float:
+    """RNE(L / sqrt(d)): what scores are multiplied by, as the double nearest to the real number.
+
+    The encoder rounds it to FP32. 60 digits leave no doubt about either rounding.
+    """
+    getcontext().prec = 60
+    return float(L / Decimal(head_dim).sqrt())
+
+
+def _reset(lo: Lowering) -> None:
+    """Once after loading: empty slots, constants, and tables that never change."""
+    code = lo.code
+    with code.op("reset"), code.scope():
+        for sem, count in lo.initial_tokens():
+            code.signal(CTL, sem, count)
+        number = lo.tsram("score_scale", Format.FP32, (1,))
+        dst = code.tensor(number)
+        code.emit("viota", dst=code.tensor(lo.tsram("score_scale", Format.I32, (1,))), start=0)
+        code.emit("vcvt", dst=dst, a=code.tensor(lo.tsram("score_scale", Format.I32, (1,))))
+        code.emit("vadd", dst=dst, a=dst, b=score_scale(lo.plan.config.head_dim))
+        _fetch(lo, "windows", "windows", (lo.plan.config.layers,))
+        code.emit("halt")
+
+
+def _fetch(lo: Lowering, source: str, place: str, shape: tuple[int, ...], **dims: Reg) -> None:
+    """Queue on dma4: an I32 table from HBM to its place in TSRAM."""
+    code = lo.code
+    with code.scope():
+        src = code.tensor(lo.hbm(source, Format.I32, shape), **dims)
+        dst = code.tensor(lo.tsram(place, Format.I32, shape), **dims)
+        code.emit("dma", channel=IN, dst=dst, src=src)
+
+
+def _step(lo: Lowering, phases: Phases) -> None:
+    code = lo.code
+    lo.start()
+    with code.op("tables"):
+        _tables(lo)
+        _rope_rows(lo)
+        _bounds(lo)
+    embed(lo)
+    parity = lo.parity
+    with code.loop(lo.plan.config.layers):
+        with code.op("layer"), code.scope():
+            code.emit("mark", context=lo.layer + 1)
+            _window(lo)
+        for phase in phases.layer:
+            _layer_phase(lo, phase)
+        if lo.parity != parity:
+            with lo.phase("align"):
+                pass  # an odd number of phases: one empty one, so that the barriers alternate
+        code.alu("add", lo.layer, lo.layer, 1)
+    code.emit("mark", context=0)
+    _after(lo, phases)
+
+
+def _after(lo: Lowering, phases: Phases) -> None:
+    """The rows that want logits, if any."""
+    code, config = lo.code, lo.plan.config
+    final, end = code.label("final"), code.label("end")
+    code.emit("bne", ra=lo.wanted, b=0, target=final)
+    parity = lo.parity
+    lo.pass_barrier()
+    lo.parity = parity
+    code.emit("jmp", target=end)
+    code.place(final)
+    for phase in phases.after:
+        with code.scope():
+            if phase.kind == "norm":
+                offset = 4 * config.layers * norm_stride(config)
+                gain = code.reg(lo.plan.hbm.base["norms"] + offset)
+                norm(lo, phase.name, lo.wanted, "hw", gain, selected=True)
+            elif phase.kind == "linear":
+                lm_head(lo, phase.name)
+            else:
+                sample(lo, phase.name)
+    code.place(end)
+    code.emit("halt")
+
+
+def _tables(lo: Lowering) -> None:
+    """The host's tables of this step, to TSRAM; the control processor waits for them."""
+    code, capacity = lo.code, lo.plan.capacity
+    for part, place in enumerate(("tokens", "positions", "kv_rows")):
+        with code.scope():
+            rows = lo.hbm("rows", Format.I32, (capacity.rows,))
+            src = code.tensor(rows, ("base", 4 * capacity.rows * part), dim0=lo.rows)
+            dst = code.tensor(lo.tsram(place, Format.I32, (1,)), dim0=lo.rows)
+            code.emit("dma", channel=IN, dst=dst, src=src)
+    _fetch(lo, "wanted", "wanted", (capacity.wanted, WANTED_WORDS), dim0=lo.wanted)
+    _fetch(lo, "segments", "segments", (capacity.sequences, 4), dim0=lo.segments)
+    _fetch(lo, "pages", "pages", (capacity.pages,))
+    code.signal(IN, lo.tokens.tables)
+    code.wait(CTL, lo.tokens.tables)
+
+
+def _rope_rows(lo: Lowering) -> None:
+    """Queue on dma4: each row's cos, -sin, sin, by its position."""
+    code, width = lo.code, rope_columns(lo.plan.config)
+    with code.scope():
+        table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
+        dst = code.tensor(lo.tsram("rope", Format.FP32, (1, width)), dim0=lo.rows)
+        index = code.tensor(lo.tsram("positions", Format.I32, (1,)), dim0=lo.rows)
+        code.emit("dmag", channel=IN, dst=dst, src=code.tensor(table), index=index)
+
+
+def _bounds(lo: Lowering) -> None:
+    """Each row's visible positions [begin, end), without and with the model's window."""
+    code, tokens = lo.code, lo.tokens
+    window = max(lo.plan.config.windows)
+    with code.scope():
+        position = code.tensor(lo.tsram("positions", Format.I32, (1, 1)), dim0=lo.rows)
+        for name, first in (("bounds_full", None), ("bounds_window", 1 - window)):
+            column = lo.tsram(name, Format.I32, (1, 1), (2, 1))
+            with code.scope():
+                begin = code.tensor(column, dim0=lo.rows)
+                end = code.tensor(column, ("base", 4), dim0=lo.rows)
+                code.emit("vadd", dst=end, a=position, b=_integer(1))
+                if first is None:
+                    code.emit("vmul", dst=begin, a=position, b=_integer(0))
+                else:
+                    code.emit("vadd", dst=begin, a=position, b=_integer(first))
+                    code.emit("vmax", dst=begin, a=begin, b=_integer(0))
+    code.signal(VPU, tokens.vector_to_in)
+    code.wait(IN, tokens.vector_to_in)
+
+
+def _integer(value: int) -> Sum:
+    """An I32 number operand."""
+    return ZERO + value
+
+
+def _window(lo: Lowering) -> None:
+    """lo.window = this layer's window, or more than any position."""
+    code = lo.code
+    table = code.tensor(lo.tsram("windows", Format.I32, (lo.plan.config.layers,)))
+    code.emit("ld", rd=lo.window, src=table, index=lo.layer)
+    with code.unless("ne", lo.window, 0):
+        code.set(lo.window, UNLIMITED)
+
+
+def _layer_phase(lo: Lowering, phase: Phase) -> None:
+    """One phase of a layer."""
+    code, config, plan = lo.code, lo.plan.config, lo.plan
+    with code.scope():
+        if phase.kind == "norm":
+            offset = 4 * config.hidden if phase.name == "mlp_norm" else 0
+            base = plan.hbm.base["norms"] + offset
+            gain = layer_base(code, base, lo.layer, 4 * norm_stride(config))
+            norm(lo, phase.name, lo.rows, "h", gain, selected=False)
+        elif phase.kind == "linear":
+            src, end = _LINEAR[phase.name]
+            src = src if src in ("h",) or f"{src}q" not in plan.buffers.rows else f"{src}q"
+            epilogue = swiglu(phase.quantised) if end is None else end
+            matrix = plan.hbm.matrices[phase.name]
+            linear(lo, phase.name, matrix, src, lo.rows, lo.layer, epilogue)
+        elif phase.kind == "heads":
+            heads(lo, phase.name)
+        elif phase.kind == "attend":
+            attend(lo, phase.name, phase.quantised)
+        else:
+            src = {"o_quantise": "o", "down_quantise": "f"}[phase.name]
+            requantise(lo, phase.name, src, f"{src}q")
+
+
+#: Linear phases of a layer: input buffer, and what follows the product (None: SwiGLU).
+_LINEAR: dict[str, tuple[str, Epilogue | None]] = {
+    "qkv": ("h", store("qkv")),
+    "o": ("o", residual),
+    "gate_up": ("h", None),
+    "down": ("f", residual),
+}

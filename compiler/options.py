@@ -1,0 +1,59 @@
+"""What a user chooses when compiling; everything here is recorded in the program."""
+
+from dataclasses import asdict, dataclass
+
+from compiler.errors import CompileError
+from compiler.precision import KV_FORMATS, precision
+
+LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compile options.
+
+    Formats: ``weights``, ``activations`` and ``lm_head`` name a precision, ``kv`` the cache's
+    format; these and ``scale_mode`` are the numeric options, the only ones that change bits.
+    Capacities: ``rows`` tokens a step, ``sequences`` and logits rows a step, ``context`` positions
+    a sequence, ``top_k`` candidates a row; ``None`` lets the compiler choose (and record) one.
+    """
+
+    weights: str = "mxfp4"
+    activations: str = "mxfp8"
+    kv: str = "bf16"
+    lm_head: str | None = None
+    scale_mode: str = "round_up"
+    rows: int | None = None
+    sequences: int = 8
+    context: int | None = None
+    top_k: int = 40
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant. Raises CompileError."""
+        precision(self.weights, "--weights")
+        precision(self.activations, "--activations")
+        precision(self.lm_head or self.weights, "--lm-head")
+        if self.kv not in KV_FORMATS:
+            raise CompileError(f"--kv: '{self.kv}' is not supported; choose one of bf16, fp8")
+        if self.scale_mode not in ("round_up", "floor"):
+            raise CompileError(f"--scale-mode: '{self.scale_mode}' is neither round_up nor floor")
+        for name in ("rows", "sequences", "context", "top_k"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= LIMIT:
+                option = "--" + name.replace("_", "-")
+                raise CompileError(f"{option}: expected an integer in 1..{LIMIT}, got {value}")
+
+    def numeric(self) -> dict[str, str | int]:
+        """The options that decide bits, as recorded in the program."""
+        return {
+            "weights": self.weights,
+            "activations": self.activations,
+            "kv": self.kv,
+            "lm_head": self.lm_head or self.weights,
+            "scale_mode": self.scale_mode,
+            "ksplit": 1,
+        }
+
+    def record(self) -> dict[str, object]:
+        """Every option, for the program's metadata."""
+        return asdict(self)

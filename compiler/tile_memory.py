@@ -1,0 +1,258 @@
+"""What lies where in a tile's SRAM, and how big the pieces are that flow through it.
+
+Persistent tables come first, then the weight ring, then one area that the phases use in turn:
+a phase's first write there follows a barrier that follows the last phase's last use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compiler.arena import Arena, DoesNotFit
+from compiler.config import ModelConfig
+from compiler.errors import CompileError
+from compiler.fuse import Phases
+from compiler.hbm import PAGE, Capacity, rope_columns
+from compiler.matrices import Matrix
+from compiler.precision import KV_FORMATS, Precision
+from isa.chip import Chip
+from isa.descriptor import PANEL_COLUMNS
+from isa.formats import Format
+
+A_DEPTH = 2  # activation chunks in flight
+W_SLOT_LIMIT = 96 * 1024  # larger chunks only delay a phase's first product
+CHUNKS = (4096, 2048, 1024, 512, 256, 128, 64, 32)
+ROWS = (128, 64, 32, 16, 8, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Sizes and addresses in TSRAM (bytes).
+
+    ``chunk`` is the depth of K a GEMM takes at once, ``block_panels`` its width in panels,
+    ``w_depth`` the weight ring's slots; ``norm_rows``, ``head_rows`` and ``attend_rows`` (query
+    rows of one head times the group) are what those phases take at once.
+    """
+
+    chunk: int
+    block_panels: int
+    w_depth: int
+    w_slot: int
+    w_scale_slot: int
+    a_slot: int
+    a_scale_slot: int
+    norm_rows: int
+    head_rows: int
+    attend_rows: int
+    logit_columns: int
+    at: dict[str, int] = field(default_factory=dict)
+    used: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What a layout of TSRAM is made for."""
+
+    config: ModelConfig
+    phases: Phases
+    matrices: tuple[Matrix, ...]
+    activations: Precision
+    kv: str
+    chip: Chip
+
+
+def plan_tile(
+    sizing: Sizing, capacity_for: CapacityFor, rows: int | None
+) -> tuple[TilePlan, int]:
+    """The best layout that fits: most rows first, then deepest chunks, then the deepest ring.
+
+    Returns it with the rows of a step it is for.
+
+    Raises CompileError if nothing fits.
+    """
+    last: Exception | None = None
+    for candidate in (rows,) if rows else ROWS:
+        for block_panels in (8, 4):
+            for chunk in CHUNKS:
+                for depth in (4, 3, 2):
+                    try:
+                        capacity = capacity_for(candidate)
+                        return _layout(sizing, capacity, chunk, block_panels, depth), candidate
+                    except DoesNotFit as problem:
+                        last = problem
+    raise CompileError(f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows")
+
+
+class CapacityFor:
+    """Capacity as a function of the rows of a step."""
+
+    def __init__(self, sequences: int, context: int, top_k: int) -> None:
+        self.sequences, self.context, self.top_k = sequences, context, top_k
+
+    def __call__(self, rows: int) -> Capacity:
+        """Capacity with that many rows a step."""
+        wanted = min(rows, self.sequences)
+        return Capacity(rows, wanted, self.sequences, self.context, self.top_k)
+
+
+def logit_columns(matrix: Matrix, tiles: int, top_k: int) -> int:
+    """Logits of one tile, at least as many as candidates are drawn from them."""
+    return max(-(-matrix.units // tiles) * matrix.unit * PANEL_COLUMNS, top_k)
+
+
+def _layout(
+    sizing: Sizing, capacity: Capacity, chunk: int, block_panels: int, depth: int
+) -> TilePlan:
+    deepest = max(matrix.k_stored for matrix in sizing.matrices)
+    chunk = min(chunk, deepest)
+    columns = block_panels * PANEL_COLUMNS
+    w_slot = max(m.precision.data_bytes(chunk) for m in sizing.matrices) * columns
+    w_scale = max(m.precision.scale_bytes(chunk) for m in sizing.matrices)
+    if w_slot > W_SLOT_LIMIT and chunk > CHUNKS[-1]:
+        raise DoesNotFit("weight chunk beyond its limit")
+    if capacity.rows * columns * 4 > sizing.chip.tile.acc.bytes:
+        raise DoesNotFit(f"ACC: {capacity.rows} rows of {columns} columns")
+    arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
+    head = next(m for m in sizing.matrices if m.name == "lm_head")
+    wide = logit_columns(head, sizing.chip.num_tiles, capacity.top_k)
+    _persistent(arena, sizing, capacity, wide)
+    arena.take("w_data", depth * w_slot)
+    arena.take("w_scale", depth * w_scale * columns)
+    base = arena.top
+    a_slot = capacity.rows * sizing.activations.data_bytes(chunk)
+    a_scale = capacity.rows * sizing.activations.scale_bytes(chunk)
+    tops = [_linear(arena, capacity.rows, columns, a_slot, a_scale)]
+    found = {}
+    for name, layout in (("norm", _norm), ("heads", _heads), ("attend", _attend)):
+        arena.top = base
+        found[name] = layout(arena, sizing, capacity)
+        tops.append(arena.top)
+    arena.top = base
+    _sample(arena, sizing, capacity)
+    tops.append(arena.top)
+    return TilePlan(
+        chunk,
+        block_panels,
+        depth,
+        w_slot,
+        w_scale * columns,
+        a_slot,
+        a_scale,
+        found["norm"],
+        found["heads"],
+        found["attend"],
+        wide,
+        {name: address for name, (address, _) in arena.names.items()},
+        max(tops),
+        arena.size,
+    )
+
+
+def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, wide: int) -> None:
+    config, rows = sizing.config, capacity.rows
+    half = PANEL_COLUMNS * 8 * 4
+    sizes = {
+        "tokens": 4 * rows,
+        "positions": 4 * rows,
+        "kv_rows": 4 * rows,
+        "wanted": 16 * capacity.wanted,
+        "segments": 16 * capacity.sequences,
+        "pages": 4 * capacity.pages,
+        "windows": 4 * config.layers,
+        "bounds_full": 8 * rows,
+        "bounds_window": 8 * rows,
+        "rope": 4 * rows * rope_columns(config),
+        "score_scale": 4,
+        "gain": 4 * config.hidden,
+        "head_gains": 8 * config.head_dim,
+        "bias": half,
+        "columns": half,
+        "row_scale": rows,
+        "logits": 4 * capacity.wanted * wide,
+        "top_values": 4 * capacity.wanted * capacity.top_k,
+        "top_ids": 4 * capacity.wanted * capacity.top_k,
+    }
+    for name, nbytes in sizes.items():
+        arena.take(name, nbytes)
+
+
+def _linear(arena: Arena, rows: int, columns: int, a_slot: int, a_scale: int) -> int:
+    arena.take("a_data", A_DEPTH * a_slot)
+    arena.take("a_scale", A_DEPTH * a_scale)
+    for name in ("stage", "extra", "lin_out"):
+        arena.take(name, rows * columns * 4)
+    arena.take("lin_scale", rows * columns // 16)
+    return arena.top
+
+
+def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
+    requantised = [p.ops[0].columns for p in sizing.phases.layer if p.kind == "requantise"]
+    width = max(sizing.config.hidden, *requantised, 0)
+    base = arena.top
+    for rows in (16, 8, 4, 2, 1):
+        arena.top = base
+        try:
+            arena.take("norm_in", rows * width * 4)
+            arena.take("norm_tmp", rows * width * 4)
+            arena.take("norm_sum", rows * 4)
+            arena.take("norm_out", rows * width * 4)
+            arena.take("norm_scale", rows * (width // 16 + 1))
+            return rows
+        except DoesNotFit as problem:
+            last = problem
+    raise last
+
+
+def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
+    dim = sizing.config.head_dim
+    base = arena.top
+    for rows in (64, 32, 16, 8, 4, 2, 1):
+        arena.top = base
+        try:
+            for name in ("head_in", "head_tmp", "head_rot"):
+                arena.take(name, rows * dim * 4)
+            arena.take("head_sum", rows * 4)
+            arena.take("head_out", rows * dim * 4)
+            return min(rows, capacity.rows)
+        except DoesNotFit as problem:
+            last = problem
+    raise last
+
+
+def _attend(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
+    config = sizing.config
+    group, dim = config.heads // config.kv_heads, config.head_dim
+    element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
+    base = arena.top
+    for queries in (128, 64, 32, 16, 8, 4, 2, 1):
+        rows = max(1, queries // group) * group
+        arena.top = base
+        try:
+            for name in ("k_block", "v_block"):
+                arena.take(name, 2 * PAGE * dim * element)
+            arena.take("q", rows * dim * 2)
+            arena.take("bounds", rows * 8)
+            arena.take("scores", rows * PAGE * 4)
+            arena.take("probs", rows * PAGE * 2)
+            for name in ("o_sum", "o_block", "att_out"):
+                arena.take(name, rows * dim * 4)
+            arena.take("att_scale", rows * dim // 16 + rows)
+            for name in ("m_sum", "l_sum", "m_block", "l_block", "m_new", "c_sum", "c_block"):
+                arena.take(name, rows * 4)
+            if rows * max(PAGE, dim) * 4 * 2 > sizing.chip.tile.acc.bytes:
+                raise DoesNotFit(f"ACC: {rows} rows of scores and outputs")
+            return rows
+        except DoesNotFit as problem:
+            last = problem
+    raise last
+
+
+def _sample(arena: Arena, sizing: Sizing, capacity: Capacity) -> None:
+    candidates = sizing.chip.num_tiles * capacity.top_k
+    arena.take("cand_values", 4 * candidates)
+    for name in ("pick_values", "pick_order", "pick_ids", "pick_p", "pick_sum", "pick_flag"):
+        arena.take(name, 4 * capacity.top_k)
+    arena.take("pick_mask", capacity.top_k)
+    for name in ("pick_threshold", "pick_index", "pick_token"):
+        arena.take(name, 4)

@@ -1,0 +1,144 @@
+"""Supersteps: every tile runs until it cannot go on, then signals cross from tile to tile.
+
+Tiles do not see each other's signals within a superstep, so it is all the same which worker
+runs a tile, and when. Signals are delivered in tile order.
+"""
+
+from __future__ import annotations
+
+from emulator import retire
+from emulator.fast import layout as at
+from emulator.fast.control import WOKE, YIELDED, run
+from emulator.fast.execute import add_to_semaphore, complete
+from emulator.fast.queues import PENDING, pop, serve_ready, stop_unit, unit_of
+from emulator.fast.words import fetch_add, get, put
+from emulator.jit import helper, njit
+from emulator.kernels.memory import copy_bytes
+from isa.faults import Fault
+from isa.spec.model import SEMAPHORE_MAX
+
+SEMAPHORE_OVERFLOW = int(Fault.SEMAPHORE_OVERFLOW)
+
+#: Why `run_alone` came back.
+FINISHED, DRAIN = range(2)
+
+
+@helper
+def _tile(m, index):
+    return get(m, at.M_TILE0) + 8 * at.T_WORDS * index
+
+
+@helper
+def _run_tile(m, t, w):
+    """One tile's part of a superstep."""
+    put(t, at.T_RUNNABLE, 0)
+    put(w, at.W_BUDGET, get(m, at.M_BUDGET))
+    while True:
+        serve_ready(m, t, w)
+        if get(t, at.T_CONTROL) != at.RUNNING or get(unit_of(t, 0), at.U_STATE) == at.SENDING:
+            return
+        why = run(m, t, w)
+        if why != WOKE:
+            if why == YIELDED:
+                put(t, at.T_RUNNABLE, 1)
+            return
+
+
+@njit
+def run_tiles(m, w):
+    """A worker's part of a superstep: runs tiles that no other worker has taken."""
+    tiles = get(m, at.M_TILES)
+    while True:
+        index = fetch_add(m + 8 * at.M_NEXT_TILE, 1)
+        if index >= tiles:
+            return index
+        t = _tile(m, index)
+        if get(t, at.T_RUNNABLE) != 0:
+            _run_tile(m, t, w)
+
+
+@helper
+def _deliver(m):
+    """Carry all signals to their tiles; whether any tile can go on."""
+    runnable = 0
+    for index in range(get(m, at.M_TILES)):
+        t = _tile(m, index)
+        for letter in range(get(t, at.T_OUTBOX)):
+            _deliver_one(m, t, t + 8 * (at.T_SENT + 8 * letter))
+        put(t, at.T_OUTBOX, 0)
+    for index in range(get(m, at.M_TILES)):
+        runnable |= get(_tile(m, index), at.T_RUNNABLE)
+    return runnable
+
+
+@helper
+def _deliver_one(m, t, letter):
+    """Add to every tile's semaphore, or let the sender fault if one of them would overflow."""
+    unit, sem, count = get(letter, at.S_UNIT), get(letter, at.S_SEM), get(letter, at.S_COUNT)
+    first, beyond = get(letter, at.S_FIRST), get(letter, at.S_LAST) + 1
+    delivered = True
+    for target in range(first, beyond):
+        delivered &= get(_tile(m, target), at.T_SEMAPHORES + sem) + count <= SEMAPHORE_MAX
+    words = unit_of(t, unit)
+    put(t, at.T_RUNNABLE, 1)
+    if not delivered:
+        stop_unit(t, unit, SEMAPHORE_OVERFLOW, get(letter, at.S_PC))
+        if unit == 0:
+            put(t, at.T_CONTROL, at.FAULTED)
+        else:
+            pop(words)
+        return
+    for target in range(first, beyond):
+        add_to_semaphore(_tile(m, target), sem, count)
+    put(words, at.U_STATE, at.SERVING)
+    complete(t, get(letter, at.S_RECORD))
+    if unit != 0:
+        pop(words)
+    put(t, at.T_READY, get(t, at.T_READY) | 1 << unit)
+
+
+@njit
+def deliver(m):
+    """End a superstep; whether there must be another."""
+    put(m, at.M_NEXT_TILE, 0)
+    return _deliver(m)
+
+
+@njit
+def run_alone(m, w, most):
+    """At most `most` supersteps on one worker. DRAIN: hand on records, then call again."""
+    for _ in range(most):
+        full = 0
+        for index in range(get(m, at.M_TILES)):
+            t = _tile(m, index)
+            if get(t, at.T_RUNNABLE) != 0:
+                _run_tile(m, t, w)
+                full |= get(t, at.T_RING_FULL)
+        if _deliver(m) == 0:
+            return FINISHED
+        if full != 0:
+            return DRAIN
+    return DRAIN
+
+
+@njit
+def drain(m, target, room, last):
+    """Move final records, in tile order, to an array with `room` rows; how many.
+
+    Records behind one that is not final stay, unless this is the `last` time.
+    """
+    count = 0
+    for index in range(get(m, at.M_TILES)):
+        t = _tile(m, index)
+        head, tail = get(t, at.T_RING_HEAD), get(t, at.T_RING_TAIL)
+        while head < tail and count < room:
+            record = get(t, at.T_RING) + 8 * retire.WORDS * (head % get(t, at.T_RING_ROWS))
+            if get(record, retire.TILE) != PENDING:
+                copy_bytes(target + 8 * retire.WORDS * count, record, 8 * retire.WORDS)
+                count += 1
+            elif last == 0:
+                break
+            head += 1
+        put(t, at.T_RING_HEAD, head)
+        put(t, at.T_RING_FULL, 0)
+    return count

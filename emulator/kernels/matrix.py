@@ -1,0 +1,312 @@
+"""GEMM: the matrix engine's one rule over whole operands.
+
+Source: the arithmetic contract, section 1; instruction `gemm` of isa/spec/matrix.py. Rows are taken
+`scratch.ROWS` at a time. For them, chunks of A are decoded once, then for every group of columns
+chunks of W, and the micro-kernels of matrix_micro.py do the arithmetic. Chunks begin at multiples
+of 64 or 128, so blocks are never cut, and the accumulator in memory carries the chain from chunk to
+chunk.
+
+Bounds: a tile of rows runs together over the k its rows have in common; what lies before and after
+(at most the rows' differences and cut blocks) runs row by row, in ascending order for each row.
+"""
+
+from __future__ import annotations
+
+from emulator.jit import helper, njit
+from emulator.kernels import scratch as at
+from emulator.kernels.matrix_micro import (
+    ROW_PANELS,
+    TILE_PANELS,
+    TILE_ROWS,
+    row_blocks,
+    tile_blocks,
+)
+from emulator.kernels.matrix_pack import (
+    NO_SCALES,
+    pack_a,
+    pack_a_scales,
+    pack_w,
+    pack_w_scales,
+    product_may_round,
+    widen_range,
+)
+from emulator.kernels.memory import (
+    copy_bytes,
+    fill_bytes,
+    load_i32,
+    load_i64,
+    load_u32,
+    store_i64,
+    store_u32,
+)
+from emulator.kernels.operand import (
+    ADDRESS,
+    COLUMN_STRIDE,
+    COLUMNS,
+    H_FLAGS,
+    H_K0,
+    H_SCRATCH,
+    ROW_STRIDE,
+    ROWS,
+    SCALE_KIND,
+    SCALE_NV16,
+    STATUS_OK,
+    field,
+    header,
+    is_absent,
+)
+
+ACC, A, W, BOUNDS = 0, 1, 2, 3  # operands
+FLAG_ACCUMULATE = 1
+FEW_ROWS = 8  # below this, chunks are short enough for a whole group to stay in the nearest cache
+
+# words of a row's range in scratch
+BEGIN, END, HEAD, FIRST, LAST, TAIL = 0, 8, 16, 24, 32, 40
+
+
+@njit
+def k_gemm(args):
+    """acc[M, N] (+)= a[M, K] * w[N, K]^T; operands acc, a, w, bounds; returns status bits."""
+    base = header(args, H_SCRATCH)
+    if base != 0:
+        _gemm(args, at.aligned(base))
+    else:
+        room = at.new_scratch()
+        _gemm(args, at.aligned(room.ctypes.data))
+        room[0] = 0  # the array lives at least until here
+    return STATUS_OK
+
+
+@helper
+def _gemm(args, base):
+    rows = field(args, ACC, ROWS)
+    columns = field(args, ACC, COLUMNS)
+    if header(args, H_FLAGS) & FLAG_ACCUMULATE == 0:
+        _clear(args, rows, columns)
+    if columns == 0:
+        return
+    for row0 in range(0, rows, at.ROWS):
+        _row_block(args, row0, min(at.ROWS, rows - row0), columns, base)
+
+
+@helper
+def _clear(args, rows, columns):
+    """+0 in every element of the accumulator."""
+    c = field(args, ACC, ADDRESS)
+    row_stride = field(args, ACC, ROW_STRIDE) * 4
+    stride = field(args, ACC, COLUMN_STRIDE) * 4
+    for m in range(rows):
+        if stride == 4:
+            fill_bytes(c + m * row_stride, 0, columns * 4)
+        else:
+            for n in range(columns):
+                store_u32(c + m * row_stride + n * stride, 0)
+
+
+# ---- ranges of k
+
+
+@helper
+def _row_ranges(args, row0, rows, depth, base):
+    """Every row's [begin, end) clipped to [0, K); returns the whole block's begin and end."""
+    k0 = header(args, H_K0)
+    bounded = not is_absent(args, BOUNDS)
+    least, largest = depth, 0
+    for m in range(rows):
+        begin, end = 0, depth
+        if bounded:
+            source = field(args, BOUNDS, ADDRESS)
+            source += 4 * (row0 + m) * field(args, BOUNDS, ROW_STRIDE)
+            begin = max(0, load_i32(source) - k0)
+            second = source + 4 * field(args, BOUNDS, COLUMN_STRIDE)
+            end = min(depth, load_i32(second) - k0)
+            if begin >= end:
+                begin, end = 0, 0
+        ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
+        store_i64(ranges + BEGIN, begin)
+        store_i64(ranges + END, end)
+        if begin < end:
+            least, largest = min(least, begin), max(largest, end)
+    return least, largest
+
+
+@helper
+def _chunk_ranges(rows, start, stop, block, base):
+    """Cut the rows' ranges to a chunk: [HEAD, FIRST) alone, [FIRST, LAST) by tile, [LAST, TAIL)."""
+    tiled = rows - rows % TILE_ROWS
+    for top in range(0, tiled, TILE_ROWS):
+        _tile_ranges(top, start, stop, block, base)
+    for m in range(tiled, rows):
+        ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
+        end = min(load_i64(ranges + END), stop)
+        store_i64(ranges + HEAD, max(load_i64(ranges + BEGIN), start))
+        store_i64(ranges + FIRST, end)
+        store_i64(ranges + LAST, end)
+        store_i64(ranges + TAIL, end)
+
+
+@helper
+def _tile_ranges(top, start, stop, block, base):
+    """Common range of a tile: whole blocks, or the rows' own begin or end where they agree."""
+    low, low_max, high, high_min = stop, start, start, stop
+    for m in range(top, top + TILE_ROWS):
+        ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
+        begin = max(load_i64(ranges + BEGIN), start)
+        end = min(load_i64(ranges + END), stop)
+        low, low_max = min(low, begin), max(low_max, begin)
+        high, high_min = max(high, end), min(high_min, end)
+    first = low if low == low_max else (low_max + block - 1) // block * block
+    last = high if high == high_min else high_min // block * block
+    for m in range(top, top + TILE_ROWS):
+        ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
+        begin = max(load_i64(ranges + BEGIN), start)
+        end = min(load_i64(ranges + END), stop)
+        store_i64(ranges + HEAD, begin)
+        store_i64(ranges + FIRST, first if first < last else end)
+        store_i64(ranges + LAST, last if first < last else end)
+        store_i64(ranges + TAIL, end)
+
+
+# ---- one block of rows
+
+
+@helper
+def _row_block(args, row0, rows, columns, base):
+    depth = field(args, A, COLUMNS)
+    nv16 = field(args, A, SCALE_KIND) == SCALE_NV16 or field(args, W, SCALE_KIND) == SCALE_NV16
+    block = 16 if nv16 else 32
+    begin, end = _row_ranges(args, row0, rows, depth, base)
+    chunk = at.DEPTH if rows >= FEW_ROWS else at.DEPTH // 2
+    held = max(1, at.ROWS // rows) * chunk  # k of A that fits in scratch
+    for k0 in range(begin // chunk * chunk, end, held):
+        k1 = min(k0 + held, depth, (end + block - 1) // block * block)
+        for number in range((k1 - k0 + chunk - 1) // chunk):
+            start = k0 + number * chunk
+            _pack_rows(args, row0, rows, number, start, min(start + chunk, k1), block, base)
+        for n0 in range(0, columns, at.COLUMNS):
+            count = min(at.COLUMNS, columns - n0)
+            _column_group(args, row0, rows, n0, count, k0, k1, chunk, block, base)
+
+
+@helper
+def _pack_rows(args, row0, rows, number, start, stop, block, base):
+    """A chunk of A and its scales as the `number`-th of the chunks held."""
+    seen = NO_SCALES
+    blocks = (stop - start + block - 1) // block
+    for m in range(rows):
+        slot = number * rows + m
+        pack_a(args, A, row0 + m, start, stop - start, base + at.A_AT + slot * at.A_STRIDE, base)
+        scales = base + at.SA_AT + slot * at.SA_STRIDE
+        part = pack_a_scales(args, A, row0 + m, block, start // block, blocks, scales)
+        seen = widen_range(seen, part)
+    store_i64(base + at.SCALES_AT + 8 * number, seen)
+
+
+@helper
+def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, base):
+    """Up to 128 columns over the chunks held."""
+    c_stride = field(args, ACC, ROW_STRIDE) * 4
+    n_stride = field(args, ACC, COLUMN_STRIDE) * 4
+    c = field(args, ACC, ADDRESS) + row0 * c_stride + n0 * n_stride
+    direct = columns == at.COLUMNS and n_stride == 4
+    target, stride = c, c_stride
+    if not direct:
+        target, stride = base + at.C_AT, at.C_STRIDE
+        _copy_tile(c, c_stride, n_stride, target, stride, 4, rows, columns)
+    for number in range((k1 - k0 + chunk - 1) // chunk):
+        start = k0 + number * chunk
+        stop = min(start + chunk, k1)
+        pack_w(args, W, n0, columns, start, stop - start, base)
+        blocks = (stop - start + block - 1) // block
+        seen_w = pack_w_scales(args, W, n0, columns, block, start // block, blocks, base)
+        seen_a = load_i64(base + at.SCALES_AT + 8 * number)
+        wide = 1 if product_may_round(seen_a, seen_w) else 0
+        _chunk_ranges(rows, start, stop, block, base)
+        _run_chunk(target, stride, rows, number * rows, columns, start, block, wide, base)
+    if not direct:
+        _copy_tile(target, stride, 4, c, c_stride, n_stride, rows, columns)
+
+
+@helper
+def _copy_tile(source, row_from, step_from, target, row_to, step_to, rows, columns):
+    """Accumulator bits between memory and the edge tile; strides in bytes."""
+    for m in range(rows):
+        if step_from == 4 and step_to == 4:
+            copy_bytes(target + m * row_to, source + m * row_from, 4 * columns)
+        else:
+            for n in range(columns):
+                word = load_u32(source + m * row_from + n * step_from)
+                store_u32(target + m * row_to + n * step_to, word)
+
+
+@helper
+def _run_chunk(c, c_stride, rows, slot, columns, start, block, wide, base):
+    """The arithmetic of one chunk and column group: heads, tiles, tails."""
+    tiled = rows - rows % TILE_ROWS
+    for m in range(rows):
+        ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
+        head, first = load_i64(ranges + HEAD), load_i64(ranges + FIRST)
+        _run_row(c, c_stride, m, slot, columns, start, head, first, block, wide, base)
+    panel_step = TILE_PANELS
+    for panel in range(0, (columns + 15) // 16, panel_step):
+        for m in range(0, tiled, TILE_ROWS):
+            ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
+            first, last = load_i64(ranges + FIRST), load_i64(ranges + LAST)
+            _run_tile(c, c_stride, m, slot, panel, start, first, last, block, wide, base)
+    for m in range(tiled):
+        ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
+        last, tail = load_i64(ranges + LAST), load_i64(ranges + TAIL)
+        _run_row(c, c_stride, m, slot, columns, start, last, tail, block, wide, base)
+
+
+@helper
+def _segment(k, last, block):
+    """The next blocks of equal length from k: their number and length."""
+    if k % block != 0 or last - k < block:
+        return 1, min(block - k % block, last - k)
+    return (last - k) // block, block
+
+
+@helper
+def _run_row(c, c_stride, row, slot, columns, start, first, last, block, wide, base):
+    """One row over k in [first, last)."""
+    k = first
+    while k < last:
+        blocks, length = _segment(k, last, block)
+        number = k // block - start // block
+        a = base + at.A_AT + (slot + row) * at.A_STRIDE + (k - start) * 4
+        sa = base + at.SA_AT + (slot + row) * at.SA_STRIDE + number * 4
+        for panel in range(0, (columns + 15) // 16, ROW_PANELS):
+            row_blocks(
+                c + row * c_stride + panel * 64,
+                c_stride,
+                a,
+                base + at.W_AT + panel * at.W_STRIDE + (k - start) * 64,
+                sa,
+                base + at.SW_AT + panel * at.SW_STRIDE + number * 64,
+                blocks,
+                length,
+                wide,
+            )
+        k += blocks * length
+
+
+@helper
+def _run_tile(c, c_stride, row, slot, panel, start, first, last, block, wide, base):
+    """A tile of rows over k in [first, last)."""
+    k = first
+    while k < last:
+        blocks, length = _segment(k, last, block)
+        number = k // block - start // block
+        tile_blocks(
+            c + row * c_stride + panel * 64,
+            c_stride,
+            base + at.A_AT + (slot + row) * at.A_STRIDE + (k - start) * 4,
+            base + at.W_AT + panel * at.W_STRIDE + (k - start) * 64,
+            base + at.SA_AT + (slot + row) * at.SA_STRIDE + number * 4,
+            base + at.SW_AT + panel * at.SW_STRIDE + number * 64,
+            blocks,
+            length,
+            wide,
+        )
+        k += blocks * length

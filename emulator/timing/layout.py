@@ -1,0 +1,214 @@
+"""Where every quantity lies in the timing model's arrays.
+
+All state is in a few int64 arrays (`emulator/timing/state.py` makes them), because compiled code
+then takes them by reference at no cost. The names here are their columns. Times are cycles of the
+chip's clock since the entry was rung; -1 is "none".
+"""
+
+from isa.faults import NUM_UNITS
+from isa.spec.model import NUM_SEMAPHORES
+
+UNITS = NUM_UNITS  #: of a tile: ctl, mxu, vpu, dma0..7
+SEMAPHORES = NUM_SEMAPHORES
+TICKS = 256  #: HBM channels are reserved in 1/256 cycle, since a burst takes a fraction of cycles
+NEVER = 1 << 62
+
+# ---- why a unit's time passes. Every cycle of every unit has exactly one of these.
+CAUSES = (
+    "execute",  # does what it is for
+    "start",  # fixed cost of starting an instruction
+    "weight load",  # MXU: weights arrive more slowly than they are used
+    "drain",  # MXU: the array fills and empties
+    "tsram banks",  # bank conflicts, or other units using the banks
+    "hbm",  # HBM channel slower than the DMA channel, or busy
+    "noc",  # a link or port is used by others
+    "csram",  # CSRAM is used by others
+    "latency",  # DMA: all allowed requests are under way
+    "semaphore",  # waits for a semaphore
+    "issue",  # its queue is empty
+    "queue full",  # ctl: waits for a place in a unit's queue
+    "scalar load",  # ctl: waits for a `ld`
+    "signal",  # on the critical path only: a signal is under way
+    "after end",  # has nothing left to do in this entry
+)
+NC = 16
+(
+    EXECUTE,
+    START,
+    WEIGHT_LOAD,
+    DRAIN,
+    BANKS,
+    HBM_SLOW,
+    NOC_BUSY,
+    CSRAM_BUSY,
+    LATENCY,
+    SEMAPHORE,
+    ISSUE,
+    QUEUE_FULL,
+    SCALAR_LOAD,
+    SIGNAL_WAY,
+    AFTER_END,
+) = range(len(CAUSES))
+
+# ---- constants of the chip (int64); the rest of the names are first numbers of resources
+(
+    P_TILES,
+    P_TILES_PER_CLUSTER,
+    P_COLUMNS,
+    P_DEPTH,  # of a unit's queue
+    P_SCALAR,
+    P_BRANCH,
+    P_ISSUE,
+    P_LOAD_SRAM,
+    P_LOAD_HBM,
+    P_MXU_ROWS,
+    P_MXU_COLUMNS,
+    P_PE,
+    P_DOUBLE,
+    P_LOAD_ROWS,
+    P_MIN_INTERVAL,
+    P_MXU_START,
+    P_ACC_BYTES,
+    P_LANES,
+    P_VPU_START,
+    P_BANKS,
+    P_BANK_BYTES,
+    P_OUTSTANDING,
+    P_REQUEST,
+    P_DMA_START,
+    P_DMA_START_SRAM,
+    P_DMA_BYTES,  # of a channel, per cycle
+    P_PIECE,  # largest piece of a transfer, bytes
+    P_PIECE_REQUESTS,
+    P_CSRAM_PORTS,
+    P_CSRAM_BYTES,
+    P_CSRAM_LATENCY,
+    P_LINK_BYTES,
+    P_HOP,
+    P_INTERFACE,
+    P_REMOTE_SIGNAL,
+    P_INTERLEAVE,
+    P_CHANNELS,  # of the chip
+    P_BURST,
+    P_ROW_BYTES,
+    P_HBM_LATENCY,
+    R_TILE_OUT,
+    R_TILE_IN,
+    R_CSRAM_OUT,
+    R_CSRAM_IN,
+    R_PORT_OUT,
+    R_PORT_IN,
+    R_CLUSTER,
+    R_CHANNEL,
+    R_COUNT,
+    P_COUNT,
+) = range(50)
+
+# ---- constants of the chip (float64)
+F_BURST = 0  # HBM ticks of one burst on a channel
+F_ACTIVATE = 1  # HBM ticks between two activates on a channel
+F_RATES = 2  # nine: activations' width x weights' width
+F_PASSES = 11  # by vector class
+
+# ---- what an opcode is (column 0 of the opcode table), and its vector class (column 1)
+OP_SCALAR, OP_WAIT, OP_SIGNAL, OP_GEMM, OP_READOUT, OP_SEED, OP_VECTOR, OP_DMA, OP_LOAD, OP_HALT = (
+    range(10)
+)
+VECTOR_CLASSES = (
+    "vector1",
+    "vector2",
+    "vector4",
+    "vector_slow",
+    "reduce",
+    "scan",
+    "topk",
+    "quantise",
+)
+V_VECTOR1, V_VECTOR2, V_VECTOR4, V_SLOW, V_REDUCE, V_SCAN, V_TOPK, V_QUANTISE = range(8)
+
+# ---- a tile's FIFO of records not yet used (indices into the pool)
+T_HEAD, T_TAIL, T_FIELDS = range(3)
+
+# ---- a unit
+(
+    U_PTR,  # its time is accounted for up to here
+    U_DRAIN,  # up to here, idle time is the array's drain
+    U_DONE,  # when everything taken so far is complete
+    U_ROW,  # the report row of the instruction taken last
+    U_HEAD,  # of the queue
+    U_COUNT,  # entries in the queue
+    U_PASSED,  # DMA: entries that the front end has passed on
+    U_ACTIVE,  # the front end has an event or waits for a semaphore
+    U_WAITING,  # 1 waits for a semaphore, 2 has just been given it
+    U_WEIGHTS,  # MXU: when the spare weight buffer is free
+    U_STREAM,  # MXU: when the array is free; DMA: when the next piece may be issued
+    U_IDEAL,  # when it would be complete if nothing were shared (the critical path)
+    U_IDEAL_STREAM,
+    U_FETCHED,  # ctl: the next record's gap has passed
+    U_BLOCKED,  # ctl: waits for a place in this unit's queue; DMA: the back end has an event
+) = range(15)
+U_CAUSES = 16
+U_PATH = U_CAUSES + NC  # causes along the critical path to this unit's U_PTR; sums to U_PTR
+U_FIELDS = U_PATH + NC
+
+# ---- an entry of a unit's queue
+Q_REC, Q_TIME, Q_IDEAL, Q_FROM, Q_TO, Q_FIELDS0 = range(6)  # FROM..TO: the wait, or the doorbell
+Q_PATH = 8  # the control processor's path when it issued this
+Q_WAIT_PATH = Q_PATH + NC  # the path of the signal that ended the wait
+Q_FIELDS = Q_WAIT_PATH + NC
+
+# ---- a semaphore
+S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
+
+# ---- a DMA channel: the transfer under way, and a ring of pieces in flight
+(
+    C_REC,
+    C_OFFSET,  # bytes of the transfer already issued
+    C_PIECE,  # bytes of the next piece
+    C_PIECE_RUNS,
+    C_PIECE_REQUESTS,
+    C_PIECE_ADDRESS,
+    C_FIRST,  # no piece of this transfer has been issued
+    C_FINISH,  # when all pieces so far are complete
+    C_LAST_SPACE,  # destination of the transfer before, for order in memory
+    C_LAST_OWNER,
+    C_LAST_LOW,
+    C_LAST_HIGH,
+    C_RING_HEAD,
+    C_RING_COUNT,
+    C_FLYING,  # requests in flight
+    C_RING,
+) = range(16)
+
+# ---- a signal on its way
+G_NEXT_FREE = 0
+(SIG_TILE, SIG_SEM, SIG_COUNT, SIG_IDEAL) = range(1, 5)
+SIG_PATH = 8
+SIG_FIELDS = SIG_PATH + NC
+
+# ---- globals
+(
+    G_HEAP,  # events in the heap
+    G_SEQUENCE,  # of signals, to break ties
+    G_SIGNAL_FREE,  # first free signal
+    G_SIGNALS,  # free signals
+    G_POOL_FREE,  # first free record
+    G_STAMP,  # of multicast pieces
+    G_CLOSED,  # no more records will come
+    G_END,  # the latest completion so far
+    G_EVENTS,
+    G_PIECES,
+    G_LAST_UNIT,  # the unit that completed last, for the critical path
+    G_IDEAL,
+    G_COUNT,
+) = range(13)
+
+# ---- a report row: an operation in a context
+ROW_FIRST, ROW_LAST = 0, 1
+ROW_CAUSES = 2  # by kind of unit (ctl, mxu, vpu, dma), then by cause
+KINDS = ("ctl", "mxu", "vpu", "dma")
+ROW_FIELDS = ROW_CAUSES + len(KINDS) * NC
+
+# ---- heap entries: time, key (tile, unit, sequence: breaks ties), payload
+H_TIME, H_KEY, H_PAYLOAD, H_FIELDS = range(4)
+SLOT_SIGNAL = 31  # slots of a tile: 2 * unit (front end), 2 * unit + 1 (DMA back end), signals

@@ -1,0 +1,112 @@
+"""The mesh: where things are attached, and the links a transfer takes.
+
+Links are numbered 4 * router + direction. Tiles and CSRAM are reached X first, then Y. A transfer
+from or to an HBM port keeps to the direction away from its edge first: from the left or right
+edge along the row, from the top or bottom edge along the column, from a corner by turns; and back
+the same way. (X first for all would send the traffic of all top ports along the top row: on t1 its
+links would need 1.9 times their bandwidth.) Both orders need a virtual channel each.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.jit import helper
+from emulator.timing import layout as at
+from isa.chip import Chip
+
+EAST, WEST, SOUTH, NORTH = range(4)
+Y_FIRST, X_FIRST, BY_TURNS = range(3)
+
+#: 64-bit golden ratio, as a signed number: spreads block numbers over channels.
+_GOLDEN = -7046029254386353131
+
+
+def tile_nodes(chip: Chip) -> NDArray[np.int64]:
+    """Router of each tile."""
+    routers = [chip.tile_router(tile) for tile in range(chip.num_tiles)]
+    return np.array([x + chip.mesh.columns * y for x, y in routers], np.int64)
+
+
+def csram_nodes(chip: Chip) -> NDArray[np.int64]:
+    """Router of each CSRAM port, by cluster, then port."""
+    nodes = tile_nodes(chip)
+    ports = range(chip.cluster.csram.ports)
+    return np.array(
+        [nodes[chip.csram_port_tile(c, port)] for c in range(chip.clusters) for port in ports],
+        np.int64,
+    )
+
+
+def port_nodes(chip: Chip) -> NDArray[np.int64]:
+    """Router of each HBM port, by stack, then port."""
+    ports = range(chip.hbm.ports)
+    routers = [chip.hbm_port_router(s, port) for s in range(chip.hbm.stacks) for port in ports]
+    return np.array([x + chip.mesh.columns * y for x, y in routers], np.int64)
+
+
+def port_orders(chip: Chip) -> NDArray[np.int64]:
+    """The order of dimensions for traffic from each HBM port."""
+    columns, rows = chip.mesh.columns, chip.mesh.rows
+    orders = []
+    for node in port_nodes(chip):
+        side = node % columns in (0, columns - 1)
+        end = node // columns in (0, rows - 1)
+        orders.append(BY_TURNS if side and end else X_FIRST if side else Y_FIRST)
+    return np.array(orders, np.int64)
+
+
+def channel_ports(chip: Chip) -> NDArray[np.int64]:
+    """Port of each HBM channel. Channel c belongs to stack c % stacks."""
+    stacks, ports = chip.hbm.stacks, chip.hbm.ports
+    channel = np.arange(stacks * chip.hbm.channels)
+    within = channel // stacks * ports // chip.hbm.channels
+    return (channel % stacks * ports + within).astype(np.int64)
+
+
+@helper
+def hbm_channel(p, address):
+    """The channel of an HBM address.
+
+    Consecutive granules go to consecutive channels (so to other stacks); every block of as many
+    granules as there are channels starts elsewhere, so that strides do not pile up on one.
+    """
+    granule = address // p[at.P_INTERLEAVE]
+    channels = p[at.P_CHANNELS]
+    block = granule // channels
+    turn = (block * _GOLDEN >> 40) & 0xFFFFFF
+    return (granule + turn) % channels
+
+
+@helper
+def csram_port(p, cluster, address):
+    """Number of the CSRAM port (over all clusters) that serves an address."""
+    ports = p[at.P_CSRAM_PORTS]
+    return cluster * ports + address // p[at.P_INTERLEAVE] % ports
+
+
+@helper
+def distance(p, a, b):
+    """Hops between two routers."""
+    columns = p[at.P_COLUMNS]
+    return abs(a % columns - b % columns) + abs(a // columns - b // columns)
+
+
+@helper
+def x_first(p, order, address):
+    """Whether traffic from a port of this order takes its row first."""
+    if order == BY_TURNS:
+        return address // p[at.P_INTERLEAVE] & 1 == 1
+    return order == X_FIRST
+
+
+@helper
+def next_link(p, x, y, to_x, to_y, row_first):
+    """(link, its end's x, y) of the next hop of a way that is not yet at its end."""
+    node = x + p[at.P_COLUMNS] * y
+    if x != to_x and (row_first or y == to_y):
+        if x < to_x:
+            return 4 * node + EAST, x + 1, y
+        return 4 * node + WEST, x - 1, y
+    if y < to_y:
+        return 4 * node + SOUTH, x, y + 1
+    return 4 * node + NORTH, x, y - 1

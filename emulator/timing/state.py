@@ -1,0 +1,172 @@
+"""The timing model's arrays, and how a chip's description fills the constants among them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.timing import layout as at
+from emulator.timing import mesh, reserve
+from isa.chip import Chip
+from isa.spec import INSTRUCTIONS
+from isa.spec.model import Unit
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class State(NamedTuple):
+    """Everything compiled code works on. Columns are named in layout.py."""
+
+    p: Ints  #: [P_COUNT] constants
+    f: Floats  #: constants that are not whole
+    opcodes: Ints  #: [256, 2] what an opcode is, its vector class
+    tile_node: Ints
+    csram_node: Ints
+    port_node: Ints
+    port_order: Ints
+    channel_port: Ints
+    g: Ints  #: [G_COUNT] globals
+    tiles: Ints  #: [tiles, T_FIELDS]
+    units: Ints  #: [tiles * UNITS, U_FIELDS]
+    queue: Ints  #: [units * depth, Q_FIELDS]
+    sems: Ints  #: [tiles * 64, S_FIELDS]
+    chans: Ints  #: [units, C_RING + 2 * outstanding]
+    heap: Ints  #: [capacity, H_FIELDS]
+    signals: Ints  #: [capacity, SIG_FIELDS]
+    pool: Ints  #: [capacity, 16] records not yet used up
+    after: Ints  #: [capacity] the record behind each in its FIFO, or the next free one
+    res: Ints  #: [resources, reserve.FIELDS]
+    seen: Ints  #: [links + ports, 3] where a multicast piece has already been: stamp, head, tail
+    ts: Ints  #: [tiles, reserve.WINDOW_FIELDS]
+    rows: Ints  #: [capacity, ROW_FIELDS]
+
+
+_CONTROL = {"wait": at.OP_WAIT, "signal": at.OP_SIGNAL, "halt": at.OP_HALT, "ld": at.OP_LOAD}
+_MATRIX = {"gemm": at.OP_GEMM, "readout": at.OP_READOUT, "seed": at.OP_SEED}
+
+
+def opcode_table() -> Ints:
+    """What each opcode is to the timing model; KeyError if a unit's opcode has no price."""
+    table = np.zeros((256, 2), np.int64)
+    for entry in INSTRUCTIONS:
+        if entry.mnemonic in _CONTROL:
+            table[entry.opcode, 0] = _CONTROL[entry.mnemonic]
+        elif entry.unit is Unit.MXU:
+            table[entry.opcode, 0] = _MATRIX[entry.mnemonic]
+        elif entry.unit is Unit.DMA:
+            table[entry.opcode, 0] = at.OP_DMA
+        elif entry.unit is Unit.VPU:
+            vector_class = {name: i for i, name in enumerate(at.VECTOR_CLASSES)}[entry.timing]
+            table[entry.opcode] = at.OP_VECTOR, vector_class
+    return table
+
+
+def integer_constants(chip: Chip) -> Ints:
+    """The constants that are whole numbers, and the first numbers of each kind of resource."""
+    p = np.zeros(at.P_COUNT, np.int64)
+    tile, mxu, dma, csram = chip.tile, chip.tile.mxu, chip.tile.dma, chip.cluster.csram
+    p[at.P_TILES], p[at.P_TILES_PER_CLUSTER] = chip.num_tiles, chip.tiles_per_cluster
+    p[at.P_COLUMNS], p[at.P_DEPTH] = chip.mesh.columns, tile.queue_depth
+    p[at.P_SCALAR], p[at.P_BRANCH] = chip.control.scalar, chip.control.branch
+    p[at.P_ISSUE] = chip.control.issue
+    p[at.P_LOAD_SRAM], p[at.P_LOAD_HBM] = chip.control.load_sram, chip.control.load_hbm
+    p[at.P_MXU_ROWS], p[at.P_MXU_COLUMNS], p[at.P_PE] = mxu.rows, mxu.columns, mxu.pe_latency
+    p[at.P_DOUBLE], p[at.P_LOAD_ROWS] = mxu.double_buffered, mxu.weight_load_rows_per_cycle
+    p[at.P_MIN_INTERVAL], p[at.P_MXU_START] = mxu.min_interval, mxu.start
+    p[at.P_ACC_BYTES] = tile.acc.bytes_per_cycle
+    p[at.P_LANES], p[at.P_VPU_START] = tile.vpu.lanes, tile.vpu.start
+    p[at.P_BANKS], p[at.P_BANK_BYTES] = tile.tsram.banks, tile.tsram.bank_bytes
+    p[at.P_OUTSTANDING], p[at.P_REQUEST] = dma.outstanding, dma.request_bytes
+    p[at.P_DMA_START], p[at.P_DMA_START_SRAM] = dma.start, dma.start_sram
+    p[at.P_DMA_BYTES] = dma.bytes_per_cycle
+    # A piece lies in one granule, and at least four fill the requests a channel may have.
+    p[at.P_PIECE_REQUESTS] = max(1, dma.outstanding // 4)
+    p[at.P_PIECE] = min(chip.hbm.interleave, p[at.P_PIECE_REQUESTS] * dma.request_bytes)
+    p[at.P_CSRAM_PORTS], p[at.P_CSRAM_BYTES] = csram.ports, csram.bytes_per_cycle
+    p[at.P_CSRAM_LATENCY] = csram.latency
+    p[at.P_LINK_BYTES], p[at.P_HOP] = chip.noc.link_bytes, chip.noc.hop
+    p[at.P_INTERFACE], p[at.P_REMOTE_SIGNAL] = chip.noc.interface, chip.noc.remote_signal
+    p[at.P_INTERLEAVE] = chip.hbm.interleave
+    p[at.P_CHANNELS] = chip.hbm.stacks * chip.hbm.channels
+    p[at.P_BURST], p[at.P_ROW_BYTES] = chip.hbm.burst_bytes, chip.hbm.row_bytes
+    p[at.P_HBM_LATENCY] = chip.hbm.latency
+    _number_resources(p, chip)
+    return p
+
+
+def _number_resources(p: Ints, chip: Chip) -> None:
+    """Links first, then every kind of port and memory."""
+    csram_ports = chip.clusters * chip.cluster.csram.ports
+    hbm_ports = chip.hbm.stacks * chip.hbm.ports
+    counts = {
+        at.R_TILE_OUT: chip.num_tiles,
+        at.R_TILE_IN: chip.num_tiles,
+        at.R_CSRAM_OUT: csram_ports,
+        at.R_CSRAM_IN: csram_ports,
+        at.R_PORT_OUT: hbm_ports,
+        at.R_PORT_IN: hbm_ports,
+        at.R_CLUSTER: chip.clusters,
+        at.R_CHANNEL: chip.hbm.stacks * chip.hbm.channels,
+    }
+    number = 4 * chip.mesh.columns * chip.mesh.rows
+    for kind, count in counts.items():
+        p[kind] = number
+        number += count
+    p[at.R_COUNT] = number
+
+
+def float_constants(chip: Chip) -> Floats:
+    """Times of an HBM channel, array rates by widths, vector passes by class."""
+    f = np.zeros(at.F_PASSES + len(at.VECTOR_CLASSES))
+    ticks = at.TICKS * chip.clock_hz * 1e-9 / chip.hbm.pseudo_channels / (1 - chip.hbm.refresh)
+    f[at.F_BURST] = chip.hbm.tbl_ns * ticks
+    f[at.F_ACTIVATE] = chip.hbm.tfaw_ns / 4 * ticks
+    for i, a_bits in enumerate((16, 8, 4)):
+        for j, w_bits in enumerate((16, 8, 4)):
+            f[at.F_RATES + 3 * i + j] = chip.tile.mxu.rate(a_bits, w_bits)
+    for i, name in enumerate(at.VECTOR_CLASSES):
+        f[at.F_PASSES + i] = getattr(chip.tile.vpu.passes, name)
+    return f
+
+
+def make_state(chip: Chip) -> State:
+    """The arrays of a chip, before the first entry."""
+    p = integer_constants(chip)
+    tiles = chip.num_tiles
+    units = tiles * at.UNITS
+    ring = at.C_RING + 2 * chip.tile.dma.outstanding
+    shapes = {
+        "g": (at.G_COUNT,),
+        "tiles": (tiles, at.T_FIELDS),
+        "units": (units, at.U_FIELDS),
+        "queue": (units * chip.tile.queue_depth, at.Q_FIELDS),
+        "sems": (tiles * at.SEMAPHORES, at.S_FIELDS),
+        "chans": (units, ring),
+        "heap": (0, at.H_FIELDS),
+        "signals": (0, at.SIG_FIELDS),
+        "pool": (0, 16),
+        "after": (0,),
+        "res": (int(p[at.R_COUNT]), reserve.FIELDS),
+        "seen": (int(p[at.R_COUNT]), 3),
+        "ts": (tiles, reserve.WINDOW_FIELDS),
+        "rows": (0, at.ROW_FIELDS),
+    }
+    return State(
+        p=p,
+        f=float_constants(chip),
+        opcodes=opcode_table(),
+        tile_node=mesh.tile_nodes(chip),
+        csram_node=mesh.csram_nodes(chip),
+        port_node=mesh.port_nodes(chip),
+        port_order=mesh.port_orders(chip),
+        channel_port=mesh.channel_ports(chip),
+        **{name: np.zeros(shape, np.int64) for name, shape in shapes.items()},
+    )
+
+
+def grown(array: Ints, rows: int) -> Ints:
+    """The array with more rows, zeros below."""
+    bigger = np.zeros((rows, *array.shape[1:]), np.int64)
+    bigger[: len(array)] = array
+    return bigger
