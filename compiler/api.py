@@ -19,8 +19,8 @@ from compiler.emit import Code, Label
 from compiler.errors import CompileError
 from compiler.fuse import Phases, fuse
 from compiler.graph import Graph, build
-from compiler.hbm import PAGE, Capacity, layout_hbm
-from compiler.image import Image, Progress
+from compiler.hbm import PAGE, layout_hbm
+from compiler.image import Image
 from compiler.lower.context import Plan
 from compiler.lower.program import lower
 from compiler.matrices import matrices
@@ -47,13 +47,7 @@ class Compiled:
     entries: dict[str, Label]
 
 
-def compile_checkpoint(
-    model: Path,
-    chip: Chip,
-    options: Options,
-    progress: Progress | None = None,
-    ignore_capacity: bool = False,
-) -> Program:
+def compile_checkpoint(model: Path, chip: Chip, options: Options) -> Program:
     """The program of a checkpoint directory. Regions make their bytes when the program is saved.
 
     Raises CompileError with one line naming file, place and remedy.
@@ -61,36 +55,30 @@ def compile_checkpoint(
     config = ModelConfig.load(model)
     checkpoint = Checkpoint.open(model)
     checkpoint.check(config)
-    stages = compile_stages(config, chip, options, ignore_capacity)
-    return _program(stages, checkpoint, _tokenizer(model), progress)
+    stages = compile_stages(config, chip, options)
+    return _program(stages, checkpoint, _tokenizer(model))
 
 
-def compile_config(
-    config: ModelConfig, chip: Chip, options: Options, ignore_capacity: bool = False
-) -> Program:
+def compile_config(config: ModelConfig, chip: Chip, options: Options) -> Program:
     """A program without weights, for timing only."""
-    return _program(compile_stages(config, chip, options, ignore_capacity), None, None, None)
+    return _program(compile_stages(config, chip, options), None, None)
 
 
-def compile_stages(
-    config: ModelConfig, chip: Chip, options: Options, ignore_capacity: bool = False
-) -> Compiled:
+def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compiled:
     """Graph, fusion, plan and code; each stage is verified."""
     if chip.tile.dma.channels < 8:
         raise CompileError(f"{chip.name}: tile.dma.channels: the schedule needs 8 channels")
     activations = precision(options.activations, "--activations")
     graph = build(config, options.activations, options.kv)
     phases = fuse(graph, activations)
-    plan = _plan(config, chip, options, phases, ignore_capacity)
+    plan = _plan(config, chip, options, phases)
     verify_plan(plan)
     code, entries = lower(plan, phases)
     verify_code(code)
     return Compiled(graph, phases, plan, code, entries)
 
 
-def _plan(
-    config: ModelConfig, chip: Chip, options: Options, phases: Phases, ignore_capacity: bool
-) -> Plan:
+def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> Plan:
     weights = precision(options.weights, "--weights")
     head = precision(options.lm_head or options.weights, "--lm-head")
     activations = precision(options.activations, "--activations")
@@ -103,12 +91,12 @@ def _plan(
     top_k = min(options.top_k, config.vocab)
     found = matrices(config, weights, head)
     sizing = Sizing(config, phases, found, activations, options.kv, chip)
-    capacity_for = CapacityFor(options.sequences, context, top_k)
+    capacity_for = CapacityFor(options.sequences, context, top_k, options.logit_rows)
     tile, rows = plan_tile(sizing, capacity_for, options.rows)
     capacity = capacity_for(rows)
     named = {matrix.name: matrix for matrix in found}
     buffers = layout_buffers(config, phases, named, capacity, activations, chip)
-    hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip, ignore_capacity)
+    hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip)
     placed = at_address(buffers, hbm.base["spill"])
     return Plan(config, options, activations, capacity, chip, hbm, placed, tile)
 
@@ -119,14 +107,11 @@ def _tokenizer(model: Path) -> bytes | None:
 
 
 def _program(
-    stages: Compiled,
-    checkpoint: Checkpoint | None,
-    tokenizer: bytes | None,
-    progress: Progress | None,
+    stages: Compiled, checkpoint: Checkpoint | None, tokenizer: bytes | None
 ) -> Program:
     plan, code = stages.plan, stages.code
     mode: Any = plan.options.scale_mode
-    image = Image(plan.config, checkpoint, plan.hbm, plan.capacity.context, mode, progress)
+    image = Image(plan.config, checkpoint, plan.hbm, plan.capacity.context, mode)
     return Program(
         code.words(),
         code.descriptors(),
@@ -217,15 +202,22 @@ def precision_notes(plan: Plan) -> dict[str, str]:
     }
 
 
+STAGES = ("graph", "fused", "plan", "asm")
+
+
 def dump(stages: Compiled, stage: str) -> str:
-    """The text of one stage: graph, fused, plan or asm."""
+    """The text of one of the `STAGES`."""
+    if stage == "asm":
+        from isa.disassembler import disassemble
+
+        return disassemble(_program(stages, None, None))
     if stage == "graph":
         return stages.graph.dump()
     if stage == "fused":
         return stages.phases.dump()
     if stage == "plan":
         return dump_plan(stages.plan)
-    raise CompileError(f"--dump: '{stage}' is none of graph, fused, plan, asm")
+    raise CompileError(f"--dump: '{stage}' is none of {', '.join(STAGES)}")
 
 
 def dump_plan(plan: Plan) -> str:
@@ -244,14 +236,3 @@ def dump_plan(plan: Plan) -> str:
         lines.append(f"  {address:#09x} {name}")
     return "\n".join(lines)
 
-
-__all__ = [
-    "Capacity",
-    "Compiled",
-    "compile_checkpoint",
-    "compile_config",
-    "compile_stages",
-    "dump",
-    "dump_plan",
-    "precision_notes",
-]

@@ -79,10 +79,9 @@ def layout_hbm(
     kv: str,
     spill: int,
     chip: Chip,
-    ignore_capacity: bool = False,
 ) -> Hbm:
     """Place every region. `spill`: bytes of activations that do not fit CSRAM."""
-    build = _Builder(1 << 46 if ignore_capacity else chip.hbm.bytes)
+    build = _Builder(chip.hbm.bytes)
     try:
         return _layout(build, config, matrices, capacity, kv, spill)
     except DoesNotFit as problem:

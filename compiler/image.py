@@ -18,12 +18,11 @@ from isa.formats import Format, encode
 from isa.program import Region, RegionClass
 
 Chunks = Iterator[NDArray[np.generic]]
-Progress = Callable[[str, int, int], None]
 _ROWS = 4096  # embedding rows and RoPE positions converted at a time
 
 
 class Image:
-    """Makes every region of a program; `progress(what, bytes done, bytes in all)` may watch.
+    """Makes every region of a program.
 
     A matrix is packed when its data are asked for; its scales and factors are kept from then.
     """
@@ -35,21 +34,14 @@ class Image:
         hbm: Hbm,
         context: int,
         mode: ScaleMode,
-        progress: Progress | None = None,
     ) -> None:
         self.config, self.checkpoint, self.hbm = config, checkpoint, hbm
-        self.context, self.mode, self.progress = context, mode, progress
+        self.context, self.mode = context, mode
         self._kept: dict[tuple[str, int], Packed] = {}
-        self._done = 0
-        self.tensor_scales: dict[str, float] = {}
 
     def regions(self) -> tuple[Region, ...]:
         """The program's regions, in the order of their addresses."""
         return tuple(self._region(plan) for plan in self.hbm.regions)
-
-    @property
-    def _total(self) -> int:
-        return sum(r.size for r in self.hbm.regions if not r.writable)
 
     def _region(self, plan: RegionPlan) -> Region:
         kind = RegionClass[plan.klass.upper()]
@@ -58,17 +50,7 @@ class Image:
             return Region(plan.name, plan.base, plan.size, kind, plan.writable)
         if self.checkpoint is None and kind is not RegionClass.CONTROL:
             return Region(plan.name, plan.base, plan.size, kind, omitted=True)
-        return Region(plan.name, plan.base, plan.size, kind, source=self._watched(plan, source))
-
-    def _watched(self, plan: RegionPlan, source: Callable[[], Chunks]) -> Callable[[], Chunks]:
-        def run() -> Chunks:
-            for chunk in source():
-                yield chunk
-                self._done += chunk.nbytes
-                if self.progress:
-                    self.progress(plan.name, min(self._done, self._total), self._total)
-
-        return run
+        return Region(plan.name, plan.base, plan.size, kind, source=source)
 
     def _sources(self) -> dict[str, Callable[[], Chunks]]:
         found: dict[str, Callable[[], Chunks]] = {
@@ -122,9 +104,7 @@ class Image:
     def _pack(self, matrix: Matrix, layer: int) -> Packed:
         tensors = [self._tensors.tensor(n.format(layer=layer)) for n, _ in matrix.sources]
         source = RowSource.interleave(*tensors) if matrix.paired else RowSource.stack(*tensors)
-        packed = pack(source, matrix.precision, self.mode)
-        self.tensor_scales.update(packed.tensor_scales or {})
-        return packed
+        return pack(source, matrix.precision, self.mode)
 
     def _data(self, matrix: Matrix) -> Chunks:
         for layer in range(matrix.layers):

@@ -14,8 +14,9 @@ class Options:
 
     Formats: ``weights``, ``activations`` and ``lm_head`` name a precision, ``kv`` the cache's
     format; these and ``scale_mode`` are the numeric options, the only ones that change bits.
-    Capacities: ``rows`` tokens a step, ``sequences`` and logits rows a step, ``context`` positions
-    a sequence, ``top_k`` candidates a row; ``None`` lets the compiler choose (and record) one.
+    Capacities: ``rows`` tokens a step, ``sequences`` in the cache, ``logit_rows`` rows a step that
+    may want logits, ``context`` positions a sequence, ``top_k`` candidates a row; ``None`` lets
+    the compiler choose (and record) one.
     """
 
     weights: str = "mxfp4"
@@ -25,6 +26,7 @@ class Options:
     scale_mode: str = "round_up"
     rows: int | None = None
     sequences: int = 8
+    logit_rows: int | None = None
     context: int | None = None
     top_k: int = 40
 
@@ -37,13 +39,13 @@ class Options:
             raise CompileError(f"--kv: '{self.kv}' is not supported; choose one of bf16, fp8")
         if self.scale_mode not in ("round_up", "floor"):
             raise CompileError(f"--scale-mode: '{self.scale_mode}' is neither round_up nor floor")
-        for name in ("rows", "sequences", "context", "top_k"):
+        for name in ("rows", "sequences", "logit_rows", "context", "top_k"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= LIMIT:
                 option = "--" + name.replace("_", "-")
                 raise CompileError(f"{option}: expected an integer in 1..{LIMIT}, got {value}")
 
-    def numeric(self) -> dict[str, str | int]:
+    def numeric(self) -> dict[str, str | int | float]:
         """The options that decide bits, as recorded in the program."""
         return {
             "weights": self.weights,
@@ -52,6 +54,7 @@ class Options:
             "lm_head": self.lm_head or self.weights,
             "scale_mode": self.scale_mode,
             "ksplit": 1,
+            "activation_tensor_scale": 1.0,  # NVFP4 activations: uncalibrated
         }
 
     def record(self) -> dict[str, object]:

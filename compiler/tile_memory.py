@@ -87,12 +87,15 @@ def plan_tile(
 class CapacityFor:
     """Capacity as a function of the rows of a step."""
 
-    def __init__(self, sequences: int, context: int, top_k: int) -> None:
+    def __init__(
+        self, sequences: int, context: int, top_k: int, logit_rows: int | None = None
+    ) -> None:
         self.sequences, self.context, self.top_k = sequences, context, top_k
+        self.logit_rows = logit_rows or sequences
 
     def __call__(self, rows: int) -> Capacity:
         """Capacity with that many rows a step."""
-        wanted = min(rows, self.sequences)
+        wanted = min(rows, self.logit_rows)
         return Capacity(rows, wanted, self.sequences, self.context, self.top_k)
 
 

@@ -276,9 +276,7 @@ def _fields(form: Form) -> list[tuple[int, int, str, str]]:
 def _meaning(form: Form, slot: str, least: int, most: int) -> str:
     if least == most:
         return str(least)
-    operand = next(
-        op for op in form.entry.operands if slot in operand_slots(op, form.is_number)
-    )
+    operand = next(op for op in form.entry.operands if slot in operand_slots(op, form.is_number))
     if slot == "rb":
         return f"register of `{operand.name}`"
     absent = operand.optional and operand.kind is Kind.D

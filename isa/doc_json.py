@@ -8,8 +8,7 @@ from isa.codec import instruction_hash
 from isa.faults import MEANING, NUM_UNITS, unit_name
 from isa.formats import FORMATS, FormatInfo, Layout, ScaleKind
 from isa.forms import NAMES, forms_by_key, operand_slots
-from isa.spec import INSTRUCTIONS, ISA_VERSION
-from isa.spec import model
+from isa.spec import INSTRUCTIONS, ISA_VERSION, model
 from isa.spec.model import SLOTS, Instruction
 
 SCHEMA = 1  #: raised when the shape of this file changes
@@ -32,7 +31,9 @@ def export() -> str:
         "layouts": {layout.name: layout.value for layout in Layout},
         "scale_kinds": {kind.name: kind.value for kind in ScaleKind},
         "formats": [_format(info) for info in FORMATS.values()],
-        "faults": {fault.name: {"code": fault.value, "meaning": MEANING[fault]} for fault in MEANING},
+        "faults": {
+            fault.name: {"code": fault.value, "meaning": MEANING[fault]} for fault in MEANING
+        },
         "instructions": [_instruction(entry) for entry in INSTRUCTIONS],
     }
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"

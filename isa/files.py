@@ -31,13 +31,31 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         if not _concerns(error, target):
             raise
-        problem = (error.strerror or str(error)).lower()
-        raise FileError(f"{path}: cannot be written: {problem}") from error
+        raise _unwritable(path, error) from error
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise FileError now if ``path`` can hardly be written later, after long work."""
+    target = Path(os.path.realpath(path))
+    try:
+        if not _is_special(target):
+            with _replacement(target, keep=False):
+                pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | Path, error: OSError) -> FileError:
+    problem = (error.strerror or str(error)).lower()
+    return FileError(f"{path}: cannot be written: {problem}")
 
 
 def _concerns(error: OSError, target: Path) -> bool:
     """Whether an error is about the file written, not about one the block happened to read."""
-    return error.filename is None or target.name[:100] in str(error.filename)
+    if error.filename is None:
+        return True
+    place = Path(os.fsdecode(error.filename))
+    return place == target or (place.parent == target.parent and place.suffix == ".tmp")
 
 
 def _is_special(target: Path) -> bool:
@@ -52,8 +70,8 @@ def _is_special(target: Path) -> bool:
 
 
 @contextmanager
-def _replacement(target: Path) -> Iterator[BinaryIO]:
-    """A new file beside ``target`` that is renamed onto it at the end."""
+def _replacement(target: Path, keep: bool = True) -> Iterator[BinaryIO]:
+    """A new file beside ``target`` that is renamed onto it at the end, unless it is a trial."""
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(None, "permission denied")  # a rename would not ask
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
@@ -61,12 +79,17 @@ def _replacement(target: Path) -> Iterator[BinaryIO]:
         with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+            if keep:
+                os.fsync(file.fileno())
+        if keep:
+            temporary.replace(target)
+        else:
+            temporary.unlink()
     except BaseException:  # an interrupt too must leave nothing behind
         temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(target.parent)
+    if keep:
+        _sync_directory(target.parent)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -94,6 +117,11 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def json_text(data: Any) -> str:
+    """JSON for people and programs alike. A lone surrogate is for whoever encodes it to escape."""
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_json(path: str | Path, data: Any) -> None:
     """Write a JSON file atomically; NaN and infinities, which are no JSON, raise ValueError."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_bytes(path, json_text(data).encode(errors="backslashreplace"))

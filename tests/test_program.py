@@ -90,7 +90,7 @@ def test_lookups(file: Path) -> None:
         None,
     ]
     for look in (program.entry, program.symbol, program.region):
-        with pytest.raises(ProgramError, match="no .* 'x'; it has "):
+        with pytest.raises(ProgramError, match=r"no .* 'x'; it has "):
             look("x")
 
 
@@ -147,7 +147,7 @@ def test_trailing_garbage_and_empty_files(file: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/no/such/file", "/", "/dev/null"])
 def test_what_is_no_file(path: str) -> None:
-    with pytest.raises(ProgramError, match="cannot be read: |not a regular file"):
+    with pytest.raises(ProgramError, match=r"cannot be read: |not a regular file"):
         load(path)
 
 
@@ -275,6 +275,9 @@ def test_with_section_alone_changes_nothing(file: Path) -> None:
         (Kind.METADATA, b"{", "metadata: not JSON"),
         (Kind.METADATA, b"[" * 100000, "metadata: not JSON"),
         (Kind.METADATA, b"[]", "metadata: not a JSON object"),
+        (Kind.METADATA, b'{"x": NaN}', "metadata: nan is no number"),
+        (Kind.METADATA, b'{"x": 1e999}', "metadata: inf is no number"),
+        (Kind.METADATA, b'{"x": ' + b"[" * 99 + b"]" * 99 + b"}", "metadata: nested deeper"),
         (Kind.DATA, b"\0" * 99, "data are uint8 (99,), not 4000 bytes"),
     ],
 )
@@ -309,6 +312,10 @@ def test_redefined_instruction_is_refused_and_new_prose_is_not(
             parse(file.read_bytes())
 
 
+NESTED: list[object] = []
+for _ in range(60):
+    NESTED = [NESTED]
+
 BAD_PROGRAMS = {
     "not within the chip's": {"regions": (Region("w", 2**30 - 5, 6, RegionClass.KV),)},
     "is not within": {"regions": (Region("w", -1, 6, RegionClass.KV),)},
@@ -334,7 +341,8 @@ BAD_PROGRAMS = {
     "code: expected uint64": {"code": np.zeros((2, 2), np.int64)},
     "descriptors: expected int64": {"descriptors": np.zeros((2, 15), np.int64)},
     "cannot be written as JSON": {"metadata": {"x": object()}},
-    "metadata: cannot": {"metadata": {"x": float("nan")}},
+    "metadata: nan is no number": {"metadata": {"x": [float("nan")]}},
+    "metadata: nested deeper than 50": {"metadata": {"x": NESTED}},
     "debug map: the name": {"debug": Debug(("a\nb",))},
 }
 

@@ -100,8 +100,12 @@ T_UNITS = T_LOOP_STACK + 3 * LOOP_DEPTH
 T_SENT = T_UNITS + 8 * NUM_UNITS
 T_WORDS = (T_SENT + 8 * NUM_UNITS + 7) // 8 * 8
 #: What ringing an entry clears: all but memory, semaphore counts and where things lie.
-T_CLEARED = ((T_PC, T_RING), (T_RING_HEAD, T_QUEUES), (T_REGISTERS, T_SEMAPHORES))
-T_CLEARED_TAIL = (T_WAITERS, T_WORDS)
+T_CLEARED = (
+    (T_PC, T_RING),
+    (T_RING_HEAD, T_QUEUES),
+    (T_REGISTERS, T_SEMAPHORES),
+    (T_WAITERS, T_WORDS),
+)
 
 RUNNING, HALTED, FAULTED = range(3)
 
@@ -117,7 +121,7 @@ S_UNIT, S_SEM, S_COUNT, S_FIRST, S_LAST, S_PC, S_RECORD = range(7)
 Q_PC = 0
 Q_NUMBER = 1  # rb + immediate
 Q_RA = 2
-Q_RECORD = 3  # address of its retire record in the ring; 0: none
+Q_RECORD = 3  # number of its retire record; -1: none. Not its address: a ring may grow
 Q_DESCRIPTORS = 8
 Q_WORDS = Q_DESCRIPTORS + 5 * 16
 

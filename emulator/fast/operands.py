@@ -176,8 +176,10 @@ def _accepts(t, desc, rule, record, space, rank):
     if scales == NO_SCALE:
         if flags & rules.MUST_SCALE:
             return FORMAT
-    elif flags & rules.SCALED == 0 or (MX_FORMATS >> fmt & 1 == 0 if scales == MX32 else fmt != E2M1):
-        return FORMAT
+    else:
+        suitable = MX_FORMATS >> fmt & 1 == 1 if scales == MX32 else fmt == E2M1
+        if flags & rules.SCALED == 0 or not suitable:
+            return FORMAT
     wanted = get(rule, rules.OPERAND_RANK)
     if wanted == rules.SOME_RANK:
         return SHAPE if rank == 0 else PASSED
@@ -203,7 +205,8 @@ def _alignment(desc, record, rank, elements):
         return PASSED if base & ((element_bits(fmt) >> 3) - 1) == 0 else MISALIGNED
     if rank > 0 and get(record, at.A_SHAPE + 3) > 1 and get(record, at.A_STRIDES + 3) != 1:
         return MISALIGNED
-    outer = get(record, at.A_STRIDES) | get(record, at.A_STRIDES + 1) | get(record, at.A_STRIDES + 2)
+    outer = get(record, at.A_STRIDES) | get(record, at.A_STRIDES + 1)
+    outer |= get(record, at.A_STRIDES + 2)
     return PASSED if outer & 1 == 0 else MISALIGNED
 
 
@@ -278,8 +281,9 @@ def _place(m, t, desc, record, info, written, elements):
     scale_length = 0 if scales == NO_SCALE else _scale_extent(record, sstride0, sstride1)
     nbytes = (elements * element_bits(get(record, at.A_FORMAT)) + 7) >> 3
     if scales != NO_SCALE:
-        blocks = block_of(scales)
-        nbytes += get(record, at.A_SHAPE + 2) * ((get(record, at.A_SHAPE + 3) + blocks - 1) // blocks)
+        block = block_of(scales)
+        blocks = (get(record, at.A_SHAPE + 3) + block - 1) // block
+        nbytes += get(record, at.A_SHAPE + 2) * blocks
     put(info, at.I_BYTES, nbytes)
     if space == HBM:
         return _place_hbm(m, desc, record, info, written, length, scale_length)

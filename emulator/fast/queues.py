@@ -24,6 +24,12 @@ PENDING = -1  # word 0 of a record that is not final
 
 
 @helper
+def record_address(t, number):
+    """Where a tile's retire record of a number lies, counted from the entry's start."""
+    return get(t, at.T_RING) + 8 * retire.WORDS * (number % get(t, at.T_RING_ROWS))
+
+
+@helper
 def open_record(m, t, row, pc, unit):
     """Reserve the next retire record of a tile, in issue order; 0 if nothing is recorded."""
     gap = get(t, at.T_GAP) | get(t, at.T_TAKEN) << 32
@@ -33,7 +39,7 @@ def open_record(m, t, row, pc, unit):
         return 0
     tail = get(t, at.T_RING_TAIL)
     put(t, at.T_RING_TAIL, tail + 1)
-    record = get(t, at.T_RING) + 8 * retire.WORDS * (tail % get(t, at.T_RING_ROWS))
+    record = record_address(t, tail)
     put(record, retire.TILE, PENDING)
     put(record, retire.UNIT, unit)
     put(record, retire.PC, pc)
@@ -130,7 +136,7 @@ def _enqueue(m, t, row, pc, unit, number, ra, record):
     put(slot, at.Q_PC, pc)
     put(slot, at.Q_NUMBER, number)
     put(slot, at.Q_RA, ra)
-    put(slot, at.Q_RECORD, record)
+    put(slot, at.Q_RECORD, -1 if record == 0 else get(t, at.T_RING_TAIL) - 1)
     if get(words, at.U_STATE) == at.STOPPED:
         return
     for operand in range(5):
@@ -153,7 +159,12 @@ def serve(m, t, w, unit):
             captured = slot + 8 * (at.Q_DESCRIPTORS + 16 * operand)
             put(w, at.W_OPERAND + operand, 0 if absent else captured)
         number, ra = get(slot, at.Q_NUMBER), get(slot, at.Q_RA)
-        outcome = _turn(m, t, w, row, pc, unit, number, ra, get(slot, at.Q_RECORD))
+        record = get(slot, at.Q_RECORD)
+        if record < 0:
+            record = 0
+        else:
+            record = record_address(t, record)
+        outcome = _turn(m, t, w, row, pc, unit, number, ra, record)
         if outcome > DONE:
             return
         pop(words)  # what has faulted leaves the queue, too

@@ -10,7 +10,14 @@ from emulator import retire
 from emulator.fast import layout as at
 from emulator.fast.control import WOKE, YIELDED, run
 from emulator.fast.execute import add_to_semaphore, complete
-from emulator.fast.queues import PENDING, pop, serve_ready, stop_unit, unit_of
+from emulator.fast.queues import (
+    PENDING,
+    pop,
+    record_address,
+    serve_ready,
+    stop_unit,
+    unit_of,
+)
 from emulator.fast.words import fetch_add, get, put
 from emulator.jit import helper, njit
 from emulator.kernels.memory import copy_bytes
@@ -19,8 +26,8 @@ from isa.spec.model import SEMAPHORE_MAX
 
 SEMAPHORE_OVERFLOW = int(Fault.SEMAPHORE_OVERFLOW)
 
-#: Why `run_alone` came back.
-FINISHED, DRAIN = range(2)
+#: Whether there must be another superstep.
+FINISHED, AGAIN = range(2)
 
 
 @helper
@@ -44,22 +51,24 @@ def _run_tile(m, t, w):
             return
 
 
-@njit
-def run_tiles(m, w):
-    """A worker's part of a superstep: runs tiles that no other worker has taken."""
-    tiles = get(m, at.M_TILES)
+@helper
+def _run_tiles(m, w):
+    """Run the tiles that no other worker has taken; whether one stopped for want of room."""
+    full, tiles = 0, get(m, at.M_TILES)
     while True:
         index = fetch_add(m + 8 * at.M_NEXT_TILE, 1)
         if index >= tiles:
-            return index
+            return full
         t = _tile(m, index)
         if get(t, at.T_RUNNABLE) != 0:
             _run_tile(m, t, w)
+            full |= get(t, at.T_RING_FULL)
 
 
 @helper
 def _deliver(m):
     """Carry all signals to their tiles; whether any tile can go on."""
+    put(m, at.M_NEXT_TILE, 0)
     runnable = 0
     for index in range(get(m, at.M_TILES)):
         t = _tile(m, index)
@@ -98,27 +107,27 @@ def _deliver_one(m, t, letter):
 
 
 @njit
-def deliver(m):
-    """End a superstep; whether there must be another."""
-    put(m, at.M_NEXT_TILE, 0)
-    return _deliver(m)
+def advance(m, w, supersteps):
+    """At most so many supersteps on one worker; AGAIN if there must be more.
 
-
-@njit
-def run_alone(m, w, most):
-    """At most `most` supersteps on one worker. DRAIN: hand on records, then call again."""
-    for _ in range(most):
-        full = 0
-        for index in range(get(m, at.M_TILES)):
-            t = _tile(m, index)
-            if get(t, at.T_RUNNABLE) != 0:
-                _run_tile(m, t, w)
-                full |= get(t, at.T_RING_FULL)
+    With 0 supersteps: one worker's part of one. When all workers are back, `deliver` ends it.
+    """
+    if supersteps == 0:
+        _run_tiles(m, w)
+        return AGAIN
+    for _ in range(supersteps):
+        full = _run_tiles(m, w)
         if _deliver(m) == 0:
             return FINISHED
         if full != 0:
-            return DRAIN
-    return DRAIN
+            return AGAIN
+    return AGAIN
+
+
+@njit
+def deliver(m):
+    """End a superstep whose workers are all back: FINISHED or AGAIN."""
+    return FINISHED if _deliver(m) == 0 else AGAIN
 
 
 @njit
@@ -132,7 +141,7 @@ def drain(m, target, room, last):
         t = _tile(m, index)
         head, tail = get(t, at.T_RING_HEAD), get(t, at.T_RING_TAIL)
         while head < tail and count < room:
-            record = get(t, at.T_RING) + 8 * retire.WORDS * (head % get(t, at.T_RING_ROWS))
+            record = record_address(t, head)
             if get(record, retire.TILE) != PENDING:
                 copy_bytes(target + 8 * retire.WORDS * count, record, 8 * retire.WORDS)
                 count += 1

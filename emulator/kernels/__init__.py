@@ -1,1 +1,36 @@
-"""Fast kernels."""
+"""The fast arithmetic of the emulator, compiled by Numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def kernels() -> dict[int, Any]:
+    """The kernel of every opcode that computes or moves tensor elements: `int64 f(int64 args)`."""
+    from emulator.kernels import copy, matrix, matrix_read, quantise, vector, vector_rows
+    from isa.spec import BY_MNEMONIC
+
+    by_mnemonic = {
+        "gemm": matrix.k_gemm,
+        "readout": matrix_read.k_readout,
+        "seed": copy.k_copy,
+        **dict.fromkeys(("vadd", "vsub", "vmul", "vdiv", "vmin", "vmax"), vector.k_binary),
+        "vmuladd2": vector.k_muladd2,
+        **dict.fromkeys(("vsqrt", "vrcp", "vrsqrt", "vexp2"), vector.k_unary),
+        "vcvt": vector.k_convert,
+        "vcmp": vector.k_compare,
+        "vsel": vector.k_select,
+        "viota": vector.k_iota,
+        "vscan": vector_rows.k_scan,
+        "vtrans": copy.k_transpose,
+        "vcopy": copy.k_copy,
+        **dict.fromkeys(("vrsum", "vrmax", "vrmin"), vector_rows.k_reduce),
+        "vargmax": vector_rows.k_argmax,
+        "vtopk": vector_rows.k_topk,
+        "vquant": quantise.k_quantise,
+        "vquantr": quantise.k_quantise_rows,
+        "dma": copy.k_copy,
+        "dmag": copy.k_gather,
+        "dmas": copy.k_scatter,
+    }
+    return {BY_MNEMONIC[name].opcode: kernel for name, kernel in by_mnemonic.items()}

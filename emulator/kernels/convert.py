@@ -322,7 +322,7 @@ _decode_raw8, _decode_raw16 = _DECODERS[RAW8], _DECODERS[RAW16]
 @helper
 def decode_run(fmt, source, target, count):
     """`count` consecutive elements at `source` to fp32 at `target` (room for a multiple of 16)."""
-    if fmt == FP32 or fmt == RAW32:
+    if fmt in (FP32, RAW32):
         _decode_fp32(source, target, count)
     elif fmt == BF16:
         _decode_bf16(source, target, count)

@@ -67,26 +67,15 @@ BEGIN, END, HEAD, FIRST, LAST, TAIL = 0, 8, 16, 24, 32, 40
 @njit
 def k_gemm(args):
     """acc[M, N] (+)= a[M, K] * w[N, K]^T; operands acc, a, w, bounds; returns status bits."""
-    base = header(args, H_SCRATCH)
-    if base != 0:
-        _gemm(args, at.aligned(base))
-    else:
-        room = at.new_scratch()
-        _gemm(args, at.aligned(room.ctypes.data))
-        room[0] = 0  # the array lives at least until here
-    return STATUS_OK
-
-
-@helper
-def _gemm(args, base):
+    base = at.aligned(header(args, H_SCRATCH))
     rows = field(args, ACC, ROWS)
     columns = field(args, ACC, COLUMNS)
     if header(args, H_FLAGS) & FLAG_ACCUMULATE == 0:
         _clear(args, rows, columns)
-    if columns == 0:
-        return
-    for row0 in range(0, rows, at.ROWS):
-        _row_block(args, row0, min(at.ROWS, rows - row0), columns, base)
+    if columns > 0:
+        for row0 in range(0, rows, at.ROWS):
+            _row_block(args, row0, min(at.ROWS, rows - row0), columns, base)
+    return STATUS_OK
 
 
 @helper

@@ -36,9 +36,6 @@ from emulator.kernels.memory import (
     f32_of_bits,
     fill_bytes,
     load_u8,
-    load_u16,
-    store_u8,
-    store_u16,
     store_u32,
 )
 from emulator.kernels.operand import (
@@ -63,6 +60,7 @@ from emulator.kernels.operand import (
     field,
     format_bits,
 )
+from emulator.kernels.rows import gather_codes
 
 _FEATURES = target_features()
 _AVX512 = "avx512f" in _FEATURES
@@ -314,19 +312,6 @@ def _decode_grid(fmt, source, k_stride, target, panels, count):
         _grid_e4m3fn(source, k_stride, target, panels, count)
     else:
         _grid_e5m2(source, k_stride, target, panels, count)
-
-
-@helper
-def gather_codes(size, source, stride, target, count):
-    """`count` codes of `size` bytes (1 or 2), `stride` bytes apart, copied together."""
-    if stride == size:
-        copy_bytes(target, source, size * count)
-    elif size == 1:
-        for i in range(count):
-            store_u8(target + i, load_u8(source + i * stride))
-    else:
-        for i in range(count):
-            store_u16(target + 2 * i, load_u16(source + i * stride))
 
 
 @helper

@@ -2,11 +2,13 @@
 
 Source: docs/architecture.md, section 4 (executors). All words are int64; a kernel gets the address
 of word 0. Header: 0 opcode, 1 flags, 2 number or start or offset, 3 k0, 4 scratch (host address of
-`scratch.SCRATCH_BYTES` bytes owned by the calling thread, or 0: the kernel allocates), 15 status.
-Functions here are compiled into the kernels: they only read the record.
+`scratch.SCRATCH_BYTES` bytes owned by the calling thread), 15 status. Functions here are compiled
+into the kernels: they only read the record.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from emulator.jit import helper
 from emulator.kernels.memory import load_i64
@@ -31,7 +33,7 @@ SCALE_ADDRESS, SCALE_STRIDE0, SCALE_STRIDE1, RANK = 12, 13, 14, 15
 ROWS, COLUMNS = 6, 7  # the last two words of SHAPE
 ROW_STRIDE, COLUMN_STRIDE = 10, 11  # the last two words of STRIDES
 
-STATUS_OK = 0
+STATUS_OK = np.int64(0)  # typed: a literal would give kernels a type of their own
 STATUS_NAN_TO_E2M1 = 1  # sticky: an E2M1 conversion met a NaN
 
 
@@ -56,9 +58,9 @@ def is_absent(args, operand):
 @helper
 def format_bits(fmt):
     """Bits of one element of a format."""
-    if fmt == FP32 or fmt == I32:
+    if fmt in (FP32, I32):
         return 32
-    if fmt == BF16 or fmt == FP16:
+    if fmt in (BF16, FP16):
         return 16
     if fmt == E2M1:
         return 4

@@ -9,8 +9,6 @@ line where several rows or panels are read side by side, so that they do not sha
 
 from __future__ import annotations
 
-import numpy as np
-
 from emulator.jit import helper
 
 LINE = 64
@@ -37,7 +35,7 @@ SCALES_AT = RANGES_AT + ROWS * RANGES_STRIDE  # scale range of A, one word per c
 STAGE_STRIDE = 4 * DEPTH + LINE  # one column's codes, copied together
 STAGE_AT = SCALES_AT + 8 * ROWS
 WORDS_AT = STAGE_AT + 16 * STAGE_STRIDE  # panel words made from strided columns
-SCRATCH_BYTES = WORDS_AT + LINE * DEPTH
+SCRATCH_BYTES = WORDS_AT + LINE * DEPTH + LINE  # wherever it begins
 
 # ---- the vector unit's pieces lie over the matrix unit's
 
@@ -45,6 +43,7 @@ RUN = 1024  # elements treated together: their fp32 copies stay in the nearest c
 BUFFER = 4 * RUN + LINE
 NEST_AT = 0  # shape and strides of the loops, see rows.py
 LANES_AT = 512  # 32 lanes of a reduction
+HOLDS_AT = 768  # a comparison's relation, sixteen times
 OUT_AT = 1024
 IN_AT = OUT_AT + BUFFER  # up to four inputs
 CODES_AT = IN_AT + 4 * BUFFER  # codes copied together
@@ -54,9 +53,3 @@ CODES_AT = IN_AT + 4 * BUFFER  # codes copied together
 def aligned(address):
     """`address` rounded up to a cache line."""
     return (address + (LINE - 1)) & -LINE
-
-
-@helper
-def new_scratch():
-    """Memory for a call that was given none; keep the array alive while its address is in use."""
-    return np.empty(SCRATCH_BYTES + LINE, np.uint8)

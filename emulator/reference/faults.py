@@ -1,4 +1,4 @@
-"""What stops an instruction of the reference model: an architected fault, or undefined behaviour."""
+"""What stops an instruction of the reference model: a fault, or undefined behaviour."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class ReferenceMachine:
         if sink is not None and self._records:
             sink(np.array([words for *_, words in sorted(self._records)], np.int64))
         if faults:
-            raise ProgramFault(faults)
+            raise ProgramFault(faults, self.program)
 
     def retire(self, op: Op, run: Run | None) -> None:
         """Note that an instruction has retired, if anybody listens."""

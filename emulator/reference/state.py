@@ -120,7 +120,8 @@ class Control:
         while self.loops and self.loops[-1].end == self.next_pc:
             loop = self.loops[-1]
             loop.left -= 1
-            if loop.left > 0:
+            # An empty body turns without moving: its remaining turns change nothing.
+            if loop.left > 0 and loop.start != loop.end:
                 self.next_pc = loop.start
             else:
                 self.loops.pop()

@@ -181,7 +181,7 @@ def load_codes(memory: Bytes, address: I64, fmt: Format) -> Codes:
     """Codes at bit addresses [...], little-endian."""
     info = FORMATS[fmt]
     if info.bits == 4:
-        return (memory[address >> 3] >> (address & 7).astype(np.uint8)) & np.uint8(15)
+        return np.asarray(memory[address >> 3] >> (address & 7).astype(np.uint8) & np.uint8(15))
     offsets = np.arange(info.bits // 8)
     raw = np.ascontiguousarray(memory[(address >> 3)[..., None] + offsets])
     return np.asarray(raw.view(info.dtype)[..., 0])

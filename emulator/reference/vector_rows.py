@@ -75,7 +75,7 @@ def _topk_shapes(run: Run) -> bool:
     _topk_shapes,
 )
 def vtopk(run: Run) -> None:
-    """Each row's k greatest elements in rank order: their bits, and their indices plus an offset."""
+    """Each row's k greatest elements in rank order (bits), and their indices plus an offset."""
     codes, shape = run["src"].codes(), run["values"].shape
     best = reduce.topk(codes.view(np.float32), shape[1])
     values = [row[indices] for row, indices in zip(codes, best, strict=True)]

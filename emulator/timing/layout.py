@@ -181,8 +181,7 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
 ) = range(16)
 
 # ---- a signal on its way
-G_NEXT_FREE = 0
-(SIG_TILE, SIG_SEM, SIG_COUNT, SIG_IDEAL) = range(1, 5)
+SIG_NEXT, SIG_TILE, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)
 SIG_PATH = 8
 SIG_FIELDS = SIG_PATH + NC
 

@@ -19,7 +19,7 @@ FIELDS = _FIRST + 2 * INTERVALS
 
 # ---- TSRAM windows: column 0 is the first window kept, then a ring of accesses
 WINDOW = 32  #: cycles
-WINDOWS = 8192  #: kept; beyond this much future (262,144 cycles) TSRAM is taken to be free
+WINDOWS = 2048  #: kept; beyond this much future (65,536 cycles) TSRAM is taken to be free
 WINDOW_FIELDS = 1 + WINDOWS
 
 

@@ -1,5 +1,6 @@
 """What makes a program well formed, whoever made it: checked before writing and after reading."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
@@ -12,6 +13,7 @@ from isa.program.model import Program, Region, Symbol
 
 MAX_NAME_BYTES = 255
 MAX_RANK = 8  # of a symbol
+MAX_DEPTH = 50  # of metadata
 MAX_EXTENT = 1 << 40
 MAX_INSTRUCTIONS = 1 << 32  # what a branch target can name
 
@@ -27,6 +29,7 @@ def check(program: Program) -> None:
     _check_overlap(program)
     _check_symbols(program)
     _check_debug(program)
+    _check_metadata(program, program.metadata, 0)
 
 
 def fail(program: Program, place: str, problem: str) -> ProgramError:
@@ -117,3 +120,14 @@ def _check_debug(program: Program) -> None:
     for op in debug.ops:
         if not op.isprintable():
             raise fail(program, "debug map", f"the name {op!r} is not printable")
+
+
+def _check_metadata(program: Program, value: object, depth: int) -> None:
+    """JSON that any reader can take: not nested too deeply, every number finite."""
+    if depth > MAX_DEPTH:
+        raise fail(program, "metadata", f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise fail(program, "metadata", f"{value} is no number JSON knows")
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_metadata(program, item, depth + 1)

@@ -162,7 +162,14 @@ INSTRUCTIONS = (
         (rd(), d(0, "src", "I32 or U8 tensor of rank 1"), b32("index", "element"), _SITE),
         (),
         "rd = sign_extend(src[index])   (U8: zero extend)",
-        ("out_of_bounds", "misaligned", "format_mismatch", "bad_descriptor"),
+        (
+            "out_of_bounds",
+            "misaligned",
+            "format_mismatch",
+            "shape_mismatch",
+            "bad_space",
+            "bad_descriptor",
+        ),
         "scalar_load",
     ),
     Instruction(

@@ -62,7 +62,8 @@ def _reduction(opcode: int, mnemonic: str, meaning: str) -> Instruction:
         (),
         "lo, hi = clip(bounds[m] - k0, 0, N)  (0, N without bounds); over src[m, lo:hi]:\n"
         "lane j of 32 takes indices i with i mod 32 == j, ascending, from its first element;\n"
-        "then lane i with i+16, i+8, i+4, i+2, i+1; lanes without elements take no part\n" + meaning,
+        "then lane i with i+16, i+8, i+4, i+2, i+1; lanes without elements take no part\n"
+        + meaning,
         _TENSOR_FAULTS,
         "reduce",
         notes="The index i counts from src's column 0, not from lo. Rank 2.",
@@ -118,8 +119,8 @@ INSTRUCTIONS = (
         _TENSOR_FAULTS,
         "vector1",
         notes="From FP32, BF16, FP16, E4M3FN, E5M2, E2M1, E8M0, I32, U8 to FP32, BF16, FP16, "
-        "E4M3FN, E5M2, E2M1, I32, by way of FP32. E2M1 with .nosat is "
-        "illegal. E2M1 of NaN is +6 and sets the sticky status bit.",
+        "E4M3FN, E5M2, E2M1, I32, by way of FP32. E2M1 with .nosat is a "
+        "format_mismatch. E2M1 of NaN is +6 and sets the sticky status bit.",
     ),
     Instruction(
         "vcmp",
@@ -244,11 +245,11 @@ INSTRUCTIONS = (
         (
             d(0, "dst", "[M, K] with scale MX32 (E4M3FN, E5M2, E2M1) or NV16 (E2M1)"),
             d(1, "src", "FP32, BF16 or FP16 [M, K]"),
-            num("ts", "NV16: the tensor scale, FP32", True),
+            num("ts", "NV16: the tensor scale, FP32; 1 if absent or of pattern 0", True),
         ),
         (_FLOOR,),
         "numerics section 4, blocks of 32 or 16 along K from k = 0\n"
-        "NV16 uses RNE(1 / ts); .floor is illegal with NV16",
+        "NV16 uses RNE(1 / ts); .floor with NV16 is a format_mismatch",
         _TENSOR_FAULTS,
         "quantise",
     ),

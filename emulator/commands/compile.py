@@ -1,0 +1,82 @@
+"""`emu compile`: a Hugging Face checkpoint, or its config alone, to a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(name="compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The program to write.")
+@click.option("--chip", default="t1", show_default=True, help="A chip's name or YAML file.")
+@click.option("--weights", default="mxfp4", show_default=True, help="Format of weight matrices.")
+@click.option("--activations", default="mxfp8", show_default=True, help="Format of their inputs.")
+@click.option("--kv", default="bf16", show_default=True, help="Format of the KV cache: bf16, fp8.")
+@click.option("--lm-head", help="Format of the output matrix; as --weights if not given.")
+@click.option("--scale-mode", default="round_up", show_default=True, help="round_up or floor.")
+@click.option("--context", type=int, help="Positions a sequence may have.  [default: up to 4096]")
+@click.option("--rows", type=int, help="Tokens a step takes.  [default: up to 128, as fits]")
+@click.option("--sequences", type=int, default=8, show_default=True, help="Sequences in the cache.")
+@click.option("--logit-rows", type=int, help="Rows a step may want logits of.")
+@click.option("--top-k", type=int, default=40, show_default=True, help="Candidates ranked per row.")
+@click.option("--no-weights", is_flag=True, help="Use config.json alone; the program can be timed.")
+@click.option("--dump", help="Print a stage instead: graph, fused, plan or asm.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def command(
+    model: Path, output: Path | None, chip: str, no_weights: bool, dump: str | None, quiet: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Compile the Hugging Face checkpoint in the directory MODEL to a program.
+
+    \b
+    emu compile programs/model/tessera-tiny --chip t1 --weights mxfp4 -o tiny.bin
+
+    Formats of weights and activations: mxfp4, nvfp4, mxfp8, fp8 (E4M3FN), bf16. What is kept in
+    other formats is printed, and recorded in the program. With --no-weights MODEL may also be a
+    config.json.
+    """
+    from compiler import api
+    from compiler.config import ModelConfig
+    from compiler.options import Options
+    from isa.chip import load_chip
+    from isa.errors import TesseraError
+
+    chosen, machine = Options(**options), load_chip(chip)
+    if dump is not None:
+        click.echo(api.dump(api.compile_stages(ModelConfig.load(model), machine, chosen), dump))
+        return
+    if output is None:
+        raise TesseraError("-o PROGRAM is needed (or --dump)")
+    if no_weights:
+        program = api.compile_config(ModelConfig.load(model), machine, chosen)
+    else:
+        program = api.compile_checkpoint(model, machine, chosen)
+    _save(program, output, quiet)
+
+
+def _save(program: Any, output: Path, quiet: bool) -> None:
+    from emulator.progress import progress
+    from isa.program import save
+
+    total = sum(region.size for region in program.regions if region.source is not None)
+    with progress(f"writing {output}", total) as advance:
+        save(program, output, progress=advance)
+    if not quiet:
+        for line in summary(program, output):
+            click.echo(line)
+
+
+def summary(program: Any, output: Path) -> list[str]:
+    """What was made, and in which formats everything is."""
+    meta = program.metadata
+    cap, size = meta["capacity"], output.stat().st_size
+    lines = [
+        f"{output}: {meta['model']['family']}, {len(program.code)} instructions, "
+        f"{size / 1e6:,.1f} MB, for {program.chip.name}",
+        f"  {cap['rows']} rows a step, {cap['sequences']} sequences of {cap['context']} positions",
+    ]
+    lines += [f"  {what}: {kept}" for what, kept in meta["precision"].items()]
+    return lines

@@ -1,0 +1,49 @@
+"""`emu run`: execute a program, print what it says and what it cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="run")
+@click.argument("program", type=click.Path(path_type=Path))
+@click.option("--prompt", help="Text to continue (needs the program's tokenizer).")
+@click.option("--tokens", help="Prompt as token numbers: 1,2,3.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy",
+              help="Write a symbol before running (programs that are no decoders).")
+@click.option("--output", "outputs", multiple=True, metavar="NAME=FILE.npy",
+              help="Save a symbol after running; `logits` of a decoder: every step's, fp32.")
+@click.option("--entry", help="Entry to ring (programs that are no decoders).")
+@click.option("--max-new-tokens", type=int, default=32, show_default=True)
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--top-k", type=int, default=40, show_default=True, help="Candidates to draw from.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the numbers drawn.")
+@click.option("--chunk", type=int, help="Prompt tokens a step.  [default: as many as it takes]")
+@click.option("--ignore-eos", is_flag=True, help="Go on after the end-of-text token.")
+@click.option("--chip", help="Another chip's name or YAML: same sizes, other speeds.")
+@click.option("--executor", type=click.Choice(["fast", "reference"]), default="fast",
+              show_default=True, help="reference: slow, obvious, the truth.")
+@click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--timing-only", is_flag=True, help="Cycles without values; needs no weights.")
+@click.option("--no-timing", is_flag=True, help="Values without cycles.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the result as JSON (docs/report.md); - is standard output.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write a timeline that Perfetto opens.")
+@click.option("--quiet", is_flag=True, help="Print the text alone, without the report.")
+def command(**options: object) -> None:
+    """Run PROGRAM: a decoder writes text, any other program turns symbols into symbols.
+
+    \b
+    emu run tiny.bin --prompt "A list is" --max-new-tokens 40 --temperature 0.7 --seed 1
+    emu run big.bin --timing-only --tokens 1,2,3 --json result.json
+    emu run gemm.bin --input a=a.npy --input b=b.npy --output c=c.npy
+
+    Standard output gets the text and then the report; errors are one line, status 2 for bad
+    input, 1 for a fault of the program.
+    """
+    from emulator.run import Options, run
+
+    run(Options(**options))  # type: ignore[arg-type]

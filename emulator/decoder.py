@@ -1,0 +1,192 @@
+"""Drives a decoder program as its host: sequences, KV pages, row tables, steps.
+
+The host's part is small: it writes a step's tables, rings `step`, and reads the tokens drawn. A
+step may mix prefill chunks and single tokens of several sequences; rolling back is a shorter
+`length`. The tables are described in docs/program.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence as Items
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.errors import InputError
+from emulator.sampling import Greedy, Sampling
+from isa.program import Program
+
+Sink = Callable[[NDArray[np.int64]], None]
+
+
+class Observer(Protocol):
+    """Watches entries run: gets the retire stream of each, in chunks."""
+
+    def begin(self, entry: str) -> None:
+        """An entry is about to be rung."""
+
+    def feed(self, chunk: NDArray[np.int64]) -> None:
+        """Some records of it."""
+
+    def end(self) -> None:
+        """It has completed."""
+
+
+class Machine(Protocol):
+    """What both executors are."""
+
+    program: Program
+
+    def write(self, name: str, array: NDArray[Any]) -> None:
+        """Write a symbol."""
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Read a symbol."""
+
+    def ring(self, entry: str, arguments: Items[int] = (), sink: Sink | None = None) -> None:
+        """Run an entry."""
+
+
+@dataclass
+class Sequence:
+    """One sequence in the cache: its page-table slot, its pages, and how much of it is cached."""
+
+    slot: int
+    pages: list[int]
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Tokens of one sequence for one step; logits of the last `logits` of them are wanted."""
+
+    sequence: Sequence
+    tokens: Items[int]
+    logits: int = 1
+    sampling: Sampling = field(default_factory=Greedy)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step gave: per wanted row a drawn token, and its logits [rows, vocab] if asked for."""
+
+    tokens: list[int]
+    logits: NDArray[np.float32] | None
+
+
+class Decoder:
+    """A machine with a decoder program, and the sequences in its cache."""
+
+    def __init__(self, machine: Machine, observer: Observer | None = None) -> None:
+        metadata = machine.program.metadata
+        if metadata.get("kind") != "decoder":
+            raise InputError(
+                f"{machine.program.path}: not a decoder program; run it with --input and --output"
+            )
+        self.machine = machine
+        self.observer = observer
+        self.model: dict[str, Any] = metadata["model"]
+        self.capacity: dict[str, int] = metadata["capacity"]
+        self._free_pages = list(range(self.capacity["pages"]))
+        self._free_slots = list(range(self.capacity["sequences"]))
+        self._ring("reset", ())
+
+    def _ring(self, entry: str, arguments: Items[int]) -> None:
+        observer = self.observer
+        if observer is None:
+            self.machine.ring(entry, arguments)
+            return
+        observer.begin(entry)
+        self.machine.ring(entry, arguments, observer.feed)
+        observer.end()
+
+    # -- sequences -------------------------------------------------------------------------------
+
+    def open(self) -> Sequence:
+        """A new, empty sequence."""
+        if not self._free_slots:
+            raise InputError(
+                f"more than {self.capacity['sequences']} sequences; compile with more --sequences"
+            )
+        return Sequence(self._free_slots.pop(0), [])
+
+    def close(self, sequence: Sequence) -> None:
+        """Give back a sequence's pages."""
+        self._free_pages = sequence.pages + self._free_pages
+        self._free_slots.insert(0, sequence.slot)
+
+    def check_length(self, tokens: int) -> None:
+        """Refuse a sequence longer than the program's context."""
+        if tokens > self.capacity["context"]:
+            raise InputError(
+                f"{tokens} positions are beyond the program's context of "
+                f"{self.capacity['context']}; use a shorter prompt or compile with more --context"
+            )
+
+    def _reserve(self, sequence: Sequence, length: int) -> None:
+        self.check_length(length)
+        while len(sequence.pages) * self.capacity["page"] < length:
+            if not self._free_pages:
+                raise InputError("the KV cache is full; compile with more --sequences")
+            sequence.pages.append(self._free_pages.pop(0))
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    def step(self, requests: Items[Request], with_logits: bool = False) -> StepResult:
+        """Run one step. Requests must fit the program's rows, and be of different sequences."""
+        rows = sum(len(request.tokens) for request in requests)
+        wanted = sum(request.logits for request in requests)
+        self._check(requests, rows, wanted)
+        self._write_tables(requests)
+        self._ring("step", (rows, len(requests), wanted))
+        for request in requests:
+            request.sequence.length += len(request.tokens)
+        tokens = self.machine.read("next")[:wanted].view(np.int32).tolist() if wanted else []
+        logits = None
+        if with_logits:
+            logits = self.machine.read("logits")[:wanted].view(np.float32)
+        return StepResult(tokens, logits)
+
+    def _check(self, requests: Items[Request], rows: int, wanted: int) -> None:
+        vocab = self.model["vocab"]
+        for request in requests:
+            for token in request.tokens:
+                if not 0 <= token < vocab:
+                    raise InputError(f"token {token} is outside the vocabulary of {vocab}")
+        for name, count in (("rows", rows), ("wanted", wanted), ("sequences", len(requests))):
+            if count > self.capacity[name]:
+                raise InputError(f"{count} {name} in a step; the program takes {self.capacity[name]}")
+        if rows == 0 or any(request.logits > len(request.tokens) for request in requests):
+            raise InputError("a step needs tokens, and wants logits of no more than there are")
+
+    def _write_tables(self, requests: Items[Request]) -> None:
+        cap = self.capacity
+        rows = np.zeros((3, cap["rows"]), np.int32)
+        wanted = np.zeros((cap["wanted"], 4), np.int32)
+        segments = np.zeros((cap["sequences"], 4), np.int32)
+        pages = np.zeros((cap["sequences"], cap["blocks"]), np.int32)
+        row = want = 0
+        for index, request in enumerate(requests):
+            sequence, count = request.sequence, len(request.tokens)
+            start = sequence.length
+            self._reserve(sequence, start + count)
+            segments[index] = (row, count, start, sequence.slot)
+            pages[sequence.slot, : len(sequence.pages)] = sequence.pages
+            positions = np.arange(start, start + count)
+            rows[0, row : row + count] = request.tokens
+            rows[1, row : row + count] = positions
+            page = np.array(sequence.pages, np.int64)[positions // cap["page"]]
+            rows[2, row : row + count] = page * cap["page"] + positions % cap["page"]
+            row += count
+            for back in range(request.logits, 0, -1):
+                wanted[want] = (row - back, *request.sampling.words(cap["top_k"]))
+                want += 1
+        for name, table in (
+            ("rows", rows),
+            ("wanted", wanted),
+            ("segments", segments),
+            ("pages", pages),
+        ):
+            self.machine.write(name, table.view(self.machine.read(name).dtype))

@@ -1,0 +1,172 @@
+"""The fast executor's face: docs/architecture.md, section 4.
+
+    machine = FastMachine(program, chip, threads=2)
+    machine.write("tokens", array)
+    machine.ring("step", [1], sink=timing.consume)
+    machine.read("logits")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator import retire
+from emulator.errors import ProgramFault
+from emulator.fast import layout as at
+from emulator.fast.blocks import Blocks, address
+from emulator.fast.dispatch import kernel_table
+from emulator.fast.supersteps import FINISHED, advance, deliver, drain
+from emulator.fast.workers import Workers
+from emulator.memory import Memory
+from isa.chip import Chip
+from isa.errors import ProgramError
+from isa.faults import NUM_UNITS, Fault, FaultReport
+from isa.formats import FORMATS, Format, pack_nibbles, unpack_nibbles
+from isa.program import Program
+from isa.spec.model import NUM_ARGUMENTS
+
+Sink = Callable[[NDArray[np.int64]], None]
+
+CHUNK_ROWS = 4096
+_SUPERSTEPS = 8  # between two looks at the keyboard
+_SHORT_SECONDS = 100e-6  # supersteps shorter than this are not worth waking other threads for
+
+
+class FastMachine:
+    """A chip with a program in it. Memory and semaphores persist from entry to entry.
+
+    The result does not depend on `threads`, nor do retire records; `chunk_rows` is how many of
+    them the sink gets at a time. `seed` is for the choice sites of a timing-only run.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        chip: Chip,
+        threads: int = 1,
+        timing_only: bool = False,
+        *,
+        chunk_rows: int = CHUNK_ROWS,
+        seed: int = 0,
+    ) -> None:
+        program.check_chip(chip)
+        self.program = program
+        self.chip = chip
+        self.memory = Memory.for_program(program, chip, timing_only)
+        self._blocks = Blocks(program, chip, self.memory, timing_only)
+        self._blocks.machine[at.M_SEED] = _wrapped(seed)
+        if not timing_only:
+            self._blocks.kernels[:] = kernel_table(np.unique(self._blocks.rows[:, at.ROW_OP]))
+        self._workers = Workers(max(1, min(threads, chip.num_tiles)))
+        self._chunk = np.empty((chunk_rows, retire.WORDS), np.int64)
+        self._filled = 0
+
+    # ---- what the host does
+
+    def write(self, name: str, array: NDArray[Any]) -> None:
+        """Write a symbol's elements: codes of its format, in its shape, one per array element."""
+        symbol = self.program.symbol(name)
+        info = FORMATS[symbol.format]
+        if array.shape != symbol.shape or array.dtype.itemsize != info.dtype.itemsize:
+            expected = f"expected {list(symbol.shape)} of {info.dtype}"
+            raise ProgramError(f"{name}: {expected}, got {list(array.shape)} of {array.dtype}")
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        packed = pack_nibbles(data) if symbol.format is Format.E2M1 else data
+        self.memory.write(symbol.address, packed)
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Read a symbol's elements, as `write` takes them."""
+        symbol = self.program.symbol(name)
+        data = self.memory.read(symbol.address, symbol.size)
+        if symbol.format is Format.E2M1:
+            data = unpack_nibbles(data, symbol.elements)
+        return data.view(FORMATS[symbol.format].dtype).reshape(symbol.shape)
+
+    def ring(self, entry: str, arguments: Sequence[int] = (), sink: Sink | None = None) -> None:
+        """Run an entry to its end; raises ProgramFault once everything has come to rest."""
+        if len(arguments) > NUM_ARGUMENTS:
+            raise ProgramError(f"{entry}: {len(arguments)} arguments; at most {NUM_ARGUMENTS}")
+        pc = self.program.entry(entry)
+        self._blocks.start(pc, [_wrapped(value) for value in arguments], sink is not None)
+        self._filled = 0
+        self._run(sink)
+        if sink is not None:
+            self._hand_on(sink, last=True)
+        faults = self._faults() or self._deadlocks()
+        if faults:
+            raise ProgramFault(sorted(faults))
+
+    @property
+    def sticky(self) -> list[bool]:
+        """Each tile's sticky status bit: whether a conversion to E2M1 met a NaN since the ring."""
+        return [bool(word) for word in self._blocks.tiles[:, at.T_STICKY]]
+
+    # ---- supersteps
+
+    def _run(self, sink: Sink | None) -> None:
+        """Supersteps until nothing moves, with the records handed on in between."""
+        m, more, seconds = address(self._blocks.machine), True, 0.0
+        while more:
+            start = perf_counter()
+            if len(self._workers) == 1:
+                more = advance(m, self._workers.block(0), _SUPERSTEPS) != FINISHED
+            elif seconds < _SHORT_SECONDS:
+                more = advance(m, self._workers.block(0), 1) != FINISHED
+            else:
+                self._workers.run(lambda machine, block: advance(machine, block, 0), m)
+                more = deliver(m) != FINISHED
+            seconds = perf_counter() - start
+            if sink is not None:
+                self._hand_on(sink, last=False)
+                self._blocks.grow_rings()
+
+    def _hand_on(self, sink: Sink, last: bool) -> None:
+        """Give the sink every full chunk of final records; at the `last` also what remains."""
+        m, rows = address(self._blocks.machine), len(self._chunk)
+        while True:
+            target = address(self._chunk) + 8 * retire.WORDS * self._filled
+            self._filled += drain(m, target, rows - self._filled, int(last))
+            if self._filled < rows:
+                break
+            sink(self._chunk.copy())
+            self._filled = 0
+        if last and self._filled:
+            sink(self._chunk[: self._filled].copy())
+            self._filled = 0
+
+    # ---- how it ended
+
+    def _units(self) -> NDArray[np.int64]:
+        """The words of every unit, [tiles, units, 8]."""
+        tiles = self._blocks.tiles
+        return tiles[:, at.T_UNITS : at.T_SENT].reshape(len(tiles), NUM_UNITS, 8)
+
+    def _faults(self) -> list[FaultReport]:
+        units = self._units()
+        return [
+            FaultReport(tile, unit, int(units[tile, unit, at.U_FAULT_PC]), Fault(int(fault)))
+            for (tile, unit), fault in np.ndenumerate(units[:, :, at.U_FAULT])
+            if fault != Fault.NONE
+        ]
+
+    def _deadlocks(self) -> list[FaultReport]:
+        """A report for everything that has work left although nothing can move."""
+        blocks, units = self._blocks, self._units()
+        reports = [
+            FaultReport(int(tile), 0, int(blocks.tiles[tile, at.T_PC]), Fault.DEADLOCK)
+            for tile in np.flatnonzero(blocks.tiles[:, at.T_CONTROL] == at.RUNNING)
+        ]
+        for tile, unit in zip(*np.nonzero(units[:, :, at.U_COUNT]), strict=True):
+            pc = blocks.queue_head(int(tile), int(unit), int(units[tile, unit, at.U_HEAD]))
+            reports.append(FaultReport(int(tile), int(unit), pc, Fault.DEADLOCK))
+        return reports
+
+
+def _wrapped(value: int) -> int:
+    """A value as a 64-bit two's complement integer."""
+    return (int(value) + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -1,0 +1,256 @@
+"""DMA channels.
+
+A channel's front end goes through its queue ahead of the data: it starts the preparation of each
+transfer (the doorbell) and stops at a `wait` that is not satisfied. The back end issues pieces in
+order, as far as the requests under way allow, and carries out a `signal` when everything before
+it is complete. A queue entry is held until its last piece has been issued.
+"""
+
+from emulator.jit import helper
+from emulator.retire import BYTES, DST_ADDRESS, DST_OWNER, OPCODE, SRC_ADDRESS, SRC_OWNER, STRIDE
+from emulator.timing import layout as at
+from emulator.timing import pieces
+from emulator.timing.costs import ceil_div
+from emulator.timing.ledger import begin_row, charge, complete, end_row, inlined
+from emulator.timing.mesh import distance, hbm_channel
+from emulator.timing.network import move_piece
+from emulator.timing.sync import end_wait, fire, pop, try_wait, turn_to, wake, wake_back
+from emulator.timing.units import DEQUEUE, ROW
+
+
+@inlined
+def front_step(s, tile, unit, time):
+    """One event of a channel's front end."""
+    u = tile * at.UNITS + unit
+    depth = s.p[at.P_DEPTH]
+    passed = s.units[u, at.U_PASSED]
+    if passed == s.units[u, at.U_COUNT]:
+        s.units[u, at.U_ACTIVE] = 0
+        return
+    line = u * depth + (s.units[u, at.U_HEAD] + passed) % depth
+    if s.units[u, at.U_WAITING] == 2:
+        s.units[u, at.U_WAITING] = 0
+    else:
+        s.queue[line, at.Q_FROM] = s.queue[line, at.Q_TO] = time
+        record = s.queue[line, at.Q_REC]
+        if s.opcodes[s.pool[record, OPCODE], 0] == at.OP_WAIT:
+            if not try_wait(s.sems, s.units, tile, unit, record, s.pool):
+                return
+            sem = s.sems[tile * at.SEMAPHORES + s.pool[record, 7], at.S_IDEAL]
+            s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], sem)
+    # Nothing behind a wait starts before it: carry its place on the critical path along.
+    ideal = max(s.units[u, at.U_WEIGHTS], s.queue[line, at.Q_IDEAL])
+    s.units[u, at.U_WEIGHTS] = s.queue[line, at.Q_IDEAL] = ideal
+    s.units[u, at.U_PASSED] = passed + 1
+    if s.units[u, at.U_BLOCKED] == 0:
+        s.units[u, at.U_BLOCKED] = 1
+        wake_back(s.heap, s.g, tile, unit, time)
+    wake(s.heap, s.g, tile, unit, time + DEQUEUE)
+
+
+@inlined
+def back_step(s, tile, unit, time):
+    """One event of a channel's back end: the next entry of its queue, or the next piece."""
+    u = tile * at.UNITS + unit
+    if s.chans[u, at.C_REC] >= 0:
+        _issue_piece(s, tile, unit, time)
+        return
+    if s.units[u, at.U_PASSED] == 0:
+        s.units[u, at.U_BLOCKED] = 0
+        return
+    line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
+    record = s.queue[line, at.Q_REC]
+    row = s.pool[record, ROW]
+    kind = s.opcodes[s.pool[record, OPCODE], 0]
+    ideal = s.queue[line, at.Q_IDEAL]
+    following = time
+    if kind == at.OP_DMA:
+        turn_to(s.units, s.rows, s.queue, u, line, row)
+        following = _begin(s, tile, u, line, record, row, time)
+        if s.chans[u, at.C_REC] >= 0:
+            wake_back(s.heap, s.g, tile, unit, following)
+            return
+    elif kind == at.OP_WAIT:
+        end_wait(s.units, s.rows, s.queue, u, line, row)
+        s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
+    else:
+        turn_to(s.units, s.rows, s.queue, u, line, row)
+        done = max(time, s.chans[u, at.C_FINISH], s.queue[line, at.Q_FROM])
+        fire(s, u, done, record, max(ideal, s.units[u, at.U_IDEAL]))
+    s.units[u, at.U_PASSED] -= 1
+    pop(s, tile, unit, time)
+    wake_back(s.heap, s.g, tile, unit, following)
+
+
+@inlined
+def _begin(s, tile, u, line, record, row, time):
+    """Take up a transfer: when its first piece may be issued."""
+    doorbell = s.queue[line, at.Q_FROM]
+    charge(s.units, s.rows, u, doorbell, at.ISSUE, row)
+    begin_row(s.rows, row, doorbell)
+    start = start_cycles(s.p, s.pool, record)
+    rate = max(s.p[at.P_DMA_BYTES], s.p[at.P_LINK_BYTES])
+    stream_ideal = max(s.units[u, at.U_IDEAL_STREAM], s.queue[line, at.Q_IDEAL] + start)
+    stream_ideal += s.pool[record, BYTES] // rate
+    s.units[u, at.U_IDEAL_STREAM] = stream_ideal
+    s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], stream_ideal)
+    if s.pool[record, BYTES] <= 0:
+        done = max(s.chans[u, at.C_FINISH], doorbell + start)
+        charge(s.units, s.rows, u, done, at.START, row)
+        s.chans[u, at.C_FINISH] = done
+        end_row(s.rows, row, done)
+        complete(s.g, u, done)
+        return time
+    s.chans[u, at.C_REC] = record
+    s.chans[u, at.C_OFFSET] = 0
+    s.chans[u, at.C_FIRST] = 1
+    _cut(s.p, s.pool, s.chans, u, record)
+    lead = _lead(s, tile, u, record)
+    ready = max(time, doorbell + start - min(lead, start), s.units[u, at.U_STREAM])
+    if _must_follow(s.chans, s.pool, u, record):
+        ready = max(ready, s.chans[u, at.C_FINISH])
+    _remember(s.chans, s.pool, u, record)
+    return max(ready, _window(s.p, s.chans, u, ready))
+
+
+@helper
+def start_cycles(p, pool, record):
+    """Cycles from doorbell to first byte of a transfer."""
+    space = pieces.source_space(pool[record]), pieces.target_space(pool[record])
+    if space[0] == pieces.HBM or space[1] == pieces.HBM:
+        return p[at.P_DMA_START]
+    return p[at.P_DMA_START_SRAM]
+
+
+@inlined
+def _lead(s, tile, u, record):
+    """Cycles between the issue of the first piece and its first byte: part of the start cost.
+
+    So the first byte leaves an idle HBM exactly at the end of the start cost.
+    """
+    space = pieces.source_space(s.pool[record])
+    here = s.tile_node[tile]
+    if space == pieces.HBM:
+        channel = hbm_channel(s.p, s.chans[u, at.C_PIECE_ADDRESS])
+        there = s.port_node[s.channel_port[channel]]
+        way = 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * distance(s.p, here, there)
+        return s.p[at.P_HBM_LATENCY] + way
+    return 0
+
+
+@helper
+def _cut(p, pool, chans, u, record):
+    """Work out the channel's next piece."""
+    size, runs, requests, address = pieces.next_piece(p, pool[record], chans[u, at.C_OFFSET])
+    chans[u, at.C_PIECE], chans[u, at.C_PIECE_RUNS] = size, runs
+    chans[u, at.C_PIECE_REQUESTS], chans[u, at.C_PIECE_ADDRESS] = requests, address
+
+
+@helper
+def _must_follow(chans, pool, u, record):
+    """Whether a transfer reads what the one before it on this channel writes."""
+    if chans[u, at.C_LAST_SPACE] != pieces.source_space(pool[record]):
+        return False
+    if chans[u, at.C_LAST_SPACE] != pieces.HBM:
+        if chans[u, at.C_LAST_OWNER] != pool[record, SRC_OWNER]:
+            return False
+    low, high = _extent(pool, record, True)
+    return low < chans[u, at.C_LAST_HIGH] and chans[u, at.C_LAST_LOW] < high
+
+
+@helper
+def _extent(pool, record, source):
+    """(first, one past the last) address of one side of a transfer."""
+    leads = pieces.leads_with_source(pool[record])
+    low = pool[record, SRC_ADDRESS] if source else pool[record, DST_ADDRESS]
+    size = pool[record, BYTES]
+    if leads == source:
+        size = max(size, ceil_div(size, pieces.leading_run(pool[record])) * pool[record, STRIDE])
+    return low, low + size
+
+
+@helper
+def _remember(chans, pool, u, record):
+    """Keep what `_must_follow` will ask for."""
+    low, high = _extent(pool, record, False)
+    chans[u, at.C_LAST_SPACE] = pieces.target_space(pool[record])
+    chans[u, at.C_LAST_OWNER] = pool[record, DST_OWNER]
+    chans[u, at.C_LAST_LOW], chans[u, at.C_LAST_HIGH] = low, high
+
+
+# ---- pieces
+
+
+@helper
+def _window(p, chans, u, time):
+    """When the requests of the next piece fit beside those under way, from `time` on."""
+    outstanding = p[at.P_OUTSTANDING]
+    while chans[u, at.C_RING_COUNT] > 0:
+        slot = at.C_RING + 2 * chans[u, at.C_RING_HEAD]
+        fits = chans[u, at.C_FLYING] + chans[u, at.C_PIECE_REQUESTS] <= outstanding
+        if chans[u, slot] > time:
+            if fits:
+                return time
+            time = chans[u, slot]
+        chans[u, at.C_FLYING] -= chans[u, slot + 1]
+        chans[u, at.C_RING_HEAD] = (chans[u, at.C_RING_HEAD] + 1) % outstanding
+        chans[u, at.C_RING_COUNT] -= 1
+    return time
+
+
+@inlined
+def _issue_piece(s, tile, unit, time):
+    """Issue the channel's next piece, and work out the one after it."""
+    u = tile * at.UNITS + unit
+    record = s.chans[u, at.C_REC]
+    row = s.pool[record, ROW]
+    size, requests = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_REQUESTS]
+    arrived, noc, banks, hbm, csram = move_piece(s, tile, u, record, time)
+    finish = max(arrived, s.chans[u, at.C_FINISH])
+    pace = max(ceil_div(size, s.p[at.P_DMA_BYTES]), requests)
+    _account(s.units, s.rows, s.chans, u, row, finish, pace, noc, banks, hbm, csram)
+    s.chans[u, at.C_FINISH] = finish
+    slot = (s.chans[u, at.C_RING_HEAD] + s.chans[u, at.C_RING_COUNT]) % s.p[at.P_OUTSTANDING]
+    s.chans[u, at.C_RING + 2 * slot] = finish
+    s.chans[u, at.C_RING + 2 * slot + 1] = requests
+    s.chans[u, at.C_RING_COUNT] += 1
+    s.chans[u, at.C_FLYING] += requests
+    s.chans[u, at.C_OFFSET] += size
+    s.units[u, at.U_STREAM] = time + pace
+    s.g[at.G_PIECES] += 1
+    if s.chans[u, at.C_OFFSET] < s.pool[record, BYTES]:
+        s.chans[u, at.C_FIRST] = 0
+        _cut(s.p, s.pool, s.chans, u, record)
+        following = _window(s.p, s.chans, u, time + pace)
+    else:
+        end_row(s.rows, row, finish)
+        complete(s.g, u, finish)
+        s.chans[u, at.C_REC] = -1
+        s.units[u, at.U_PASSED] -= 1
+        pop(s, tile, unit, time)
+        following = time
+    wake_back(s.heap, s.g, tile, unit, following)
+
+
+@helper
+def _account(units, rows, chans, u, row, finish, pace, noc, banks, hbm, csram):
+    """Enter the channel's time up to the completion of a piece.
+
+    The last `pace` cycles are what the channel needs at its own rate; before that, the delays the
+    piece met, the one nearest to its end first; the rest is the start cost, or the latency that
+    the requests under way did not hide.
+    """
+    before = finish - pace  # from here on back in time
+    free = before - units[u, at.U_PTR]
+    if free > 0:
+        banks = min(banks, free)
+        noc = min(noc, free - banks)
+        csram = min(csram, free - banks - noc)
+        hbm = min(hbm, free - banks - noc - csram)
+        other = at.START if chans[u, at.C_FIRST] == 1 else at.LATENCY
+        charge(units, rows, u, before - banks - noc - csram - hbm, other, row)
+        charge(units, rows, u, before - banks - noc - csram, at.HBM_SLOW, row)
+        charge(units, rows, u, before - banks - noc, at.CSRAM_BUSY, row)
+        charge(units, rows, u, before - banks, at.NOC_BUSY, row)
+        charge(units, rows, u, before, at.BANKS, row)
+    charge(units, rows, u, finish, at.EXECUTE, row)

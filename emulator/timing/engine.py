@@ -1,0 +1,89 @@
+"""The event loop.
+
+A conservative simulation: events are taken in the order of their time, and the loop stops where
+the earliest event is a control processor that needs a record which has not arrived. What happens
+therefore depends only on each tile's own sequence of records, never on how they were interleaved
+or cut into chunks. Records that arrived early wait in their tile's FIFO, which is all the memory
+that the stream needs.
+"""
+
+from emulator.jit import njit
+from emulator.timing import layout as at
+from emulator.timing.dma import back_step, front_step
+from emulator.timing.heap import drop_first
+from emulator.timing.ledger import charge
+from emulator.timing.sync import arrive, wake
+from emulator.timing.units import ROW, compute_step, control_step, gap_cycles
+
+STARVED, FULL, IDLE = range(3)  #: why `run` returned: records wanted, no room for signals, no event
+_VPU = 2
+
+
+@njit
+def store(pool, after, tiles, g, chunk, rows, first):
+    """Append records from `first` on to their tiles' FIFOs while there is room: the next one."""
+    for i in range(first, len(chunk)):
+        record = g[at.G_POOL_FREE]
+        if record < 0:
+            return i
+        g[at.G_POOL_FREE] = after[record]
+        for word in range(16):
+            pool[record, word] = chunk[i, word]
+        pool[record, ROW] = rows[i]
+        after[record] = -1
+        tile = chunk[i, 0]
+        tail = tiles[tile, at.T_TAIL]
+        if tail < 0:
+            tiles[tile, at.T_HEAD] = record
+        else:
+            after[tail] = record
+        tiles[tile, at.T_TAIL] = record
+    return len(chunk)
+
+
+@njit
+def run(s):
+    """Handle events until one needs what is not there: STARVED, FULL or IDLE."""
+    spare = s.p[at.P_TILES]  # signals that one event can send
+    while s.g[at.G_HEAP] > 0:
+        if s.g[at.G_SIGNALS] < spare:
+            return FULL
+        time, key = s.heap[0, at.H_TIME], s.heap[0, at.H_KEY]
+        tile, slot = key >> 37, key >> 32 & 31
+        if slot == 0 and s.units[tile * at.UNITS, at.U_FETCHED] == 0:
+            record = s.tiles[tile, at.T_HEAD]
+            if record < 0:
+                if s.g[at.G_CLOSED] == 0:
+                    return STARVED
+                drop_first(s.heap, s.g)
+                continue
+            gap = gap_cycles(s.p, s.pool[record])
+            s.units[tile * at.UNITS, at.U_FETCHED] = 1
+            s.units[tile * at.UNITS, at.U_IDEAL] += gap
+            if gap > 0:
+                drop_first(s.heap, s.g)
+                wake(s.heap, s.g, tile, 0, time + gap)
+                continue
+        payload = s.heap[0, at.H_PAYLOAD]
+        drop_first(s.heap, s.g)
+        s.g[at.G_EVENTS] += 1
+        if slot == at.SLOT_SIGNAL:
+            arrive(s, payload, time)
+        elif slot == 0:
+            control_step(s, tile, time)
+        elif slot <= 2 * _VPU:
+            compute_step(s, tile, slot >> 1, time)
+        elif slot & 1 == 0:
+            front_step(s, tile, slot >> 1, time)
+        else:
+            back_step(s, tile, slot >> 1, time)
+    return IDLE
+
+
+@njit
+def finish(s):
+    """Account for every unit's time up to the end of the entry, which is returned."""
+    end = s.g[at.G_END]
+    for u in range(len(s.units)):
+        charge(s.units, s.rows, u, end, at.AFTER_END, -1)
+    return end

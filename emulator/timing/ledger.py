@@ -1,0 +1,84 @@
+"""Every cycle of every unit has one cause: the ledger in which kernels enter them.
+
+A unit's time is entered once, from 0 on, without holes: `charge` moves the unit's pointer. The
+same causes are kept along the path that led to the unit's present state: when a unit starts to
+work because a signal (or the control processor) released it, it takes over the releaser's path.
+A path therefore always sums to the pointer, and the path of the unit that completes last is the
+entry's critical path.
+"""
+
+import numba
+
+from emulator.jit import OPTIONS, helper
+from emulator.timing import layout as at
+
+#: For the large functions that have one caller: all of the state is one argument, and passing it
+#: by value to a function that is not inlined would cost more than the function does.
+inlined = numba.njit(forceinline=True, **OPTIONS)
+
+
+@helper
+def _enter(units, rows, u, upto, cause, row):
+    pointer = units[u, at.U_PTR]
+    units[u, at.U_PTR] = upto
+    units[u, at.U_CAUSES + cause] += upto - pointer
+    units[u, at.U_PATH + cause] += upto - pointer
+    if row >= 0:  # a row's time begins with its first instruction
+        begin = max(pointer, rows[row, at.ROW_FIRST])
+        if begin < upto:
+            kind = min(u % at.UNITS, len(at.KINDS) - 1)
+            rows[row, at.ROW_CAUSES + at.NC * kind + cause] += upto - begin
+
+
+@helper
+def charge(units, rows, u, upto, cause, row):
+    """Account for unit u's time up to a moment; nothing if it has been accounted for."""
+    if upto <= units[u, at.U_PTR]:
+        return
+    drain = min(units[u, at.U_DRAIN], upto)
+    if drain > units[u, at.U_PTR]:
+        _enter(units, rows, u, drain, at.DRAIN, units[u, at.U_ROW])
+    if upto > units[u, at.U_PTR]:
+        _enter(units, rows, u, upto, cause, row)
+
+
+@helper
+def wait_for(units, rows, u, upto, cause, row, paths, line, column):
+    """`charge`, where what ended the wait has a path; the unit takes that path over."""
+    if upto > units[u, at.U_PTR]:
+        charge(units, rows, u, upto, cause, row)
+        for i in range(at.NC):
+            units[u, at.U_PATH + i] = paths[line, column + i]
+
+
+@helper
+def copy_path(units, u, time, paths, line, column):
+    """Store unit u's path at a moment, which may be later than its pointer (or, rarely, earlier)."""
+    for i in range(at.NC):
+        paths[line, column + i] = units[u, at.U_PATH + i]
+    rest = time - units[u, at.U_PTR]
+    drain = min(max(units[u, at.U_DRAIN] - units[u, at.U_PTR], 0), max(rest, 0))
+    paths[line, column + at.DRAIN] += drain
+    paths[line, column + at.ISSUE] += rest - drain
+
+
+@helper
+def begin_row(rows, row, time):
+    """An instruction of a row starts."""
+    if time < rows[row, at.ROW_FIRST]:
+        rows[row, at.ROW_FIRST] = time
+
+
+@helper
+def end_row(rows, row, time):
+    """An instruction of a row is complete."""
+    if time > rows[row, at.ROW_LAST]:
+        rows[row, at.ROW_LAST] = time
+
+
+@helper
+def complete(g, u, time):
+    """Unit u has something complete at a moment: the entry ends with the latest of these."""
+    if time > g[at.G_END]:
+        g[at.G_END] = time
+        g[at.G_LAST_UNIT] = u

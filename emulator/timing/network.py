@@ -1,0 +1,173 @@
+"""One piece of a transfer, from its source through the mesh to its destinations.
+
+All times on the way are reserved when the piece is issued (reserve.py says why that is sound).
+A piece moves as a wormhole: its head goes on to the next resource as soon as it has the first;
+its tail follows, at the slowest resource's rate.
+"""
+
+from emulator.jit import helper
+from emulator.retire import DST_ADDRESS, DST_OWNER, FANSTEP, SRC_OWNER
+from emulator.timing import layout as at
+from emulator.timing import mesh, pieces
+from emulator.timing.costs import bank_accesses, ceil_div, hbm_ticks
+from emulator.timing.ledger import inlined
+from emulator.timing.reserve import reserve, reserve_banks
+
+STAMP, HEAD, TAIL = 0, 1, 2
+
+
+@helper
+def _channel(res, p, f, channel, arrival, size, runs, now):
+    """Reserve an HBM channel: (cycle of the first byte, cycle after the last)."""
+    length = hbm_ticks(p, f, size, runs)
+    begin, end = reserve(
+        res, p[at.R_CHANNEL] + channel, arrival * at.TICKS, length, now * at.TICKS
+    )
+    return begin // at.TICKS, ceil_div(end, at.TICKS)
+
+
+@inlined
+def move_piece(s, tile, u, record, now):
+    """Move channel u's next piece: (completion, delays by NoC, TSRAM, HBM, CSRAM), in cycles."""
+    size = s.chans[u, at.C_PIECE]
+    flits = ceil_div(size, s.p[at.P_LINK_BYTES])
+    out, node, row_first, head, tail, hbm, csram = _source(s, tile, u, record, flits, now)
+    local = (
+        out >= s.p[at.R_TILE_OUT]
+        and out < s.p[at.R_TILE_IN]
+        and pieces.target_space(s.pool[record]) == pieces.TSRAM
+        and pieces.fan_out(s.pool[record]) == 1
+        and s.pool[record, SRC_OWNER] == s.pool[record, DST_OWNER]
+    )
+    source_tail = tail
+    if not local:
+        head, end = reserve(s.res, out, head, flits, now)
+        head += s.p[at.P_INTERFACE]
+        tail = max(tail, end) + s.p[at.P_INTERFACE]
+    finish, noc, banks = 0, 0, 0
+    s.g[at.G_STAMP] += 1
+    for j in range(pieces.fan_out(s.pool[record])):
+        owner = s.pool[record, DST_OWNER] + j * s.pool[record, FANSTEP]
+        there, way_in, first, channel = _target(s, u, record, owner, row_first)
+        arrived, end = _walk(s, node, there, first, head, tail, flits, now)
+        arrived, last = reserve(s.res, way_in, arrived, flits, now)
+        end = max(end, last)
+        hops = mesh.distance(s.p, node, there)
+        if not local:
+            arrived += s.p[at.P_INTERFACE]
+            end += s.p[at.P_INTERFACE]
+            free_way = source_tail + 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * hops
+            noc = max(noc, end - free_way)
+        stored = _store(s, u, record, owner, channel, arrived, end, now)
+        delay = stored - end
+        end = stored
+        if channel >= 0:
+            hbm = max(hbm, delay)
+        elif way_in < s.p[at.R_CSRAM_OUT]:
+            banks = max(banks, delay)
+        else:
+            csram = max(csram, delay)
+        if there != s.tile_node[tile]:  # the completion comes back
+            hops = mesh.distance(s.p, there, s.tile_node[tile])
+            end += 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * hops
+        finish = max(finish, end)
+    return finish, noc, banks, hbm, csram
+
+
+@inlined
+def _source(s, tile, u, record, flits, now):
+    """Read a piece: (way out, router, row first, head, tail, delay by HBM, by CSRAM)."""
+    size, address = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_ADDRESS]
+    here = s.tile_node[tile]
+    space = pieces.source_space(s.pool[record])
+    hbm, csram, row_first = 0, 0, True
+    if space == pieces.HBM:
+        channel = mesh.hbm_channel(s.p, address)
+        port = s.channel_port[channel]
+        node, out = s.port_node[port], s.p[at.R_PORT_OUT] + port
+        row_first = mesh.x_first(s.p, s.port_order[port], address)
+        arrival = now + _way(s.p, here, node) + s.p[at.P_HBM_LATENCY]
+        runs = s.chans[u, at.C_PIECE_RUNS]
+        head, tail = _channel(s.res, s.p, s.f, channel, arrival, size, runs, now)
+        hbm = max(0, tail - arrival - flits)
+    elif space == pieces.CSRAM:
+        cluster = s.pool[record, SRC_OWNER]
+        port = mesh.csram_port(s.p, cluster, address)
+        node, out = s.csram_node[port], s.p[at.R_CSRAM_OUT] + port
+        arrival = now + _way(s.p, here, node) + s.p[at.P_CSRAM_LATENCY]
+        cycles = ceil_div(size, s.p[at.P_CSRAM_BYTES])
+        head, tail = reserve(s.res, s.p[at.R_CLUSTER] + cluster, arrival, cycles, now)
+        csram = max(0, tail - arrival - flits)
+    else:
+        owner = s.pool[record, SRC_OWNER]
+        node, out = s.tile_node[owner], s.p[at.R_TILE_OUT] + owner
+        head = now
+        if owner != tile:
+            head += _way(s.p, here, node)
+        run = pieces.source_run(s.pool[record])
+        accesses = bank_accesses(s.p, size, run)
+        tail = reserve_banks(s.ts, owner, head, flits, accesses, s.p[at.P_BANKS], now)
+    return out, node, row_first, head, max(tail, head + flits), hbm, csram
+
+
+@helper
+def _way(p, a, b):
+    """Cycles of a request between two routers on the control plane."""
+    return 2 * p[at.P_INTERFACE] + p[at.P_HOP] * mesh.distance(p, a, b)
+
+
+@inlined
+def _target(s, u, record, owner, row_first):
+    """Where a piece goes: (router, way in, row first, HBM channel or -1)."""
+    space = pieces.target_space(s.pool[record])
+    offset = s.chans[u, at.C_OFFSET]
+    if space == pieces.TSRAM:
+        return s.tile_node[owner], s.p[at.R_TILE_IN] + owner, row_first, -1
+    if space == pieces.CSRAM:
+        port = mesh.csram_port(s.p, owner, s.pool[record, DST_ADDRESS] + offset)
+        return s.csram_node[port], s.p[at.R_CSRAM_IN] + port, row_first, -1
+    address = s.chans[u, at.C_PIECE_ADDRESS]
+    if pieces.leads_with_source(s.pool[record]):
+        address = s.pool[record, DST_ADDRESS] + offset
+    channel = mesh.hbm_channel(s.p, address)
+    port = s.channel_port[channel]
+    first = not mesh.x_first(s.p, s.port_order[port], address)  # the port's own way, backwards
+    return s.port_node[port], s.p[at.R_PORT_IN] + port, first, channel
+
+
+@inlined
+def _walk(s, node, there, row_first, head, tail, flits, now):
+    """Reserve the links between two routers: (arrival of the head, of the tail).
+
+    Links that this piece has taken for another destination are not taken again: a multicast is
+    a tree.
+    """
+    columns = s.p[at.P_COLUMNS]
+    x, y, to_x, to_y = node % columns, node // columns, there % columns, there // columns
+    hop, stamp = s.p[at.P_HOP], s.g[at.G_STAMP]
+    while x != to_x or y != to_y:
+        link, x, y = mesh.next_link(s.p, x, y, to_x, to_y, row_first)
+        if s.seen[link, STAMP] == stamp:
+            head, tail = s.seen[link, HEAD], s.seen[link, TAIL]
+            continue
+        begin, end = reserve(s.res, link, head, flits, now)
+        head, tail = begin + hop, max(tail, end) + hop
+        s.seen[link, STAMP], s.seen[link, HEAD], s.seen[link, TAIL] = stamp, head, tail
+    return head, tail
+
+
+@inlined
+def _store(s, u, record, owner, channel, head, tail, now):
+    """Write a piece: when it is complete."""
+    size = s.chans[u, at.C_PIECE]
+    if channel >= 0:
+        runs = s.chans[u, at.C_PIECE_RUNS]
+        _, end = _channel(s.res, s.p, s.f, channel, head, size, runs, now)
+        return max(end, tail)
+    if pieces.target_space(s.pool[record]) == pieces.CSRAM:
+        cycles = ceil_div(size, s.p[at.P_CSRAM_BYTES])
+        _, end = reserve(s.res, s.p[at.R_CLUSTER] + owner, head, cycles, now)
+        return max(end, tail)
+    accesses = bank_accesses(s.p, size, pieces.target_run(s.pool[record]))
+    length = max(tail - head, 1)
+    return reserve_banks(s.ts, owner, head, length, accesses, s.p[at.P_BANKS], now)

@@ -1,0 +1,164 @@
+"""Semaphores, signals on their way, and the queues between control processor and units."""
+
+from emulator.jit import helper
+from emulator.retire import COUNT, SCOPE, SEM, TARGET
+from emulator.timing import layout as at
+from emulator.timing.heap import push
+from emulator.timing.ledger import charge, complete, copy_path, inlined, wait_for
+from emulator.timing.mesh import distance
+
+SELF, TILE, CLUSTER, ALL = range(4)  # isa.spec.sync.SCOPES
+LOCAL_SIGNAL = 1  #: cycles of a signal to the own tile: estimate
+
+
+@helper
+def key_of(tile, slot):
+    """The part of an event's key that is not its time."""
+    return (tile * 32 + slot) << 32
+
+
+@helper
+def wake(heap, g, tile, unit, time):
+    """Let the front end of a unit run at a moment."""
+    push(heap, g, time, key_of(tile, 2 * unit), 0)
+
+
+@helper
+def wake_back(heap, g, tile, unit, time):
+    """Let the back end of a DMA channel run at a moment."""
+    push(heap, g, time, key_of(tile, 2 * unit + 1), 0)
+
+
+@helper
+def free_record(after, g, record):
+    """Give a record's place back."""
+    after[record] = g[at.G_POOL_FREE]
+    g[at.G_POOL_FREE] = record
+
+
+@inlined
+def pop(s, tile, unit, time):
+    """Drop the head of a unit's queue; a control processor that waits for the place goes on."""
+    u = tile * at.UNITS + unit
+    depth = s.p[at.P_DEPTH]
+    line = u * depth + s.units[u, at.U_HEAD]
+    free_record(s.after, s.g, s.queue[line, at.Q_REC])
+    s.units[u, at.U_HEAD] = (s.units[u, at.U_HEAD] + 1) % depth
+    s.units[u, at.U_COUNT] -= 1
+    ctl = tile * at.UNITS
+    if s.units[ctl, at.U_BLOCKED] == unit:
+        s.units[ctl, at.U_BLOCKED] = 0
+        row = s.pool[s.tiles[tile, at.T_HEAD], 3]
+        charge(s.units, s.rows, ctl, time, at.QUEUE_FULL, row)
+        wake(s.heap, s.g, tile, 0, time)
+
+
+@helper
+def try_wait(sems, units, tile, unit, record, pool):
+    """Take from a semaphore if it has enough, else become its waiter: whether it was taken."""
+    line = tile * at.SEMAPHORES + pool[record, SEM]
+    need = pool[record, COUNT]
+    if sems[line, at.S_COUNT] >= need:
+        sems[line, at.S_COUNT] -= need
+        return True
+    sems[line, at.S_WAITER], sems[line, at.S_NEED] = unit + 1, need
+    units[tile * at.UNITS + unit, at.U_WAITING] = 1
+    return False
+
+
+@helper
+def send(s_signals, heap, g, p, tile_node, units, u, target, time, record, pool, ideal):
+    """Put one signal on its way to one tile."""
+    tile = u // at.UNITS
+    way = LOCAL_SIGNAL
+    if target != tile:
+        hops = distance(p, tile_node[tile], tile_node[target])
+        way = p[at.P_REMOTE_SIGNAL] + p[at.P_HOP] * hops
+    signal = g[at.G_SIGNAL_FREE]
+    g[at.G_SIGNAL_FREE] = s_signals[signal, at.SIG_NEXT]
+    g[at.G_SIGNALS] -= 1
+    s_signals[signal, at.SIG_TILE], s_signals[signal, at.SIG_SEM] = target, pool[record, SEM]
+    s_signals[signal, at.SIG_COUNT] = pool[record, COUNT]
+    s_signals[signal, at.SIG_IDEAL] = ideal + way
+    copy_path(units, u, time, s_signals, signal, at.SIG_PATH)
+    s_signals[signal, at.SIG_PATH + at.SIGNAL_WAY] += way
+    g[at.G_SEQUENCE] += 1
+    key = key_of(target, at.SLOT_SIGNAL) | (g[at.G_SEQUENCE] & 0xFFFFFFFF)
+    push(heap, g, time + way, key, signal)
+
+
+@inlined
+def fire(s, u, time, record, ideal):
+    """Carry out a `signal` whose unit has everything before it complete at `time`."""
+    tile = u // at.UNITS
+    first, count = tile, 1
+    scope = s.pool[record, SCOPE]
+    if scope == TILE:
+        first = s.pool[record, TARGET]
+    elif scope == CLUSTER:
+        count = s.p[at.P_TILES_PER_CLUSTER]
+        first = tile // count * count
+    elif scope == ALL:
+        first, count = 0, s.p[at.P_TILES]
+    for target in range(first, first + count):
+        send(
+            s.signals, s.heap, s.g, s.p, s.tile_node, s.units, u, target, time, record, s.pool, ideal
+        )
+
+
+@inlined
+def arrive(s, signal, time):
+    """A signal reaches its tile: count it, and release the waiter if it has enough."""
+    tile = s.signals[signal, at.SIG_TILE]
+    line = tile * at.SEMAPHORES + s.signals[signal, at.SIG_SEM]
+    s.sems[line, at.S_COUNT] += s.signals[signal, at.SIG_COUNT]
+    ideal = max(s.sems[line, at.S_IDEAL], s.signals[signal, at.SIG_IDEAL])
+    s.sems[line, at.S_IDEAL] = ideal
+    unit = s.sems[line, at.S_WAITER] - 1
+    if unit >= 0 and s.sems[line, at.S_COUNT] >= s.sems[line, at.S_NEED]:
+        s.sems[line, at.S_COUNT] -= s.sems[line, at.S_NEED]
+        s.sems[line, at.S_WAITER] = 0
+        _release(s, tile, unit, signal, time, ideal)
+    s.signals[signal, at.SIG_NEXT] = s.g[at.G_SIGNAL_FREE]
+    s.g[at.G_SIGNAL_FREE] = signal
+    s.g[at.G_SIGNALS] += 1
+    complete(s.g, -1, time)
+
+
+@inlined
+def _release(s, tile, unit, signal, time, ideal):
+    """A unit's wait has ended."""
+    u = tile * at.UNITS + unit
+    s.units[u, at.U_WAITING] = 2
+    if unit == 0:
+        row = s.pool[s.tiles[tile, at.T_HEAD], 3]
+        wait_for(
+            s.units, s.rows, u, time, at.SEMAPHORE, row, s.signals, signal, at.SIG_PATH
+        )
+        s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
+    else:
+        depth = s.p[at.P_DEPTH]
+        entry = (s.units[u, at.U_HEAD] + s.units[u, at.U_PASSED]) % depth
+        line = u * depth + entry
+        s.queue[line, at.Q_TO] = time
+        s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], ideal)
+        for i in range(at.NC):
+            s.queue[line, at.Q_WAIT_PATH + i] = s.signals[signal, at.SIG_PATH + i]
+    wake(s.heap, s.g, tile, unit, time)
+
+
+@helper
+def turn_to(units, rows, queue, u, line, row):
+    """A unit turns to a queue entry: before that was issued, it had nothing to do."""
+    wait_for(units, rows, u, queue[line, at.Q_TIME], at.ISSUE, row, queue, line, at.Q_PATH)
+
+
+@helper
+def end_wait(units, rows, queue, u, line, row):
+    """A unit is done with a `wait` entry of its queue: enter the time it took."""
+    turn_to(units, rows, queue, u, line, row)
+    charge(units, rows, u, queue[line, at.Q_FROM], at.ISSUE, row)
+    if queue[line, at.Q_TO] > queue[line, at.Q_FROM]:
+        wait_for(
+            units, rows, u, queue[line, at.Q_TO], at.SEMAPHORE, row, queue, line, at.Q_WAIT_PATH
+        )

@@ -1,0 +1,269 @@
+"""Control processors, MXU and VPU: what one event of each does.
+
+An event of a unit takes the head of its queue. Instructions run in order; what a later one may
+already do while an earlier one is under way is said at each.
+"""
+
+from emulator.jit import helper
+from emulator.retire import GAP, OPCODE, UNIT
+from emulator.timing import layout as at
+from emulator.timing.costs import bank_accesses, ceil_div, gemm_cost, vector_cost
+from emulator.timing.ledger import begin_row, charge, complete, copy_path, end_row, inlined
+from emulator.timing.reserve import reserve_banks
+from emulator.timing.sync import (
+    end_wait,
+    fire,
+    free_record,
+    pop,
+    try_wait,
+    turn_to,
+    wake,
+)
+
+ROW = 3  #: the record's word `context`, which `feed` replaces by the number of the report's row
+DEQUEUE = 1  #: cycles a unit needs for a wait or signal of its queue: estimate
+
+
+# ---- control processor
+
+
+@helper
+def gap_cycles(p, record):
+    """Cycles of the scalar instructions before a record."""
+    gap = record[GAP]
+    return (gap & 0xFFFFFFFF) * p[at.P_SCALAR] + (gap >> 32) * p[at.P_BRANCH]
+
+
+@inlined
+def control_step(s, tile, time):
+    """The control processor has reached the instruction of its next record."""
+    u = tile * at.UNITS
+    record = s.tiles[tile, at.T_HEAD]
+    row, unit = s.pool[record, ROW], s.pool[record, UNIT]
+    charge(s.units, s.rows, u, time, at.EXECUTE, row)
+    if unit != 0:
+        _issue(s, tile, time, record, unit)
+        return
+    kind = s.opcodes[s.pool[record, OPCODE], 0]
+    cycles, cause = s.p[at.P_SCALAR], at.EXECUTE
+    if kind == at.OP_WAIT:
+        if s.units[u, at.U_WAITING] == 0:
+            if not try_wait(s.sems, s.units, tile, 0, record, s.pool):
+                return
+            line = tile * at.SEMAPHORES + s.pool[record, 7]
+            s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], s.sems[line, at.S_IDEAL])
+        s.units[u, at.U_WAITING] = 0
+    elif kind == at.OP_LOAD:
+        cycles, cause = s.p[at.P_LOAD_HBM], at.SCALAR_LOAD
+        if s.pool[record, 7] != 0:
+            cycles = s.p[at.P_LOAD_SRAM]
+        begin_row(s.rows, row, time)
+        end_row(s.rows, row, time + cycles)
+    charge(s.units, s.rows, u, time + cycles, cause, row)
+    s.units[u, at.U_IDEAL] += cycles
+    if kind == at.OP_SIGNAL:
+        fire(s, u, time + cycles, record, s.units[u, at.U_IDEAL])
+    complete(s.g, u, time + cycles)
+    _next_record(s, tile, record)
+    free_record(s.after, s.g, record)
+    if kind != at.OP_HALT:
+        wake(s.heap, s.g, tile, 0, time + cycles)
+
+
+@inlined
+def _next_record(s, tile, record):
+    """The tile's FIFO moves on."""
+    s.tiles[tile, at.T_HEAD] = s.after[record]
+    if s.tiles[tile, at.T_HEAD] < 0:
+        s.tiles[tile, at.T_TAIL] = -1
+    s.units[tile * at.UNITS, at.U_FETCHED] = 0
+
+
+@inlined
+def _issue(s, tile, time, record, unit):
+    """Append an instruction to its unit's queue, or wait for a place there."""
+    ctl, u = tile * at.UNITS, tile * at.UNITS + unit
+    depth = s.p[at.P_DEPTH]
+    if s.units[u, at.U_COUNT] == depth:
+        s.units[ctl, at.U_BLOCKED] = unit
+        return
+    done = time + s.p[at.P_ISSUE]
+    charge(s.units, s.rows, ctl, done, at.EXECUTE, s.pool[record, ROW])
+    s.units[ctl, at.U_IDEAL] += s.p[at.P_ISSUE]
+    complete(s.g, ctl, done)
+    _next_record(s, tile, record)
+    line = u * depth + (s.units[u, at.U_HEAD] + s.units[u, at.U_COUNT]) % depth
+    s.units[u, at.U_COUNT] += 1
+    s.queue[line, at.Q_REC], s.queue[line, at.Q_TIME] = record, done
+    s.queue[line, at.Q_IDEAL] = s.units[ctl, at.U_IDEAL]
+    copy_path(s.units, ctl, done, s.queue, line, at.Q_PATH)
+    if s.units[u, at.U_ACTIVE] == 0:
+        s.units[u, at.U_ACTIVE] = 1
+        wake(s.heap, s.g, tile, unit, done)
+    wake(s.heap, s.g, tile, 0, done)
+
+
+# ---- what MXU and VPU have in common
+
+
+@inlined
+def compute_step(s, tile, unit, time):
+    """One event of MXU or VPU: take the head of the queue."""
+    u = tile * at.UNITS + unit
+    if s.units[u, at.U_COUNT] == 0:
+        s.units[u, at.U_ACTIVE] = 0
+        return
+    line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
+    record = s.queue[line, at.Q_REC]
+    row = s.pool[record, ROW]
+    kind = s.opcodes[s.pool[record, OPCODE], 0]
+    if kind == at.OP_WAIT:
+        if not _wait(s, tile, unit, u, line, record, time):
+            return
+        end_wait(s.units, s.rows, s.queue, u, line, row)
+        s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], s.queue[line, at.Q_IDEAL])
+        s.units[u, at.U_IDEAL_STREAM] = max(
+            s.units[u, at.U_IDEAL_STREAM], s.queue[line, at.Q_IDEAL]
+        )
+        following = time + DEQUEUE
+    else:
+        turn_to(s.units, s.rows, s.queue, u, line, row)
+        ideal = s.queue[line, at.Q_IDEAL]
+        if kind == at.OP_SIGNAL:
+            at_time = max(time, s.units[u, at.U_DONE])
+            fire(s, u, at_time, record, max(ideal, s.units[u, at.U_IDEAL]))
+            following = time + DEQUEUE
+        else:
+            s.units[u, at.U_ROW] = row
+            if kind == at.OP_GEMM:
+                following = _gemm(s, tile, u, row, record, time, ideal)
+            elif kind == at.OP_VECTOR:
+                following = _vector(s, tile, u, row, record, time, ideal)
+            else:
+                following = _readout(s, tile, u, row, record, time, ideal, kind)
+            end_row(s.rows, row, s.units[u, at.U_DONE])
+            complete(s.g, u, s.units[u, at.U_DONE])
+    pop(s, tile, unit, time)
+    wake(s.heap, s.g, tile, unit, following)
+
+
+@inlined
+def _wait(s, tile, unit, u, line, record, time):
+    """Whether a `wait` at the head of the queue is over; else the unit sleeps."""
+    if s.units[u, at.U_WAITING] == 2:
+        s.units[u, at.U_WAITING] = 0
+        return True
+    s.queue[line, at.Q_FROM] = s.queue[line, at.Q_TO] = time
+    if not try_wait(s.sems, s.units, tile, unit, record, s.pool):
+        return False
+    ideal = s.sems[tile * at.SEMAPHORES + s.pool[record, 7], at.S_IDEAL]
+    s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], ideal)
+    return True
+
+
+# ---- MXU
+
+
+@inlined
+def _gemm(s, tile, u, row, record, time, ideal):
+    """A GEMM starts; the end is when the MXU may look at its next instruction.
+
+    With double-buffered weights that is when the last fold begins: the spare buffer is free, so
+    the next GEMM's first weights can load, and it may stream right behind this one.
+    """
+    m, n, k = s.pool[record, 7], s.pool[record, 8], s.pool[record, 9]
+    begin_row(s.rows, row, time)
+    if m == 0 or n == 0 or k == 0:
+        s.units[u, at.U_DONE] = max(s.units[u, at.U_DONE], time + DEQUEUE)
+        return time + DEQUEUE
+    split = 1 << (s.pool[record, 6] >> 1 & 3)
+    formats = s.pool[record, 10]
+    steps, stream, load, drain, columns = gemm_cost(s.p, s.f, m, n, k, formats, split)
+    traffic = s.pool[record, 13] * columns + s.pool[record, 14]
+    accesses = ceil_div(traffic, s.p[at.P_BANK_BYTES])
+    ready = time + s.p[at.P_MXU_START]
+    if s.p[at.P_DOUBLE] == 0:
+        return _unpipelined(s, tile, u, row, ready, steps, stream, load, drain, accesses, ideal)
+    load_begin = max(time, s.units[u, at.U_WEIGHTS])
+    first = max(ready, load_begin + load, s.units[u, at.U_STREAM])
+    last = first + (steps - 1) * max(stream, load)
+    nominal = last + stream
+    end = reserve_banks(
+        s.ts, tile, load_begin, nominal - load_begin, accesses, s.p[at.P_BANKS], time
+    )
+    slower = end - nominal
+    charge(s.units, s.rows, u, time, at.ISSUE, row)
+    charge(s.units, s.rows, u, min(first, ready), at.START, row)
+    charge(s.units, s.rows, u, first, at.WEIGHT_LOAD, row)
+    charge(s.units, s.rows, u, first + steps * stream, at.EXECUTE, row)
+    charge(s.units, s.rows, u, nominal, at.WEIGHT_LOAD, row)
+    charge(s.units, s.rows, u, end, at.BANKS, row)
+    s.units[u, at.U_WEIGHTS], s.units[u, at.U_STREAM] = last + slower, end
+    done = max(s.units[u, at.U_DONE], end + drain)
+    s.units[u, at.U_DONE] = s.units[u, at.U_DRAIN] = done
+    stream_ideal = max(s.units[u, at.U_IDEAL_STREAM], ideal) + steps * stream
+    s.units[u, at.U_IDEAL_STREAM] = stream_ideal
+    s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], stream_ideal + drain)
+    return max(last + slower, time + DEQUEUE)
+
+
+@inlined
+def _unpipelined(s, tile, u, row, ready, steps, stream, load, drain, accesses, ideal):
+    """A GEMM on an array with one weight buffer: load, stream and drain, fold after fold."""
+    begin = max(ready, s.units[u, at.U_DONE])
+    nominal = begin + steps * (load + stream + drain) - 1
+    end = reserve_banks(s.ts, tile, begin, nominal - begin, accesses, s.p[at.P_BANKS], begin)
+    charge(s.units, s.rows, u, begin, at.START, row)
+    charge(s.units, s.rows, u, begin + steps * load, at.WEIGHT_LOAD, row)
+    charge(s.units, s.rows, u, begin + steps * (load + stream), at.EXECUTE, row)
+    charge(s.units, s.rows, u, nominal, at.DRAIN, row)
+    charge(s.units, s.rows, u, end, at.BANKS, row)
+    s.units[u, at.U_WEIGHTS] = s.units[u, at.U_STREAM] = s.units[u, at.U_DONE] = end
+    s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal) + nominal - begin
+    return end
+
+
+@inlined
+def _readout(s, tile, u, row, record, time, ideal, kind):
+    """Read the accumulator out, or load it: once all multiplications before are complete."""
+    begin = max(time, s.units[u, at.U_DONE])
+    m, n = s.pool[record, 7], s.pool[record, 8]
+    read, written = s.pool[record, 13], s.pool[record, 14]
+    size = 4 * m * n
+    traffic = read if kind == at.OP_SEED else written + max(read - size, 0)
+    cycles = ceil_div(size, s.p[at.P_ACC_BYTES])
+    run = begin + s.p[at.P_MXU_START]
+    nominal = run + cycles
+    begin_row(s.rows, row, begin)
+    accesses = bank_accesses(s.p, traffic, 0)
+    end = reserve_banks(s.ts, tile, run, cycles, accesses, s.p[at.P_BANKS], time)
+    charge(s.units, s.rows, u, begin, at.ISSUE, row)
+    charge(s.units, s.rows, u, run, at.START, row)
+    charge(s.units, s.rows, u, nominal, at.EXECUTE, row)
+    charge(s.units, s.rows, u, end, at.BANKS, row)
+    s.units[u, at.U_STREAM] = max(s.units[u, at.U_STREAM], end)
+    s.units[u, at.U_DONE], s.units[u, at.U_DRAIN] = end, 0
+    s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal) + nominal - begin
+    s.units[u, at.U_IDEAL_STREAM] = max(s.units[u, at.U_IDEAL_STREAM], s.units[u, at.U_IDEAL])
+    return max(begin, time + DEQUEUE)
+
+
+# ---- VPU
+
+
+@inlined
+def _vector(s, tile, u, row, record, time, ideal):
+    """A vector instruction; the next one starts when it ends."""
+    vector_class = s.opcodes[s.pool[record, OPCODE], 1]
+    cycles, conflict, accesses = vector_cost(s.p, s.f, s.pool[record], vector_class)
+    run = time + s.p[at.P_VPU_START]
+    nominal = run + cycles + conflict
+    begin_row(s.rows, row, time)
+    end = reserve_banks(s.ts, tile, run, nominal - run, accesses, s.p[at.P_BANKS], time)
+    charge(s.units, s.rows, u, time, at.ISSUE, row)
+    charge(s.units, s.rows, u, run, at.START, row)
+    charge(s.units, s.rows, u, run + cycles, at.EXECUTE, row)
+    charge(s.units, s.rows, u, end, at.BANKS, row)
+    s.units[u, at.U_DONE] = end
+    s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal) + nominal - time
+    return max(end, time + DEQUEUE)
