@@ -50,11 +50,15 @@ class LazyGroup(click.Group):
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     from isa.spec import ISA_VERSION
 
-    click.echo(f"emu {version('tessera')}, ISA {ISA_VERSION[0]}.{ISA_VERSION[1]}")
+    try:
+        release = version("tessera")
+    except PackageNotFoundError:
+        release = "(not installed)"
+    click.echo(f"emu {release}, ISA {ISA_VERSION[0]}.{ISA_VERSION[1]}")
     ctx.exit()
 
 

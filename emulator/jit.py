@@ -1,6 +1,6 @@
 """Numba's `njit` for all compiled code of the emulator, with a cache that is never stale.
 
-    from emulator.jit import njit, helper
+    from emulator.jit import helper, njit
 
     @helper                       # called by compiled code only
     def square(x): ...
@@ -8,12 +8,15 @@
     @njit                         # called from Python, or through its address
     def k_vadd(args): ...
 
-Numba's own cache notices an edit of the file a function lies in, but not of the files whose
-compiled functions it calls: it would go on returning old code. Here the cache of a file lies in a
-directory named by a hash of that file, of every file of the project that it can reach by imports,
-of Numba's version and of the processor. An edit costs the files that see it one compilation and
-the others nothing; checkouts, users and machines never mix. So, in every compiled module: take the
-decorators from here, and import the functions you call at the top of the file.
+Numba's own cache notices an edit of the file a function lies in, but not of compiled functions
+and constants that it takes from other files: it would go on returning old code. Here the cache of
+a function lies in a directory named by a hash of all that its machine code depends on: its
+bytecode, that of every compiled function it reaches, the values of the constants they use, the
+sources that emit LLVM code (`@intrinsic`, with what they import), Numba's version and the
+processor. So an edit, of whatever file, costs exactly the functions that it changes one
+compilation; checkouts, users and machines never mix. (Numba also looks at the function's own
+file.) Two rules follow: refer to compiled functions and constants by plain global names or
+`module.NAME`, and extend Numba by `@intrinsic`, never by `@overload`.
 
 `njit` and `helper` are `nogil`, `error_model="numpy"` and never fastmath (fastmath contracts, and
 so changes bits). A helper has no cache entry of its own, since it is compiled into its callers.
@@ -24,14 +27,14 @@ a writable place everything still runs, compiled anew in each process.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,24 +42,22 @@ from typing import Any
 import numba
 from numba import types
 from numba.core import config
+from numba.core.caching import FunctionCache
 from numba.core.registry import cpu_target
 
-ROOT = Path(__file__).resolve().parent.parent
+from emulator.jit_key import key_of
+
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _KEPT_SECONDS = 30 * 24 * 3600  # a cache directory unused for this long is removed
+_DIGITS = 24
+_lock = threading.Lock()
 
 
 def njit(function: Callable[..., Any]) -> Any:
     """Compile a function on its first call, or take it from the cache."""
-    directory = cache_directory(function.__code__.co_filename)
-    if directory is None:
-        return numba.njit(**OPTIONS)(function)
-    before = config.CACHE_DIR
-    config.CACHE_DIR = directory  # Numba reads it once, while it decorates
-    try:
-        return numba.njit(cache=True, **OPTIONS)(function)
-    finally:
-        config.CACHE_DIR = before
+    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher._cache = _LazyCache(function)
+    return dispatcher
 
 
 def helper(function: Callable[..., Any]) -> Any:
@@ -78,27 +79,64 @@ def address_of(dispatcher: Any, arguments: int = 1) -> int:
     return int(compiled.library.get_pointer_to_function(name))
 
 
-# ---- where the cache lies
+class _LazyCache:
+    """A dispatcher's cache that finds its place when it is first needed.
+
+    Not earlier: a function may use names that its module defines further down.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    @property
+    def cache_path(self) -> str | None:
+        """Where the compiled function lies."""
+        found = self._found()
+        return None if found is None else str(found.cache_path)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """The compiled function for a signature, if there is one."""
+        found = self._found()
+        return None if found is None else found.load_overload(signature, target)
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep a compiled function."""
+        found = self._found()
+        if found is not None:
+            found.save_overload(signature, compiled)
+
+    def flush(self) -> None:
+        """Forget all that is kept."""
+        found = self._found()
+        if found is not None:
+            found.flush()
+
+    def _found(self) -> FunctionCache | None:
+        if not hasattr(self, "_cache"):
+            self._cache = _open_cache(self._function)
+        return self._cache
 
 
-@cache
-def cache_directory(source: str) -> str | None:
-    """The cache directory of compiled functions in a source file, made if need be."""
+def _open_cache(function: Callable[..., Any]) -> FunctionCache | None:
+    """Numba's cache of a function in its directory; None without a writable place."""
     base = _base()
-    if base is None or not os.path.exists(source):
+    if base is None:
         return None
-    digest = hashlib.blake2b(_environment(), digest_size=10)
-    for path in sorted(_closure(Path(source).resolve())):
-        digest.update(str(path).encode() + b"\0" + _content(path)[0])
+    digest = hashlib.blake2b(_environment() + key_of(function), digest_size=_DIGITS // 2)
     directory = base / digest.hexdigest()
-    try:
-        if not directory.exists():
-            _prune(base)
-        directory.mkdir(parents=True, exist_ok=True)
-        os.utime(directory)
-    except OSError:
-        return None
-    return str(directory)
+    with _lock:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(directory)  # read while the cache is made
+        try:
+            if not directory.exists():
+                _prune(base)
+                directory.mkdir(parents=True, exist_ok=True)
+            os.utime(directory)
+            return FunctionCache(function)
+        except (OSError, RuntimeError):
+            return None
+        finally:
+            config.CACHE_DIR = before
 
 
 @cache
@@ -122,62 +160,17 @@ def _base() -> Path | None:
 def _environment() -> bytes:
     """What compiled code depends on besides sources."""
     target = cpu_target.target_context.codegen().magic_tuple()
-    return repr((numba.__version__, sys.version_info[:2], target)).encode()
+    return repr((numba.__version__, sys.version_info[:2], target, OPTIONS)).encode()
 
 
+@cache
 def _prune(base: Path) -> None:
     """Remove directories nobody has used for long. Another process may be doing the same."""
     oldest = time.time() - _KEPT_SECONDS
     for entry in base.iterdir():
         try:
-            if entry.is_dir() and len(entry.name) == 20 and entry.stat().st_mtime < oldest:
+            ours = entry.is_dir() and len(entry.name) == _DIGITS
+            if ours and entry.stat().st_mtime < oldest:
                 shutil.rmtree(entry, ignore_errors=True)
         except OSError:
             continue
-
-
-# ---- which files a compiled function can see
-
-
-@cache
-def _content(path: Path) -> tuple[bytes, frozenset[Path]]:
-    """A digest of a source file, and the files of the project that it imports."""
-    text = path.read_bytes()
-    files = (file for name in _imports(text, path) for file in _files(name))
-    return hashlib.blake2b(text, digest_size=20).digest(), frozenset(files)
-
-
-def _closure(source: Path) -> set[Path]:
-    """The file and all project files that it reaches by imports."""
-    found = {source}
-    todo = [source]
-    while todo:
-        for path in _content(todo.pop())[1] - found:
-            found.add(path)
-            todo.append(path)
-    return found
-
-
-def _imports(text: bytes, path: Path) -> Iterator[str]:
-    """Dotted names a module imports; names taken from a package may be modules of it."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            if node.level:
-                package = path.parents[node.level - 1].relative_to(ROOT).parts
-                module = ".".join((*package, module)) if module else ".".join(package)
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
-
-
-@cache
-def _files(name: str) -> tuple[Path, ...]:
-    """The project's files that importing a dotted name runs."""
-    parts = name.split(".")
-    if not (ROOT / parts[0]).is_dir():
-        return ()
-    packages = [ROOT.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts) + 1)]
-    module = ROOT.joinpath(*parts).with_suffix(".py")
-    return tuple(path for path in (*packages, module) if path.is_file())

@@ -201,6 +201,7 @@ class Hbm:
     pseudo_channels: Annotated[int, Range(1, 16)]  # per channel
     bytes_per_second: Annotated[float, Range(1e6, 1e16)]  # peak of the whole chip
     queue: Annotated[int, Range(1, 65536)]  # entries per channel
+    latency: Cycles  # from a request's arrival to its first byte, on an idle channel
     interleave: Annotated[int, Range(32, 1 << 30)]  # bytes before the next channel
     ports: Annotated[int, Range(1, 256)]  # per stack, to routers on the mesh's edge
     burst_bytes: Annotated[int, Range(1, 4096)]

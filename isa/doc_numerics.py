@@ -162,10 +162,10 @@ these; it never re-associates them. L is the FP32 number 0x{LOG2_E:08X}.
 - **Attention**, in blocks of {ATTENTION_BLOCK} absolute key positions, each by itself: scores
   s = RNE(acc * RNE(L / sqrt(d))) of head size d, over the unmasked keys; m_b their maximum;
   p = EXP2(RNE(s - m_b)); l_b the `vrsum` of p in FP32; O_b the product of p, converted to BF16,
-  with V, beginning with +0. Blocks are folded from the left in ascending order. The first block with an
-  unmasked key is copied; then m' = max(m, m_b), c = EXP2(RNE(m - m')), c_b = EXP2(RNE(m_b - m')),
-  l = RNE(RNE(l * c) + RNE(l_b * c_b)), O likewise, m = m'. For a row, blocks without an unmasked
-  key are skipped. The output is RNE(O / l).
+  with V, beginning with +0. Blocks are folded from the left in ascending order. The first block
+  with an unmasked key is copied; then m' = max(m, m_b), c = EXP2(RNE(m - m')),
+  c_b = EXP2(RNE(m_b - m')), l = RNE(RNE(l * c) + RNE(l_b * c_b)), O likewise, m = m'. For a row,
+  blocks without an unmasked key are skipped. The output is RNE(O / l).
 - **Scales never depend on another row.** FP8 weights have one power-of-two scale for each output
   channel, FP8 activations one for each row, by the MX rule over the whole of K. NV16 activations
   have a static tensor scale, recorded in the program. An FP8 KV cache is E4M3FN with scale 1,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from isa.chip import load_chip
@@ -12,11 +13,13 @@ from isa.formats import Format
 from isa.program import (
     Debug,
     Program,
+    ProgramError,
     Region,
     RegionClass,
     RequiredChip,
     Role,
     Symbol,
+    parse,
     require,
 )
 
@@ -78,6 +81,16 @@ def same_region(a: Region, b: Region) -> bool:
     equal = y is None if x is None else y is not None and np.array_equal(x, y)
     fields = [(r.name, r.base, r.size, r.kind, r.writable, r.omitted) for r in (a, b)]
     return equal and fields[0] == fields[1]
+
+
+def refused(data: bytes | bytearray) -> str:
+    """The single line with which bytes are refused as a program."""
+    with pytest.raises(ProgramError) as caught:
+        parse(data, "p.bin")
+    message = str(caught.value)
+    assert message.startswith("p.bin: ")
+    assert "\n" not in message
+    return message
 
 
 _NAMES = st.text(

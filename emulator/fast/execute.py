@@ -6,7 +6,6 @@ import numpy as np
 
 from emulator.fast import layout as at
 from emulator.fast import records, rules
-from emulator.fast.copying import indices_inside, move
 from emulator.fast.operands import (
     BAD_SPACE,
     E2M1,
@@ -25,6 +24,9 @@ from isa.faults import Fault
 from isa.spec import BY_MNEMONIC
 from isa.spec.model import SEMAPHORE_MAX
 from isa.spec.sync import SCOPES
+
+#: What a kernel's status says.
+STATUS_BAD_INDEX = 2
 
 #: How an instruction's turn at its unit ends; other values are faults, negated.
 DONE, WAITING, SENT = range(3)
@@ -202,18 +204,19 @@ def _splits_bytes(w, shapes):
 @helper
 def _compute(m, t, w, rule, op, shapes):
     """Change memory as a checked instruction says; its fault."""
-    if get(m, at.M_TIMING_ONLY) != 0:
-        if op < OP_DMA or not _is_real(w):
-            return NONE
-    elif op < OP_DMA:
-        if _writes(w, rule):
-            status = call_kernel(get(get(m, at.M_KERNELS), op), w + 8 * at.W_ARGS)
-            put(t, at.T_STICKY, get(t, at.T_STICKY) | status)
+    if get(m, at.M_TIMING_ONLY) != 0 and (op < OP_DMA or not _is_real(w)):
         return NONE
-    if shapes != rules.SHAPES_EQUAL and not indices_inside(w, shapes):
+    # An index list is checked even if its rows are empty.
+    if shapes < rules.SHAPES_GATHER and not _writes(w, rule):
+        return NONE
+    info, destination = operand_info(w, 0), operand_record(w, 0)
+    kernel, status = get(get(m, at.M_KERNELS), op), 0
+    for _ in range(get(info, at.I_FAN)):
+        status |= call_kernel(kernel, w + 8 * at.W_ARGS)
+        put(destination, at.A_ADDRESS, get(destination, at.A_ADDRESS) + get(info, at.I_STRIDE))
+    if status & STATUS_BAD_INDEX:
         return OUT_OF_BOUNDS
-    if get(operand_info(w, 0), at.I_ELEMENTS) > 0:
-        move(w, shapes)
+    put(t, at.T_STICKY, get(t, at.T_STICKY) | status)
     return NONE
 
 

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from emulator.jit import helper
 from emulator.kernels.lanes import F32, I8, I16, I32, I64, WIDTH, Lanes, Vec
-from emulator.kernels.memory import load_u8, store_u8
+from emulator.kernels.memory import load_u8, out_of_line, store_u8
 from emulator.kernels.operand import (
     BF16,
     E2M1,
@@ -322,6 +322,7 @@ _decode_raw8, _decode_raw16 = _DECODERS[RAW8], _DECODERS[RAW16]
 @helper
 def decode_run(fmt, source, target, count):
     """`count` consecutive elements at `source` to fp32 at `target` (room for a multiple of 16)."""
+    out_of_line()
     if fmt in (FP32, RAW32):
         _decode_fp32(source, target, count)
     elif fmt == BF16:
@@ -413,6 +414,7 @@ def _encode_nibbles(source, target, count):
 @helper
 def encode_run(fmt, saturate, source, target, count):
     """fp32 at `source` (readable to a multiple of 16) to `count` elements; returns status bits."""
+    out_of_line()
     if fmt == FP32:
         return _encode_fp32(source, target, count)
     if fmt == BF16:

@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from emulator.jit import helper
 from emulator.kernels.convert import canonical
 from emulator.kernels.lanes import F32, F64, WIDTH, Lanes, Vec, target_features
+from emulator.kernels.memory import out_of_line
 from emulator.kernels.scratch import A_STRIDE, SA_STRIDE, SW_STRIDE, W_STRIDE
 
 _AVX512 = "avx512f" in target_features()
@@ -108,10 +109,12 @@ _row = _make_micro(1, ROW_PANELS)
 @helper
 def tile_blocks(c, c_stride, a, w, sa, sw, blocks, length, wide):
     """TILE_ROWS rows by TILE_PANELS panels."""
+    out_of_line()
     _tile(c, c_stride, a, w, sa, sw, blocks, length, wide)
 
 
 @helper
 def row_blocks(c, c_stride, a, w, sa, sw, blocks, length, wide):
     """One row by ROW_PANELS panels."""
+    out_of_line()
     _row(c, c_stride, a, w, sa, sw, blocks, length, wide)

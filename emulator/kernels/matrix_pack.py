@@ -36,6 +36,7 @@ from emulator.kernels.memory import (
     f32_of_bits,
     fill_bytes,
     load_u8,
+    out_of_line,
     store_u32,
 )
 from emulator.kernels.operand import (
@@ -226,6 +227,7 @@ _panel_e2m1 = _make_panel_decode(E2M1)
 @helper
 def decode_panel(fmt, source, target, words):
     """`words` (>= 1) words of each of 16 columns to fp32 [k][16]."""
+    out_of_line()
     if fmt == BF16:
         _panel_bf16(source, target, words)
     elif fmt == FP16:

@@ -130,3 +130,14 @@ def fill_bytes(typingctx, target, value, size):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def out_of_line(typingctx: Any) -> Any:
+    """Keep the calling function out of its callers: one copy a kernel instead of one a call."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen

@@ -20,6 +20,7 @@ from emulator.kernels.memory import (
     load_u8,
     load_u16,
     load_u32,
+    out_of_line,
     store_i64,
     store_u8,
     store_u16,
@@ -61,6 +62,7 @@ def _entry(base, operand):
 @helper
 def make_nest(args, operands, base, may_merge):
     """Read `operands` operands; the last axis keeps its place unless `may_merge`."""
+    out_of_line()
     nest = base + at.NEST_AT
     for axis in range(4):
         store_i64(nest + 8 * axis, field(args, 0, SHAPE + axis))
@@ -82,6 +84,7 @@ def make_nest(args, operands, base, may_merge):
 @helper
 def _merge(operands, base):
     """Push dimensions inwards: drop those of one element, join those without a gap."""
+    out_of_line()
     nest = base + at.NEST_AT
     inner = 3
     for axis in (2, 1, 0):
@@ -157,6 +160,7 @@ def next_run(start, length):
 @helper
 def gather_codes(size, source, stride, target, count):
     """`count` codes of `size` bytes, `stride` bytes apart, copied together."""
+    out_of_line()
     if stride == size:
         copy_bytes(target, source, size * count)
     elif size == 1:
@@ -173,6 +177,7 @@ def gather_codes(size, source, stride, target, count):
 @helper
 def scatter_codes(size, source, target, stride, count):
     """`count` codes that lie together, stored `stride` bytes apart."""
+    out_of_line()
     if stride == size:
         copy_bytes(target, source, size * count)
     elif size == 1:
@@ -189,6 +194,7 @@ def scatter_codes(size, source, target, stride, count):
 @helper
 def fetch_run(fmt, source, stride, count, buffer, base):
     """Elements `stride` apart as fp32 in `buffer`, or where they lie; returns their address."""
+    out_of_line()
     if stride == 1 or fmt == E2M1:
         if count % 16 == 0 and fmt in (FP32, RAW32):
             return source
@@ -210,6 +216,7 @@ def _splat(word, buffer):
 @helper
 def fetch(args, operand, row, start, count, raw, base):
     """A run of an operand, or the header's number if the operand is absent: address and step."""
+    out_of_line()
     entry = _entry(base, operand)
     buffer = base + at.IN_AT + (operand - 1) * at.BUFFER
     if load_i64(entry + 8 * N_ABSENT) != 0:
@@ -241,6 +248,7 @@ def result_place(row, start, count, base):
 @helper
 def deliver(place, row, start, count, saturate, raw, base):
     """Convert a run's results to the destination; returns status bits."""
+    out_of_line()
     entry = _entry(base, 0)
     fmt, stride = load_i64(entry + 8 * N_FORMAT), load_i64(entry + 24)
     bits = format_bits(fmt)
@@ -256,6 +264,7 @@ def deliver_run(fmt, saturate, place, target, stride, count, base):
 
     A 32-bit result that was computed in the destination is left alone, but for its format.
     """
+    out_of_line()
     if stride == 1 or fmt == E2M1:
         if place == target and fmt in (FP32, RAW32):
             return 0

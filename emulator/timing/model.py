@@ -1,0 +1,156 @@
+"""The timing model's face: feed it a retire stream, get an entry's cycles."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.accounting import Accounting, ProgramInfo
+from emulator.timing import engine
+from emulator.timing import layout as at
+from emulator.timing.result import EntryTiming, entry_timing
+from emulator.timing.state import State, grown, make_state
+from isa.chip import Chip
+from isa.faults import unit_name
+
+Ints = NDArray[np.int64]
+
+
+class TimingError(RuntimeError):
+    """A stream that is not the whole stream of a completed entry."""
+
+
+class Timing:
+    """Replays retire streams on a chip. Semaphore counts persist from entry to entry."""
+
+    def __init__(self, chip: Chip, info: ProgramInfo | None = None) -> None:
+        self.chip = chip
+        self.info = ProgramInfo() if info is None else info
+        self._state = make_state(chip)
+        self._accounting = Accounting(chip, self.info, self._state)
+        self._entry: str | None = None
+        self._grow_signals(4 * chip.num_tiles)
+        self._grow_pool(1024)
+
+    def begin(self, entry: str) -> None:
+        """An entry has been rung: time starts at 0, every unit is idle."""
+        if self._entry is not None:
+            raise TimingError(f"begin({entry!r}) before end() of {self._entry!r}")
+        self._entry = entry
+        s = self._state
+        self._recover_records()
+        for array in (s.units, s.queue, s.chans, s.res, s.seen, s.ts, s.tiles):
+            array.fill(0)
+        s.chans[:, at.C_REC] = s.chans[:, at.C_LAST_SPACE] = -1
+        s.tiles[:, at.T_HEAD] = s.tiles[:, at.T_TAIL] = -1
+        s.sems[:, at.S_WAITER :] = 0
+        for name in (at.G_CLOSED, at.G_END, at.G_EVENTS, at.G_PIECES, at.G_STAMP, at.G_SEQUENCE):
+            s.g[name] = 0
+        s.g[at.G_LAST_UNIT] = -1
+        s.rows[:] = 0
+        s.rows[:, at.ROW_FIRST] = at.NEVER
+        s.g[at.G_HEAP] = s.p[at.P_TILES]
+        tiles = np.arange(s.p[at.P_TILES])  # ascending keys at one time are a heap
+        s.heap[: len(tiles), at.H_TIME] = 0
+        s.heap[: len(tiles), at.H_KEY] = tiles << 37
+        s.heap[: len(tiles), at.H_PAYLOAD] = 0
+
+    def feed(self, chunk: Ints) -> None:
+        """The next records, int64 [n, 16] (docs/architecture.md, section 5)."""
+        if self._entry is None:
+            raise TimingError("feed() outside begin() and end()")
+        chunk = np.ascontiguousarray(chunk, np.int64)
+        if chunk.ndim != 2 or chunk.shape[1] != 16:
+            raise ValueError(f"expected records int64 [n, 16], got {chunk.shape}")
+        rows = self._accounting.feed(chunk)
+        self._grow_rows(self._accounting.row_count)
+        first = 0
+        while first < len(chunk):
+            s = self._state
+            first = engine.store(s.pool, s.after, s.tiles, s.g, chunk, rows, first)
+            if first < len(chunk):
+                self._grow_pool(2 * len(s.pool))
+        self._run()
+
+    def end(self) -> EntryTiming:
+        """The entry has completed: its cycles and tallies."""
+        if self._entry is None:
+            raise TimingError("end() without begin()")
+        s = self._state
+        s.g[at.G_CLOSED] = 1
+        self._run()
+        self._check_complete()
+        engine.finish(s)
+        entry, self._entry = self._entry, None
+        return entry_timing(self.chip, self.info, entry, s, self._accounting.take())
+
+    @property
+    def buffered_records(self) -> int:
+        """Records that wait in FIFOs and queues: the memory the stream's skew costs."""
+        s = self._state
+        free, record = 0, int(s.g[at.G_POOL_FREE])
+        while record >= 0:
+            free, record = free + 1, int(s.after[record])
+        return len(s.pool) - free
+
+    def _run(self) -> None:
+        while engine.run(self._state) == engine.FULL:
+            self._grow_signals(2 * len(self._state.signals))
+
+    def _check_complete(self) -> None:
+        s = self._state
+        waiting = s.units[:, at.U_WAITING] != 0
+        waiting |= s.units[:, at.U_COUNT] != 0
+        if waiting.any():
+            u = int(np.flatnonzero(waiting)[0])
+            tile, unit = divmod(u, at.UNITS)
+            self._entry = None
+            self._accounting.take()
+            raise TimingError(
+                f"the stream ends while {unit_name(unit)} of tile {tile} still has work: "
+                "it is not the stream of a completed entry"
+            )
+
+    # ---- room
+
+    def _grow_rows(self, count: int) -> None:
+        s = self._state
+        have = len(s.rows)
+        if count <= have:
+            return
+        rows = grown(s.rows, max(count, 2 * have, 64))
+        rows[have:, at.ROW_FIRST] = at.NEVER
+        self._state = s._replace(rows=rows)
+
+    def _grow_pool(self, capacity: int) -> None:
+        s = self._state
+        have = len(s.pool)
+        after = grown(s.after, capacity)
+        after[have:] = np.arange(have + 1, capacity + 1)
+        after[-1] = s.g[at.G_POOL_FREE] if have else -1
+        s.g[at.G_POOL_FREE] = have
+        self._state = s._replace(pool=grown(s.pool, capacity), after=after)
+
+    def _recover_records(self) -> None:
+        """All records are free (they may not be after a stream that was broken off)."""
+        s = self._state
+        s.after[:] = np.arange(1, len(s.after) + 1)
+        s.after[-1] = -1
+        s.g[at.G_POOL_FREE] = 0
+        s.signals[:, at.SIG_NEXT] = np.arange(1, len(s.signals) + 1)
+        s.g[at.G_SIGNAL_FREE], s.g[at.G_SIGNALS] = 0, len(s.signals)
+
+    def _grow_signals(self, capacity: int) -> None:
+        """Room for more signals under way, and for their events beside those of the units."""
+        s = self._state
+        have = len(s.signals)
+        signals = grown(s.signals, capacity)
+        signals[have:, at.SIG_NEXT] = np.arange(have + 1, capacity + 1)
+        signals[-1, at.SIG_NEXT] = s.g[at.G_SIGNAL_FREE]
+        s.g[at.G_SIGNAL_FREE] = have
+        s.g[at.G_SIGNALS] += capacity - have
+        heap = grown(s.heap, capacity + 2 * len(s.units))
+        self._state = s._replace(signals=signals, heap=heap)
+
+
+def state_of(timing: Timing) -> State:
+    """The model's arrays, for tests of its laws."""
+    return timing._state

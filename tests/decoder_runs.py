@@ -1,0 +1,158 @@
+"""Runs decoder programs over texts in every kind of schedule, and collects what came out by position.
+
+A schedule is a list of steps; a step gives some texts their next tokens. What is collected does not
+depend on pages, steps or batch-mates, so that two runs can be compared whatever they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tiny_models
+from graph_model import Forward, GraphModel, Numeric
+
+from compiler.api import compile_checkpoint
+from compiler.options import Options
+from emulator.decoder import Decoder, Machine, Request, Sequence
+from isa.chip import Chip
+from isa.program import Program
+
+Array = npt.NDArray[Any]
+Step = Mapping[str, int]  # text -> how many of its next tokens
+Texts = Mapping[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint on disk: its config, and its weights as stored."""
+
+    path: Path
+    config: dict[str, Any]
+    weights: dict[str, npt.NDArray[np.float32]]
+
+    @classmethod
+    def make(cls, path: Path, config: dict[str, Any], seed: int = 0, dtype: str = "BF16") -> Model:
+        """Write a random checkpoint."""
+        return cls(path, config, tiny_models.write_model(path, config, seed, dtype))
+
+    def compile(self, chip: Chip, numeric: Numeric, **capacity: int) -> Program:
+        """The model's program with some capacities."""
+        options = Options(
+            numeric.weights,
+            numeric.activations,
+            numeric.kv,
+            numeric.lm_head,
+            numeric.scale_mode,
+            **capacity,  # type: ignore[arg-type]
+        )
+        return compile_checkpoint(self.path, chip, options)
+
+    def text(self, length: int, seed: int = 0) -> list[int]:
+        """A random text."""
+        found = np.random.default_rng([seed, 7]).integers(0, self.config["vocab_size"], length)
+        return [int(token) for token in found]
+
+    def expected(self, numeric: Numeric, tokens: list[int]) -> Forward:
+        """What the arithmetic contract says."""
+        return GraphModel(self.config, self.weights, numeric).forward(tokens)
+
+
+@dataclass
+class Played:
+    """Patterns of logits by (text, position), and of the cache by text: [layers, heads, T, d]."""
+
+    logits: dict[tuple[str, int], Array] = field(default_factory=dict)
+    keys: dict[str, Array] = field(default_factory=dict)
+    values: dict[str, Array] = field(default_factory=dict)
+
+    def check(self, name: str, expected: Forward) -> None:
+        """Every bit of a text is as expected."""
+        same(f"keys of {name}", self.keys[name], expected.keys)
+        same(f"values of {name}", self.values[name], expected.values)
+        positions = [position for text, position in self.logits if text == name]
+        assert positions, f"no logits of {name}"
+        for position in positions:
+            want = expected.logits[position].view(np.uint32)
+            same(f"logits of {name} at {position}", self.logits[name, position], want)
+
+
+def same(what: str, got: Array, want: Array) -> None:
+    """Patterns are equal; says where they are not."""
+    assert got.shape == want.shape, f"{what}: {got.shape} instead of {want.shape}"
+    wrong = np.argwhere(got != want)
+    assert not len(wrong), f"{what}: {len(wrong)} of {got.size} differ, first at {wrong[0]}"
+
+
+def play(machine: Machine, texts: Texts, steps: list[Step], logits: int = 1) -> Played:
+    """Feed texts by a schedule; each step wants the last `logits` rows of every text in it."""
+    decoder = Decoder(machine)
+    sequences = {name: decoder.open() for name in texts}
+    played = Played()
+    for step in steps:
+        feed(decoder, sequences, texts, step, played, logits)
+    for name, sequence in sequences.items():
+        played.keys[name] = cached(decoder, sequence, "k_cache")
+        played.values[name] = cached(decoder, sequence, "v_cache")
+    return played
+
+
+def feed(
+    decoder: Decoder,
+    sequences: Mapping[str, Sequence],
+    texts: Texts,
+    step: Step,
+    played: Played,
+    logits: int,
+) -> None:
+    """One step."""
+    requests, wanted = [], []
+    for name, count in step.items():
+        sequence = sequences[name]
+        end = sequence.length + count
+        some = min(logits, count)
+        requests.append(Request(sequence, texts[name][sequence.length : end], some))
+        wanted += [(name, position) for position in range(end - some, end)]
+    result = decoder.step(requests, with_logits=True)
+    assert result.logits is not None
+    for place, row in zip(wanted, result.logits, strict=True):
+        played.logits[place] = row.view(np.uint32)
+
+
+def cached(decoder: Decoder, sequence: Sequence, symbol: str) -> Array:
+    """A sequence's rows of the cache in order of position: codes [layers, KV heads, T, d]."""
+    page = decoder.capacity["page"]
+    positions = np.arange(sequence.length)
+    rows = np.array(sequence.pages)[positions // page] * page + positions % page
+    return decoder.machine.read(symbol)[:, :, rows]
+
+
+# ---- schedules
+
+
+def chunks(name: str, length: int, *sizes: int) -> list[Step]:
+    """One text alone, in chunks of the given sizes, the last one repeated to its end."""
+    return [{name: size} for size in _sizes(length, sizes)]
+
+
+def together(*schedules: list[Step]) -> list[Step]:
+    """Several schedules in the same steps, those that are over left out."""
+    count = max(len(schedule) for schedule in schedules)
+    merged: list[Step] = []
+    for index in range(count):
+        parts = [schedule[index] for schedule in schedules if index < len(schedule)]
+        merged.append({name: size for part in parts for name, size in part.items()})
+    return merged
+
+
+def _sizes(length: int, sizes: tuple[int, ...]) -> Iterator[int]:
+    index = 0
+    while length > 0:
+        size = min(sizes[min(index, len(sizes) - 1)], length)
+        yield size
+        length -= size
+        index += 1
