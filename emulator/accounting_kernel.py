@@ -299,7 +299,7 @@ def _add_gemm(p, f, record, row, by_row, totals, macs):
     totals[T_MACS] += count
     macs[formats & 0xFF, formats >> 8 & 0xFF] += count
     by_row[row, R_MACS] += count
-    by_row[row, ARRAY_WORK] += int(math.floor(count * WORK_UNIT / array_rate(f, formats)))
+    by_row[row, ARRAY_WORK] += math.floor(count * WORK_UNIT / array_rate(f, formats))
     if m == 0 or n == 0 or k == 0:
         return
     split = 1 << (record[FLAGS] >> 1 & 3)
@@ -340,7 +340,7 @@ def _add_vector(f, record, vector_class, row, by_row, totals):
     by_row[row, R_TSRAM] += record[BYTES_READ] + record[BYTES_WRITTEN]
     times = record[TOPK] if vector_class == at.V_TOPK else 1
     work = elements * times * f[at.F_PASSES + vector_class] * WORK_UNIT
-    by_row[row, VECTOR_WORK] += int(math.floor(work))
+    by_row[row, VECTOR_WORK] += math.floor(work)
 
 
 @helper

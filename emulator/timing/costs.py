@@ -54,7 +54,7 @@ def gemm_cost(p, f, m, n, k, formats, split):
         groups = split // folds
     stream = ceil_div(m, groups)
     if rate < 1.0:
-        stream = int(math.ceil(stream / rate))
+        stream = math.ceil(stream / rate)
     bits = element_bits(formats >> 8 & 0xFF)
     load = ceil_div(depth * bits, 8 * p[at.P_LOAD_ROWS])
     drain = p[at.P_PE] * (rows - 1) + p[at.P_MXU_COLUMNS] - 1
@@ -94,19 +94,19 @@ def vector_cost(p, f, record, vector_class):
     passes = f[at.F_PASSES + vector_class]
     if vector_class == at.V_SCAN:
         groups = ceil_div(rows, lanes) * last
-        cycles = int(math.ceil(groups * passes))
+        cycles = math.ceil(groups * passes)
     elif vector_class == at.V_REDUCE:
         groups = ceil_div(elements, min(lanes, LANES_PER_ROW * rows))
-        cycles = int(math.ceil((groups + REDUCE_LEVELS) * passes))
+        cycles = math.ceil((groups + REDUCE_LEVELS) * passes)
     else:
         groups = ceil_div(elements, lanes)
         if vector_class == at.V_TOPK:
             groups *= record[11]
-        cycles = int(math.ceil(groups * passes))
+        cycles = math.ceil(groups * passes)
     busiest, words = _group_banks(p, record, vector_class, ceil_div(elements, max(groups, 1)))
-    accesses = int(math.ceil(words * groups))
+    accesses = math.ceil(words * groups)
     accesses = max(accesses, ceil_div(record[13] + record[14], p[at.P_BANK_BYTES]))
-    conflict = max(0, int(math.ceil(busiest * groups)) - cycles)
+    conflict = max(0, math.ceil(busiest * groups) - cycles)
     return cycles, conflict, accesses
 
 
@@ -147,4 +147,4 @@ def hbm_ticks(p, f, size, runs):
     run = ceil_div(size, runs)
     bursts = ceil_div(run, p[at.P_BURST])
     activates = ceil_div(run, p[at.P_ROW_BYTES])
-    return int(math.ceil(runs * max(bursts * f[at.F_BURST], activates * f[at.F_ACTIVATE])))
+    return math.ceil(runs * max(bursts * f[at.F_BURST], activates * f[at.F_ACTIVATE]))

@@ -151,9 +151,9 @@ def _must_follow(chans, pool, u, record):
     """Whether a transfer reads what the one before it on this channel writes."""
     if chans[u, at.C_LAST_SPACE] != pieces.source_space(pool[record]):
         return False
-    if chans[u, at.C_LAST_SPACE] != pieces.HBM:
-        if chans[u, at.C_LAST_OWNER] != pool[record, SRC_OWNER]:
-            return False
+    same_owner = chans[u, at.C_LAST_OWNER] == pool[record, SRC_OWNER]
+    if chans[u, at.C_LAST_SPACE] != pieces.HBM and not same_owner:
+        return False
     low, high = _extent(pool, record, True)
     return low < chans[u, at.C_LAST_HIGH] and chans[u, at.C_LAST_LOW] < high
 

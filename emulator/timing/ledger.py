@@ -53,7 +53,7 @@ def wait_for(units, rows, u, upto, cause, row, paths, line, column):
 
 @helper
 def copy_path(units, u, time, paths, line, column):
-    """Store unit u's path at a moment, which may be later than its pointer (or, rarely, earlier)."""
+    """Store unit u's path at a moment, which is rarely its pointer's own."""
     for i in range(at.NC):
         paths[line, column + i] = units[u, at.U_PATH + i]
     rest = time - units[u, at.U_PTR]

@@ -20,9 +20,7 @@ STAMP, HEAD, TAIL = 0, 1, 2
 def _channel(res, p, f, channel, arrival, size, runs, now):
     """Reserve an HBM channel: (cycle of the first byte, cycle after the last)."""
     length = hbm_ticks(p, f, size, runs)
-    begin, end = reserve(
-        res, p[at.R_CHANNEL] + channel, arrival * at.TICKS, length, now * at.TICKS
-    )
+    begin, end = reserve(res, p[at.R_CHANNEL] + channel, arrival * at.TICKS, length, now * at.TICKS)
     return begin // at.TICKS, ceil_div(end, at.TICKS)
 
 

@@ -66,25 +66,25 @@ def try_wait(sems, units, tile, unit, record, pool):
     return False
 
 
-@helper
-def send(s_signals, heap, g, p, tile_node, units, u, target, time, record, pool, ideal):
+@inlined
+def _send(s, u, target, time, record, ideal):
     """Put one signal on its way to one tile."""
     tile = u // at.UNITS
     way = LOCAL_SIGNAL
     if target != tile:
-        hops = distance(p, tile_node[tile], tile_node[target])
-        way = p[at.P_REMOTE_SIGNAL] + p[at.P_HOP] * hops
-    signal = g[at.G_SIGNAL_FREE]
-    g[at.G_SIGNAL_FREE] = s_signals[signal, at.SIG_NEXT]
-    g[at.G_SIGNALS] -= 1
-    s_signals[signal, at.SIG_TILE], s_signals[signal, at.SIG_SEM] = target, pool[record, SEM]
-    s_signals[signal, at.SIG_COUNT] = pool[record, COUNT]
-    s_signals[signal, at.SIG_IDEAL] = ideal + way
-    copy_path(units, u, time, s_signals, signal, at.SIG_PATH)
-    s_signals[signal, at.SIG_PATH + at.SIGNAL_WAY] += way
-    g[at.G_SEQUENCE] += 1
-    key = key_of(target, at.SLOT_SIGNAL) | (g[at.G_SEQUENCE] & 0xFFFFFFFF)
-    push(heap, g, time + way, key, signal)
+        hops = distance(s.p, s.tile_node[tile], s.tile_node[target])
+        way = s.p[at.P_REMOTE_SIGNAL] + s.p[at.P_HOP] * hops
+    signal = s.g[at.G_SIGNAL_FREE]
+    s.g[at.G_SIGNAL_FREE] = s.signals[signal, at.SIG_NEXT]
+    s.g[at.G_SIGNALS] -= 1
+    s.signals[signal, at.SIG_TILE], s.signals[signal, at.SIG_SEM] = target, s.pool[record, SEM]
+    s.signals[signal, at.SIG_COUNT] = s.pool[record, COUNT]
+    s.signals[signal, at.SIG_IDEAL] = ideal + way
+    copy_path(s.units, u, time, s.signals, signal, at.SIG_PATH)
+    s.signals[signal, at.SIG_PATH + at.SIGNAL_WAY] += way
+    s.g[at.G_SEQUENCE] += 1
+    key = key_of(target, at.SLOT_SIGNAL) | (s.g[at.G_SEQUENCE] & 0xFFFFFFFF)
+    push(s.heap, s.g, time + way, key, signal)
 
 
 @inlined
@@ -101,9 +101,7 @@ def fire(s, u, time, record, ideal):
     elif scope == ALL:
         first, count = 0, s.p[at.P_TILES]
     for target in range(first, first + count):
-        send(
-            s.signals, s.heap, s.g, s.p, s.tile_node, s.units, u, target, time, record, s.pool, ideal
-        )
+        _send(s, u, target, time, record, ideal)
 
 
 @inlined
@@ -132,9 +130,7 @@ def _release(s, tile, unit, signal, time, ideal):
     s.units[u, at.U_WAITING] = 2
     if unit == 0:
         row = s.pool[s.tiles[tile, at.T_HEAD], 3]
-        wait_for(
-            s.units, s.rows, u, time, at.SEMAPHORE, row, s.signals, signal, at.SIG_PATH
-        )
+        wait_for(s.units, s.rows, u, time, at.SEMAPHORE, row, s.signals, signal, at.SIG_PATH)
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
     else:
         depth = s.p[at.P_DEPTH]
