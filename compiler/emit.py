@@ -170,6 +170,10 @@ class Code:
         """Queue a signal on `unit`."""
         self.emit("signal", unit=unit, sem=sem, count=count, scope=scope)
 
+    def signal_tile(self, unit: str, sem: Sem, tile: Reg) -> None:
+        """Queue a signal on `unit` to one tile."""
+        self.emit("signal", unit=unit, sem=sem, count=1, scope="tile", tile=tile)
+
     # -- control flow ------------------------------------------------------------------------
 
     def label(self, name: str) -> Label:

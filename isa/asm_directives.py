@@ -11,6 +11,7 @@ from isa.asm_descriptor import read_choice, read_descriptor, read_int64, read_te
 from isa.asm_draft import Draft
 from isa.asm_expr import Number, expression
 from isa.asm_lex import Cursor, SyntaxFault, Token, suggest, unquote
+from isa.asm_operands import pattern_of
 from isa.asm_scope import is_register
 from isa.formats import FORMATS, Format, encode, pack_nibbles
 from isa.program import Region, RegionClass, Role, Symbol
@@ -132,8 +133,17 @@ def _values(cursor: Cursor, draft: Draft) -> bytes:
     info = FORMATS[fmt]
     if not info.is_float or fmt is Format.E8M0:
         return np.array([_code(fmt, *item) for item in raw], info.dtype).tobytes()
-    codes = encode(fmt, np.array([float(value) for _, value in raw], np.float32))
+    patterns = np.array([_fp32(token, value) for token, value in raw], np.uint32)
+    codes = encode(fmt, patterns.view(np.float32))
     return pack_nibbles(codes.astype(np.uint8)).tobytes() if info.bits == 4 else codes.tobytes()
+
+
+def _fp32(token: Token, value: Number) -> int:
+    """The FP32 pattern of a value; an integer counts as a number here."""
+    try:
+        return pattern_of(token, float(value))
+    except OverflowError:
+        raise SyntaxFault(token, "the value is too large") from None
 
 
 def _code(fmt: Format, token: Token, value: Number) -> int:

@@ -1,6 +1,7 @@
 """A program while its source is being read, and how it becomes a `Program`."""
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,19 @@ import numpy as np
 from isa.asm_descriptor import Words
 from isa.asm_lex import Cursor, SyntaxFault, Token
 from isa.asm_scope import Scope
-from isa.chip import load_chip
+from isa.chip import known_chips, load_chip
 from isa.codec import pack_words
 from isa.descriptor import WORDS
 from isa.errors import ChipError
 from isa.program import Debug, Program, Region, RequiredChip, Symbol, require
 
 RAW_WORD = ".word"  #: stands for an instruction: a word as it is, legal or not
+
+
+@cache
+def packaged_chip(name: str) -> RequiredChip:
+    """What a chip that comes with the package requires of a program made for it."""
+    return require(load_chip(name))
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Draft:
             self.chip = RequiredChip(name, architecture)
             return
         try:
-            self.chip = require(load_chip(name))
+            self.chip = packaged_chip(name) if name in known_chips() else require(load_chip(name))
         except ChipError as error:
             raise SyntaxFault(token, str(error)) from None
 

@@ -62,12 +62,18 @@ def _atom(token: Token, lookup: Lookup) -> Number:
     if token.kind == "int":
         return _literal(token)
     if token.kind == "float":
-        return float(token.text)
+        return _finite(token, float(token.text))
     if token.kind == "name" and token.text in _SPECIAL:
         return _SPECIAL[token.text]
     if token.kind in ("name", "string"):
         return lookup(token)
     raise SyntaxFault(token, f"expected a value, found {token.shown()}")
+
+
+def _finite(token: Token, value: float) -> float:
+    if math.isinf(value):
+        raise SyntaxFault(token, f"'{token.text}' is too large a number")
+    return value
 
 
 def _literal(token: Token) -> int:
@@ -84,20 +90,24 @@ def _whole(token: Token, value: Number) -> int:
 
 
 def _apply(operator: Token, left: Number, right: Number) -> Number:
-    text = operator.text
-    if text in _INTEGER_ONLY:
-        value: Number = _integer_operation(
-            operator, _whole(operator, left), _whole(operator, right)
-        )
-    elif text == "/":
-        value = _divide(operator, left, right)
-    else:
-        value = {"+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right}[
-            text
-        ]()
+    try:
+        value = _operation(operator, left, right)
+    except OverflowError:  # an integer beyond all floating-point numbers
+        raise SyntaxFault(operator, "the value is too large") from None
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         raise SyntaxFault(operator, "the value is too large")
     return value
+
+
+def _operation(operator: Token, left: Number, right: Number) -> Number:
+    text = operator.text
+    if text in _INTEGER_ONLY:
+        return _integer_operation(operator, _whole(operator, left), _whole(operator, right))
+    if text == "/":
+        return _divide(operator, left, right)
+    if text == "*":
+        return left * right
+    return left + right if text == "+" else left - right
 
 
 def _divide(operator: Token, left: Number, right: Number) -> Number:

@@ -86,10 +86,11 @@ def _read_number(cursor: Cursor, scope: Scope, slot: str) -> Slots:
     if _peek_register(cursor, scope, "r") is not None:
         return _read_sum(cursor, scope, slot)
     start = cursor.next
-    return {slot: _pattern(start, expression(cursor, scope.value)), "rb": 0}
+    return {slot: pattern_of(start, expression(cursor, scope.value)), "rb": 0}
 
 
-def _pattern(token: Token, value: Number) -> int:
+def pattern_of(token: Token, value: Number) -> int:
+    """The FP32 pattern of a number; an integer is one already."""
     if isinstance(value, int):
         return value
     try:

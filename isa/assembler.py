@@ -54,7 +54,7 @@ class _Assembler:
 
     def __init__(self, text: str, file: str) -> None:
         self.file = file
-        self.lines = text.splitlines()
+        self.lines = [line.removesuffix("\r") for line in text.split("\n")]
         self.draft = Draft()
         self.diagnostics: list[Diagnostic] = []
 
@@ -82,7 +82,7 @@ class _Assembler:
             self._report(number, Token("end", "", 0), "this line is nested too deeply")
 
     def _report(self, number: int, token: Token, message: str) -> None:
-        source = self.lines[number - 1] if number <= len(self.lines) else ""
+        source = self.lines[number - 1]
         width = max(1, len(token.text))
         self.diagnostics.append(Diagnostic(self.file, number, token.column, width, message, source))
 
@@ -116,7 +116,7 @@ class _Assembler:
             if message.startswith(f"{what}: "):
                 self._report(number, token, message)
                 return
-        self._report(max(1, len(self.lines)), Token("end", "", 0), message)
+        self._report(len(self.lines), Token("end", "", 0), message)
 
 
 def _statement(cursor: Cursor, draft: Draft) -> None:

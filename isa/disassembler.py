@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator
 
 from isa.asm_descriptor import show_address, show_descriptor, show_tensor_type
-from isa.asm_draft import RAW_WORD
+from isa.asm_draft import RAW_WORD, packaged_chip
 from isa.asm_lex import quote
 from isa.asm_operands import show_instruction
-from isa.chip import known_chips, load_chip
+from isa.chip import known_chips
 from isa.codec import IllegalInstruction, decode
 from isa.program import Program, Region, Symbol
 from isa.spec.model import Kind
@@ -184,7 +184,7 @@ def _free_prefix(program: Program) -> str:
 
 def _show_chip(program: Program) -> str:
     chip = program.chip
-    if chip.name in known_chips() and load_chip(chip.name).architecture == chip.architecture:
+    if chip.name in known_chips() and packaged_chip(chip.name) == chip:
         return f".chip {chip.name}"
     items = " ".join(f"{quote(key)}={value}" for key, value in chip.architecture.items())
     return f".chip {json.dumps(chip.name)} {items}"

@@ -10,7 +10,7 @@ from emulator.reference.machine import ReferenceMachine
 from isa.chip import Chip, load_chip
 from isa.codec import encode, pack_words
 from isa.descriptor import Descriptor, Space, contiguous
-from isa.formats import FORMATS, Format, pack_nibbles, unpack_nibbles
+from isa.formats import FORMATS, Format, ScaleKind, pack_nibbles, unpack_nibbles
 from isa.program import Program, Region, RegionClass, require
 
 Word = tuple[int, int]
@@ -74,6 +74,13 @@ def tsram(fmt: Format, shape: tuple[int, ...], base: int, **fields: Any) -> Desc
             **fields,
         }
     )
+
+
+def scaled(fmt: Format, shape: tuple[int, int], base: int, kind: ScaleKind) -> Descriptor:
+    """A row-major tensor whose block scales lie 3072 bytes behind it."""
+    block = {ScaleKind.NONE: 32, ScaleKind.MX32: 32, ScaleKind.NV16: 16}[kind]
+    strides = (-(-shape[1] // block), 1) if kind is not ScaleKind.NONE else (0, 0)
+    return tsram(fmt, shape, base, scale_kind=kind, scale=base + 3072, scale_strides=strides)
 
 
 def memory_of(machine: ReferenceMachine, d: Descriptor, tile: int = 0) -> np.ndarray:

@@ -381,6 +381,11 @@ def test_overlaps_are_undefined(word: Word, table: tuple[Descriptor, ...]) -> No
         execute(word, *table)
 
 
+def test_the_own_tile_may_be_named() -> None:
+    machine = execute(COPY, replace(Y, owner=0), (X, np.arange(32).reshape(4, 8)))
+    assert np.array_equal(get(machine, Y), np.arange(32).reshape(4, 8))
+
+
 def test_interleaved_operands_do_not_overlap() -> None:
     even, odd = tsram(FP32, (8,), 0, strides=(2,)), tsram(FP32, (8,), 4, strides=(2,))
     machine = execute(COPY, even, (odd, np.arange(8)))

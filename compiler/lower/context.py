@@ -8,8 +8,9 @@ Channels: dma0..dma3 stream weights, dma4 brings activations in, dma5 takes resu
 streams keys, dma7 values and small constants.
 
 Phases are separated by a barrier between dma5 (results are out) of every tile and dma4 (inputs
-may be read) of every tile: everybody signals everybody. Two semaphores alternate, since a tile
-can be one phase ahead of another, never two.
+may be read) of every tile: a cluster's tiles signal their first tile, and that one signals all
+tiles. Two semaphores alternate for the latter, since a tile can be one phase ahead of another,
+never two.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Tokens:
     """The semaphores, named by what they guard (see module)."""
 
     def __init__(self, code: Code) -> None:
-        self.barrier = (code.sem(), code.sem())
+        self.arrived = code.sem()  # dma5 of a cluster's tiles -> dma5 of its first
+        self.barrier = (code.sem(), code.sem())  # dma5 of first tiles -> dma4 of all
         self.order = code.sem()  # dma4 passed the barrier -> dma5 may signal the next
         self.to_keys, self.to_values = code.sem(), code.sem()
         self.tables = code.sem()  # control tables are in TSRAM -> ctl
@@ -107,11 +109,22 @@ class Lowering:
             yield
             code.wait(OUT, tokens.order)
             if not last:
+                self._reach_barrier()
+
+    def _reach_barrier(self) -> None:
+        """This tile's results are out; the first of a cluster says so for all of them."""
+        code, tokens, chip = self.code, self.tokens, self.plan.chip
+        with code.scope():
+            first = code.rdsr("CLUSTER_ID")
+            code.alu("mul", first, first, chip.tiles_per_cluster)
+            code.signal_tile(OUT, tokens.arrived, first)
+            with code.unless("ne", first, self.tile):
+                code.wait(OUT, tokens.arrived, chip.tiles_per_cluster)
                 code.signal(OUT, tokens.barrier[self.parity], 1, "all")
 
     def pass_barrier(self) -> None:
         """dma4 waits until every tile's results are out."""
-        self.code.wait(IN, self.tokens.barrier[self.parity], self.plan.chip.num_tiles)
+        self.code.wait(IN, self.tokens.barrier[self.parity], self.plan.chip.clusters)
         self.parity ^= 1
 
     def initial_tokens(self) -> tuple[tuple[Sem, int], ...]:

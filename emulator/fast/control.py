@@ -12,7 +12,6 @@ from emulator.fast.operands import (
     FAULT_OF_CLASS,
     PASSED,
     element_bits,
-    resolve,
 )
 from emulator.fast.queues import (
     BLOCKED,
@@ -25,7 +24,7 @@ from emulator.fast.queues import (
     unit_of,
 )
 from emulator.fast.records import operand_info, operand_record
-from emulator.fast.words import get, put
+from emulator.fast.words import call, get, put
 from emulator.jit import helper
 from emulator.kernels.memory import copy_bytes, load_i32, load_i64, load_u8, load_u32
 from isa.descriptor import (
@@ -191,7 +190,7 @@ def _load(m, t, w, row, pc, index):
     put(w, at.W_OPERAND, t + 8 * at.T_DESCRIPTORS + 128 * load_u8(row + at.ROW_D))
     record, info = operand_record(w, 0), operand_info(w, 0)
     rule = get(m, at.M_RULES) + 8 * (rules.RULE_WORDS * LD + rules.RULE_HEADER)
-    failed = resolve(m, t, get(w, at.W_OPERAND), rule, record, info)
+    failed = call(get(m, at.M_RESOLVE), (m, t, get(w, at.W_OPERAND), rule, record, info))
     if failed != PASSED:
         return FAULT_OF_CLASS[failed]
     if np.uint64(index) >= np.uint64(get(record, at.A_SHAPE + 3)):

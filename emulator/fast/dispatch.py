@@ -1,7 +1,8 @@
-"""Which compiled kernel carries out which instruction.
+"""Compiled code that is called through addresses: kernels, and large parts of the loop.
 
-Kernels are called through their addresses, so the executor's loop knows nothing of them: it
-compiles on its own, and a program compiles only the kernels that it uses.
+So the loop knows nothing of kernels, and a program compiles only those that it uses. The parts of
+the loop are cut at these calls because Numba optimises a function again in each of its callers:
+in one piece, the loop would take three times as long to compile.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.fast import layout as at
+from emulator.fast.execute import tensor
+from emulator.fast.operands import resolve
+from emulator.fast.records import fill
 from emulator.jit import address_of
 from emulator.kernels import kernels
 
@@ -22,3 +27,10 @@ def kernel_table(opcodes: Iterable[int]) -> NDArray[np.int64]:
         if int(opcode) in known:
             table[opcode] = address_of(known[int(opcode)])
     return table
+
+
+def connect(machine: NDArray[np.int64]) -> None:
+    """Put the addresses of the loop's parts into a machine block."""
+    machine[at.M_RESOLVE] = address_of(resolve, 6)
+    machine[at.M_TENSOR] = address_of(tensor, 7)
+    machine[at.M_RECORD] = address_of(fill, 4)

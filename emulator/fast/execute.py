@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from emulator.fast import layout as at
-from emulator.fast import records, rules
+from emulator.fast import rules
 from emulator.fast.operands import (
     BAD_SPACE,
     E2M1,
@@ -13,12 +13,11 @@ from emulator.fast.operands import (
     FORMAT,
     PASSED,
     SHAPE,
-    resolve,
 )
 from emulator.fast.records import operand_info, operand_record
 from emulator.fast.relations import formats_agree, shapes_agree
-from emulator.fast.words import call_kernel, get, put
-from emulator.jit import helper
+from emulator.fast.words import call, get, put
+from emulator.jit import helper, njit
 from emulator.kernels.memory import load_u8
 from isa.faults import Fault
 from isa.spec import BY_MNEMONIC
@@ -51,7 +50,7 @@ def perform(m, t, w, row, pc, unit, number, ra, record):
         return _wait(t, row, unit, number, record)
     if op == OP_SIGNAL:
         return _signal(m, t, row, pc, unit, number, ra, record)
-    fault = _tensor(m, t, w, row, op, number, record)
+    fault = call(get(m, at.M_TENSOR), (m, t, w, row, np.int64(op), number, record))
     if fault != NONE:
         return -fault
     complete(t, record)
@@ -146,8 +145,8 @@ def _send(t, unit, pc, sem, number, first, last, record):
 # ---- tensor instructions
 
 
-@helper
-def _tensor(m, t, w, row, op, number, record):
+@njit
+def tensor(m, t, w, row, op, number, record):
     """Check, execute and record a tensor instruction; its fault."""
     rule = get(m, at.M_RULES) + 8 * rules.RULE_WORDS * op
     operands = get(rule, rules.RULE_OPERANDS)
@@ -172,7 +171,7 @@ def _tensor(m, t, w, row, op, number, record):
     put(args, at.A_STATUS, 0)
     fault = _compute(m, t, w, rule, op, shapes)
     if fault == NONE and record != 0:
-        records.fill(w, record, get(rule, rules.RULE_RECORD), operands)
+        call(get(m, at.M_RECORD), (w, record, get(rule, rules.RULE_RECORD), operands))
     return fault
 
 
@@ -188,7 +187,8 @@ def _resolve_all(m, t, w, rule, operands):
             put(record, at.A_RANK, -1)
             continue
         demands = rule + 8 * (rules.RULE_HEADER + rules.RULE_OPERAND * operand)
-        failed = min(failed, resolve(m, t, desc, demands, record, operand_info(w, operand)))
+        info = operand_info(w, operand)
+        failed = min(failed, call(get(m, at.M_RESOLVE), (m, t, desc, demands, record, info)))
     return failed
 
 
@@ -212,7 +212,7 @@ def _compute(m, t, w, rule, op, shapes):
     info, destination = operand_info(w, 0), operand_record(w, 0)
     kernel, status = get(get(m, at.M_KERNELS), op), 0
     for _ in range(get(info, at.I_FAN)):
-        status |= call_kernel(kernel, w + 8 * at.W_ARGS)
+        status |= call(kernel, (w + 8 * at.W_ARGS,))
         put(destination, at.A_ADDRESS, get(destination, at.A_ADDRESS) + get(info, at.I_STRIDE))
     if status & STATUS_BAD_INDEX:
         return OUT_OF_BOUNDS

@@ -41,6 +41,9 @@ M_BUDGET = 21  # control-processor instructions of one tile in one superstep
 M_NEXT_TILE = 22  # the next tile that a worker takes: changed atomically
 M_SITES = 23  # address of the choice sites' rows, by site; 0: none are declared
 M_SEED = 24
+M_RESOLVE = 25  # addresses of the loop's own parts: see parts.py
+M_TENSOR = 26
+M_RECORD = 27
 M_WORDS = 32
 
 #: One row of the region table.

@@ -19,7 +19,7 @@ from emulator import retire
 from emulator.errors import ProgramFault
 from emulator.fast import layout as at
 from emulator.fast.blocks import Blocks, address
-from emulator.fast.dispatch import kernel_table
+from emulator.fast.dispatch import connect, kernel_table
 from emulator.fast.execute import OP_DMA
 from emulator.fast.supersteps import FINISHED, advance, deliver, drain
 from emulator.fast.workers import Workers
@@ -61,6 +61,7 @@ class FastMachine:
         self.memory = Memory.for_program(program, chip, timing_only)
         self._blocks = Blocks(program, chip, self.memory, timing_only)
         self._blocks.machine[at.M_SEED] = _wrapped(seed)
+        connect(self._blocks.machine)
         used = np.unique(self._blocks.rows[:, at.ROW_OP])
         self._blocks.kernels[:] = kernel_table(used[used >= OP_DMA] if timing_only else used)
         self._workers = Workers(max(1, min(threads, chip.num_tiles)))

@@ -12,7 +12,7 @@ import numpy as np
 from emulator.fast import layout as at
 from emulator.fast import rules
 from emulator.fast.words import get, put
-from emulator.jit import helper
+from emulator.jit import helper, njit
 from isa.descriptor import (
     MAX_RANK,
     PANEL_COLUMNS,
@@ -90,7 +90,7 @@ def _span(count, stride):
     return (count - 1) * stride
 
 
-@helper
+@njit
 def resolve(m, t, desc, rule, record, info):
     """Fill an operand's argument record and info; the class of its first failing check."""
     kind, rank = _enumerations(desc)

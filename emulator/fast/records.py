@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from emulator import retire
 from emulator.fast import layout as at
 from emulator.fast import rules
 from emulator.fast.operands import HBM, element_bits
 from emulator.fast.words import get, put
-from emulator.jit import helper
+from emulator.jit import helper, njit
 from emulator.kernels.memory import load_i32
 from isa.spec import BY_MNEMONIC
 
@@ -53,9 +55,9 @@ def _formats(w, a, b):
     return value | get(second, at.A_LAYOUT) << 32
 
 
-@helper
+@njit
 def fill(w, record, kind, operands):
-    """Words 7..15 of a tensor instruction's record."""
+    """Words 7..15 of a tensor instruction's record; returns 0."""
     if kind == rules.RECORD_GEMM:
         _gemm(w, record)
     elif kind == rules.RECORD_READOUT:
@@ -64,6 +66,7 @@ def fill(w, record, kind, operands):
         _vector(w, record, operands)
     else:
         _dma(w, record)
+    return np.int64(0)
 
 
 @helper

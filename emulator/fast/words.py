@@ -27,14 +27,16 @@ def put(block, word, value):
 
 
 @intrinsic
-def call_kernel(typingctx: Any, address: Any, args: Any) -> Any:
-    """Call the C function int64 f(int64) at an address."""
+def call(typingctx: Any, address: Any, arguments: Any) -> Any:
+    """Call the C function at an address with a tuple of int64; it returns int64."""
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(_I64, [_I64])
-        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [arguments[1]])
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        count = len(signature.args[1])
+        kind = ir.FunctionType(_I64, [_I64] * count)
+        unpacked = [builder.extract_value(values[1], i) for i in range(count)]
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), unpacked)
 
-    return types.int64(types.int64, types.int64), codegen
+    return types.int64(types.int64, types.UniTuple(types.int64, len(arguments))), codegen
 
 
 @intrinsic

@@ -237,7 +237,7 @@ def _write_field(tile: Tile, op: Op, relative: bool) -> None:
     mask = (1 << width) - 1
     register = tile.control.descriptors[op.field("d0")]
     old = int(register[word]) % _TWO64
-    value = op.b + (old >> lsb & mask if relative else 0)
+    value = op.b + (old >> lsb if relative else 0)  # masked below
     register[word] = wrap(old & ~(mask << lsb) | (value & mask) << lsb)
 
 

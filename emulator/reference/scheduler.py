@@ -35,11 +35,11 @@ class Scheduler:
         self._faults: list[FaultReport] = []
 
     def run(self) -> list[FaultReport]:
-        """Run to quiescence; the faults, sorted, or none if the entry completed."""
+        """Run to quiescence; the faults, or none if the entry completed."""
         self._faults = []
         while self._turn():
             pass
-        return sorted(self._faults or self._deadlocks())
+        return self._faults or list(self._deadlocks())
 
     def _turn(self) -> bool:
         """Let every control processor and unit do what it can; whether anything moved."""

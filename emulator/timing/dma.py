@@ -24,9 +24,6 @@ def front_step(s, tile, unit, time):
     u = tile * at.UNITS + unit
     depth = s.p[at.P_DEPTH]
     passed = s.units[u, at.U_PASSED]
-    if passed == s.units[u, at.U_COUNT]:
-        s.units[u, at.U_ACTIVE] = 0
-        return
     line = u * depth + (s.units[u, at.U_HEAD] + passed) % depth
     if s.units[u, at.U_WAITING] == 2:
         s.units[u, at.U_WAITING] = 0
@@ -45,7 +42,10 @@ def front_step(s, tile, unit, time):
     if s.units[u, at.U_BLOCKED] == 0:
         s.units[u, at.U_BLOCKED] = 1
         wake_back(s.heap, s.g, tile, unit, time)
-    wake(s.heap, s.g, tile, unit, time + DEQUEUE)
+    if passed + 1 < s.units[u, at.U_COUNT]:
+        wake(s.heap, s.g, tile, unit, time + DEQUEUE)
+    else:
+        s.units[u, at.U_ACTIVE] = 0
 
 
 @inlined
@@ -55,20 +55,16 @@ def back_step(s, tile, unit, time):
     if s.chans[u, at.C_REC] >= 0:
         _issue_piece(s, tile, unit, time)
         return
-    if s.units[u, at.U_PASSED] == 0:
-        s.units[u, at.U_BLOCKED] = 0
-        return
     line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
     record = s.queue[line, at.Q_REC]
     row = s.pool[record, ROW]
     kind = s.opcodes[s.pool[record, OPCODE], 0]
     ideal = s.queue[line, at.Q_IDEAL]
-    following = time
     if kind == at.OP_DMA:
         turn_to(s.units, s.rows, s.queue, u, line, row)
-        following = _begin(s, tile, u, line, record, row, time)
+        first = _begin(s, tile, u, line, record, row, time)
         if s.chans[u, at.C_REC] >= 0:
-            wake_back(s.heap, s.g, tile, unit, following)
+            wake_back(s.heap, s.g, tile, unit, first)
             return
     elif kind == at.OP_WAIT:
         end_wait(s.units, s.rows, s.queue, u, line, row)
@@ -77,9 +73,19 @@ def back_step(s, tile, unit, time):
         turn_to(s.units, s.rows, s.queue, u, line, row)
         done = max(time, s.chans[u, at.C_FINISH], s.queue[line, at.Q_FROM])
         fire(s, u, done, record, max(ideal, s.units[u, at.U_IDEAL]))
+    _leave(s, tile, unit, time)
+
+
+@inlined
+def _leave(s, tile, unit, time):
+    """The back end is done with the head of the queue."""
+    u = tile * at.UNITS + unit
     s.units[u, at.U_PASSED] -= 1
     pop(s, tile, unit, time)
-    wake_back(s.heap, s.g, tile, unit, following)
+    if s.units[u, at.U_PASSED] > 0:
+        wake_back(s.heap, s.g, tile, unit, time)
+    else:
+        s.units[u, at.U_BLOCKED] = 0
 
 
 @inlined
@@ -222,14 +228,12 @@ def _issue_piece(s, tile, unit, time):
         s.chans[u, at.C_FIRST] = 0
         _cut(s.p, s.pool, s.chans, u, record)
         following = _window(s.p, s.chans, u, time + pace)
+        wake_back(s.heap, s.g, tile, unit, following)
     else:
         end_row(s.rows, row, finish)
         complete(s.g, u, finish)
         s.chans[u, at.C_REC] = -1
-        s.units[u, at.U_PASSED] -= 1
-        pop(s, tile, unit, time)
-        following = time
-    wake_back(s.heap, s.g, tile, unit, following)
+        _leave(s, tile, unit, time)
 
 
 @helper

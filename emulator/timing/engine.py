@@ -7,12 +7,15 @@ or cut into chunks. Records that arrived early wait in their tile's FIFO, which 
 that the stream needs.
 """
 
-from emulator.jit import njit
+from emulator.jit import helper, njit
 from emulator.timing import layout as at
 from emulator.timing.dma import back_step, front_step
 from emulator.timing.heap import drop_first
 from emulator.timing.ledger import charge
+from emulator.timing.reserve import FIELDS, WINDOW_FIELDS
+from emulator.timing.state import State
 from emulator.timing.sync import arrive, wake
+from emulator.timing.tables import float_row, row, table
 from emulator.timing.units import ROW, compute_step, control_step, gap_cycles
 
 STARVED, FULL, IDLE = range(3)  #: why `run` returned: records wanted, no room for signals, no event
@@ -41,9 +44,39 @@ def store(pool, after, tiles, g, chunk, rows, first):
     return len(chunk)
 
 
+@helper
+def _open(at_address):
+    """The state, from the (address, row length) of each of its arrays."""
+    return State(
+        row(at_address[0, 0]),
+        float_row(at_address[1, 0]),
+        table(at_address[2, 0], 2),
+        row(at_address[3, 0]),
+        row(at_address[4, 0]),
+        row(at_address[5, 0]),
+        row(at_address[6, 0]),
+        row(at_address[7, 0]),
+        row(at_address[8, 0]),
+        table(at_address[9, 0], at.T_FIELDS),
+        table(at_address[10, 0], at.U_FIELDS),
+        table(at_address[11, 0], at.Q_FIELDS),
+        table(at_address[12, 0], at.S_FIELDS),
+        table(at_address[13, 0], at_address[13, 1]),
+        table(at_address[14, 0], at.H_FIELDS),
+        table(at_address[15, 0], at.SIG_FIELDS),
+        table(at_address[16, 0], 16),
+        row(at_address[17, 0]),
+        table(at_address[18, 0], FIELDS),
+        table(at_address[19, 0], 3),
+        table(at_address[20, 0], WINDOW_FIELDS),
+        table(at_address[21, 0], at.ROW_FIELDS),
+    )
+
+
 @njit
-def run(s):
+def run(addresses):
     """Handle events until one needs what is not there: STARVED, FULL or IDLE."""
+    s = _open(addresses)
     spare = s.p[at.P_TILES]  # signals that one event can send
     while s.g[at.G_HEAP] > 0:
         if s.g[at.G_SIGNALS] < spare:
@@ -81,9 +114,10 @@ def run(s):
 
 
 @njit
-def finish(s):
+def finish(addresses):
     """Account for every unit's time up to the end of the entry, which is returned."""
+    s = _open(addresses)
     end = s.g[at.G_END]
-    for u in range(len(s.units)):
+    for u in range(s.p[at.P_TILES] * at.UNITS):
         charge(s.units, s.rows, u, end, at.AFTER_END, -1)
     return end

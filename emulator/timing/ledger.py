@@ -12,8 +12,8 @@ import numba
 from emulator.jit import OPTIONS, helper
 from emulator.timing import layout as at
 
-#: For the large functions that have one caller: all of the state is one argument, and passing it
-#: by value to a function that is not inlined would cost more than the function does.
+#: For functions that take the whole state: passed by value, its two dozen tables would cost more
+#: than the function does.
 inlined = numba.njit(forceinline=True, **OPTIONS)
 
 

@@ -7,7 +7,7 @@ from emulator.accounting import Accounting, ProgramInfo
 from emulator.timing import engine
 from emulator.timing import layout as at
 from emulator.timing.result import EntryTiming, entry_timing
-from emulator.timing.state import State, grown, make_state
+from emulator.timing.state import State, addresses, grown, make_state
 from isa.chip import Chip
 from isa.faults import unit_name
 
@@ -78,7 +78,7 @@ class Timing:
         s.g[at.G_CLOSED] = 1
         self._run()
         self._check_complete()
-        engine.finish(s)
+        engine.finish(addresses(s))
         entry, self._entry = self._entry, None
         return entry_timing(self.chip, self.info, entry, s, self._accounting.take())
 
@@ -92,7 +92,7 @@ class Timing:
         return len(s.pool) - free
 
     def _run(self) -> None:
-        while engine.run(self._state) == engine.FULL:
+        while engine.run(addresses(self._state)) == engine.FULL:
             self._grow_signals(2 * len(self._state.signals))
 
     def _check_complete(self) -> None:

@@ -170,3 +170,9 @@ def grown(array: Ints, rows: int) -> Ints:
     bigger = np.zeros((rows, *array.shape[1:]), np.int64)
     bigger[: len(array)] = array
     return bigger
+
+
+def addresses(state: State) -> Ints:
+    """(address, row length) of every array, for compiled code; the state must outlive their use."""
+    pairs = [(array.ctypes.data, array.shape[-1]) for array in state]
+    return np.array(pairs, np.int64)
