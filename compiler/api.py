@@ -1,7 +1,7 @@
 """Compiles a model for a chip: from a Hugging Face checkpoint, or from its config alone.
 
-    program = compile_checkpoint(Path("model"), load_chip("t1"), Options(weights="mxfp4"))
-    save(program, "program.bin")
+program = compile_checkpoint(Path("model"), load_chip("t1"), Options(weights="mxfp4"))
+save(program, "program.bin")
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from compiler.safetensors import Checkpoint
 from compiler.tile_memory import CapacityFor, Sizing, plan_tile
 from compiler.verify import verify_code, verify_plan
 from isa.chip import Chip
+from isa.descriptor import Space
 from isa.formats import Format
 from isa.program import Debug, Program, Role, Symbol, require
 
@@ -106,9 +107,7 @@ def _tokenizer(model: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _program(
-    stages: Compiled, checkpoint: Checkpoint | None, tokenizer: bytes | None
-) -> Program:
+def _program(stages: Compiled, checkpoint: Checkpoint | None, tokenizer: bytes | None) -> Program:
     plan, code = stages.plan, stages.code
     mode: Any = plan.options.scale_mode
     image = Image(plan.config, checkpoint, plan.hbm, plan.capacity.context, mode)
@@ -146,6 +145,9 @@ def _symbols(plan: Plan) -> tuple[Symbol, ...]:
 
 def _metadata(plan: Plan) -> dict[str, Any]:
     config, cap, tile = plan.config, plan.capacity, plan.tile
+    rows = plan.buffers.rows.values()
+    placed = [part for buffer in rows for part in (buffer.data, buffer.scales, buffer.row_scale)]
+    placed += plan.buffers.raw.values()
     return {
         "kind": "decoder",
         "model": {
@@ -184,6 +186,7 @@ def _metadata(plan: Plan) -> dict[str, Any]:
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,
             "spilled_bytes": plan.buffers.spill,
+            "hbm_buffers": [part.name for part in placed if part and part.space is Space.HBM],
         },
     }
 
@@ -235,4 +238,3 @@ def dump_plan(plan: Plan) -> str:
     for name, address in sorted(plan.tile.at.items(), key=lambda item: item[1]):
         lines.append(f"  {address:#09x} {name}")
     return "\n".join(lines)
-

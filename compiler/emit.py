@@ -227,9 +227,9 @@ class Code:
         self.emit("dld", dst=dst, index=self.entry(descriptor))
         for name, value in sets.items():
             self.emit("dset", dst=dst, field=name, b=value)
-        for name, value in adds:
-            if value != 0:
-                self._add_field(dst, name, value)
+        for name, amount in adds:
+            if amount != 0:
+                self._add_field(dst, name, amount)
         return dst
 
     def _add_field(self, dst: Desc, name: str, value: Value | Scaled) -> None:

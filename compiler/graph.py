@@ -116,7 +116,9 @@ def _attention(config: ModelConfig, activations: str, kv: str) -> list[Op]:
         heads[part] = ops[-1].out
     for part in ("k", "v"):
         attrs: dict[str, int | float | str] = {"to": kv}
-        ops.append(Op(f"{part}_write", "kv_write", (heads[part],), f"{part}_cache", narrow, (), attrs))
+        ops.append(
+            Op(f"{part}_write", "kv_write", (heads[part],), f"{part}_cache", narrow, (), attrs)
+        )
     ops += [
         Op("attention", "attention", (heads["q"], "k_cache", "v_cache"), "o", wide),
         _quantise("o_quantise", "o", "oq", wide, activations),
@@ -154,5 +156,3 @@ def verify(graph: Graph) -> Graph:
         known.add(op.out)
         names.add(op.name)
     return graph
-
-

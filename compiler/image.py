@@ -144,10 +144,10 @@ class Image:
 
     def _bias(self, matrix: Matrix) -> Chunks:
         for layer in range(matrix.layers):
-            parts = [
-                self._tensors.tensor(n.format(layer=layer)).f32() for n in matrix.bias_sources
-            ]
-            yield _paired(parts, matrix) if matrix.paired else _padded(np.concatenate(parts), matrix)
+            parts = [self._tensors.tensor(n.format(layer=layer)).f32() for n in matrix.bias_sources]
+            yield (
+                _paired(parts, matrix) if matrix.paired else _padded(np.concatenate(parts), matrix)
+            )
 
 
 def _padded(values: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:

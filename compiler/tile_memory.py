@@ -62,9 +62,7 @@ class Sizing:
     chip: Chip
 
 
-def plan_tile(
-    sizing: Sizing, capacity_for: CapacityFor, rows: int | None
-) -> tuple[TilePlan, int]:
+def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tuple[TilePlan, int]:
     """The best layout that fits: most rows first, then deepest chunks, then the deepest ring.
 
     Returns it with the rows of a step it is for.

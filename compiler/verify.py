@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from compiler.emit import Code, Label
 from compiler.errors import CompileError
 from compiler.lower.context import Plan
@@ -11,7 +13,7 @@ from isa.descriptor import Space
 def verify_plan(plan: Plan) -> None:
     """Regions apart and inside HBM, memories not exceeded, buffers inside CSRAM."""
     regions = sorted(plan.hbm.regions, key=lambda region: region.base)
-    for before, after in zip(regions, regions[1:], strict=False):
+    for before, after in itertools.pairwise(regions):
         _check(before.base + before.size <= after.base, f"{before.name} overlaps {after.name}")
     _check(plan.tile.used <= plan.tile.size, "tile memory exceeded")
     for rows in plan.buffers.rows.values():

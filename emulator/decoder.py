@@ -157,7 +157,9 @@ class Decoder:
                     raise InputError(f"token {token} is outside the vocabulary of {vocab}")
         for name, count in (("rows", rows), ("wanted", wanted), ("sequences", len(requests))):
             if count > self.capacity[name]:
-                raise InputError(f"{count} {name} in a step; the program takes {self.capacity[name]}")
+                raise InputError(
+                    f"{count} {name} in a step; the program takes {self.capacity[name]}"
+                )
         if rows == 0 or any(request.logits > len(request.tokens) for request in requests):
             raise InputError("a step needs tokens, and wants logits of no more than there are")
 

@@ -19,7 +19,10 @@ file.) Two rules follow: refer to compiled functions and constants by plain glob
 `module.NAME`, and extend Numba by `@intrinsic`, never by `@overload`.
 
 `njit` and `helper` are `nogil`, `error_model="numpy"` and never fastmath (fastmath contracts, and
-so changes bits). A helper has no cache entry of its own, since it is compiled into its callers.
+so changes bits). A helper has no cache entry of its own, since it is compiled into its callers,
+and cannot be called from Python, since that would cost a third of its compile time. Numba
+optimises a function again in every caller on the way up, so cut deep call trees by calls through
+`address_of`.
 
 The cache lies under $NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/tessera, else ~/.cache/tessera. Without
 a writable place everything still runs, compiled anew in each process.
@@ -43,7 +46,7 @@ import numba
 from numba import types
 from numba.core import config
 from numba.core.caching import FunctionCache
-from numba.core.registry import cpu_target
+from numba.core.registry import CPUDispatcher, cpu_target
 
 from emulator.jit_key import key_of
 
@@ -61,8 +64,18 @@ def njit(function: Callable[..., Any]) -> Any:
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """Compile a function into those that call it."""
-    return numba.njit(**OPTIONS)(function)
+    """Compile a function into those that call it. Python cannot call it."""
+    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    dispatcher.__class__ = _Helper
+    return dispatcher
+
+
+class _Helper(CPUDispatcher):
+    """A dispatcher without an entry for Python."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Numba would jump to address 0."""
+        raise TypeError(f"{self.__name__} is a helper: only compiled code can call it")
 
 
 def address_of(dispatcher: Any, arguments: int = 1) -> int:

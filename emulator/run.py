@@ -202,7 +202,9 @@ def _prompt(options: Options, tokenizer: Any) -> list[int]:
         try:
             return [int(part) for part in options.tokens.split(",")]
         except ValueError:
-            raise InputError(f"--tokens: expected numbers like 1,2,3, got '{options.tokens}'") from None
+            raise InputError(
+                f"--tokens: expected numbers like 1,2,3, got '{options.tokens}'"
+            ) from None
     if options.prompt is None:
         raise InputError("a decoder needs --prompt TEXT or --tokens 1,2,3")
     if tokenizer is None:

@@ -24,7 +24,9 @@ def answer(family: str, directory: Path) -> truth.Truth:
 
 def _load(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
     # eager: the implementation that follows the model's own definition
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=dtype, attn_implementation="eager"
+    )
     return model.eval()
 
 

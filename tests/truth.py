@@ -68,7 +68,7 @@ def emulated(directory: Path, tokens: NDArray[np.int64]) -> F32:
 
 
 def check_greedy(ours: F32, truth: F32, difference: float) -> int:
-    """Greedy tokens agree wherever the top-2 margin exceeds the difference; returns how many did."""
+    """Greedy tokens agree where the top-2 margin exceeds the difference; returns how many did."""
     top = np.sort(truth, axis=1)
     clear = top[:, -1] - top[:, -2] > difference
     assert (ours.argmax(axis=1) == truth.argmax(axis=1))[clear].all()

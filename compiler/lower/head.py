@@ -144,17 +144,17 @@ def _send_candidates(lo: Lowering, place: str, buffer: Bytes) -> None:
 def sample(lo: Lowering, name: str) -> None:
     """next = one token per wanted row, drawn from the merged candidates."""
     code, tokens = lo.code, lo.tokens
-    with lo.phase(name, last=True):
-        with code.stepping(lo.tile, lo.wanted, lo.plan.chip.num_tiles) as (row, _):
-            code.wait(VPU, tokens.out_free)
-            _merge(lo, row)
-            _draw(lo, row)
-            _gather(lo, "pick_token", "pick_ids", "pick_index")
-            code.signal(VPU, tokens.in_free)
-            code.signal(VPU, tokens.out_full)
-            code.wait(OUT, tokens.out_full)
-            _send_picks(lo, row)
-            code.signal(OUT, tokens.out_free)
+    tiles = lo.plan.chip.num_tiles
+    with lo.phase(name, last=True), code.stepping(lo.tile, lo.wanted, tiles) as (row, _):
+        code.wait(VPU, tokens.out_free)
+        _merge(lo, row)
+        _draw(lo, row)
+        _gather(lo, "pick_token", "pick_ids", "pick_index")
+        code.signal(VPU, tokens.in_free)
+        code.signal(VPU, tokens.out_full)
+        code.wait(OUT, tokens.out_full)
+        _send_picks(lo, row)
+        code.signal(OUT, tokens.out_free)
 
 
 def _merge(lo: Lowering, row: Reg) -> None:
@@ -242,7 +242,9 @@ def _threshold(lo: Lowering, kept: Reg, parameter: Reg) -> None:
         code.emit("vcmp.gt", dst=mask, a=sums, b=spread)
         flags = code.tensor(lo.tsram("pick_flag", Format.FP32, (1, 1)), dim1=kept)
         code.emit("vcvt", dst=flags, a=mask)
-        final = code.tensor(lo.tsram("pick_flag", Format.FP32, (1, 1)), ("base", last), ("base", -4))
+        final = code.tensor(
+            lo.tsram("pick_flag", Format.FP32, (1, 1)), ("base", last), ("base", -4)
+        )
         code.emit("vmax", dst=final, a=final, b=1.0)
         index = code.tensor(lo.tsram("pick_index", Format.I32, (1, 1)))
         code.emit("vargmax", dst=index, src=flags)
@@ -278,4 +280,3 @@ def _send_picks(lo: Lowering, row: Reg) -> None:
             dst = code.tensor(rows, ("base", offset), dim0=1)
             src = code.tensor(lo.tsram(place, Format.U8, (1, 4 * count)))
             code.emit("dma", channel=OUT, dst=dst, src=src)
-

@@ -20,26 +20,25 @@ def heads(lo: Lowering, name: str) -> None:
     last_query = config.heads
     last_key = last_query + config.kv_heads
     total = last_key + config.kv_heads
-    with lo.phase(name):
-        with code.unless("ge", lo.tile, total):
-            if config.qk_norm:
-                _load_gains(lo)
-            with code.stepping(lo.tile, total, lo.plan.chip.num_tiles) as (head, _):
-                key, value, done = code.label("key"), code.label("value"), code.label("done")
-                code.emit("bge", ra=head, b=last_query, target=key)
-                _head(lo, QUERY, head, head)
-                code.emit("jmp", target=done)
-                code.place(key)
-                code.emit("bge", ra=head, b=last_key, target=value)
-                with code.scope():
-                    _head(lo, KEY, head, code.calc("sub", head, last_query))
-                code.emit("jmp", target=done)
-                code.place(value)
-                with code.scope():
-                    _head(lo, VALUE, head, code.calc("sub", head, last_key))
-                code.place(done)
-            if config.qk_norm:
-                code.signal(VPU, tokens.const_free)
+    with lo.phase(name), code.unless("ge", lo.tile, total):
+        if config.qk_norm:
+            _load_gains(lo)
+        with code.stepping(lo.tile, total, lo.plan.chip.num_tiles) as (head, _):
+            key, value, done = code.label("key"), code.label("value"), code.label("done")
+            code.emit("bge", ra=head, b=last_query, target=key)
+            _head(lo, QUERY, head, head)
+            code.emit("jmp", target=done)
+            code.place(key)
+            code.emit("bge", ra=head, b=last_key, target=value)
+            with code.scope():
+                _head(lo, KEY, head, code.calc("sub", head, last_query))
+            code.emit("jmp", target=done)
+            code.place(value)
+            with code.scope():
+                _head(lo, VALUE, head, code.calc("sub", head, last_key))
+            code.place(done)
+        if config.qk_norm:
+            code.signal(VPU, tokens.const_free)
 
 
 def _load_gains(lo: Lowering) -> None:

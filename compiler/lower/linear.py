@@ -162,7 +162,9 @@ def _load_activations(lo: Lowering, work: Linear, block: Block, k: Reg, depth: R
             start = code.calc("divu", k, p.block)
             nbytes = _blocks_of(code, depth, p.block)
             stride = p.scale_bytes(tile.chunk)
-            _copy_chunk(lo, src.scales, start, nbytes, block.rows, ("a_scale", lo.a_scale_at, stride))
+            _copy_chunk(
+                lo, src.scales, start, nbytes, block.rows, ("a_scale", lo.a_scale_at, stride)
+            )
     code.signal(IN, tokens.a_full)
 
 
@@ -249,7 +251,9 @@ def _channel_share(
                     )
                     code.alu("mul", offset, first, slot)
                     target = lo.tsram(place, Format.U8, (1, slot))
-                    dst = code.tensor(target, ("base", at), ("base", offset), dim0=count, dim1=width)
+                    dst = code.tensor(
+                        target, ("base", at), ("base", offset), dim0=count, dim1=width
+                    )
                     code.emit("dma", channel=channel, dst=dst, src=src)
     code.signal(channel, tokens.w_full)
 
@@ -276,6 +280,7 @@ def _multiply(lo: Lowering, work: Linear, block: Block, k: Reg, depth: Reg) -> N
 
 
 def acc(lo: Lowering, block: Block) -> Desc:
+    """The block's sums in the accumulator."""
     width = lo.plan.tile.block_panels * PANEL_COLUMNS
     return lo.code.tensor(lo.acc(1, width), dim0=block.rows, dim1=block.columns)
 
@@ -312,7 +317,9 @@ def _weight_slot(lo: Lowering, work: Linear, block: Block, depth: Reg) -> Desc:
         layout=Layout.PANEL,
         scale_kind=p.scale_kind,
         scale=tile.at["w_scale"] if scaled else 0,
-        scale_strides=(p.scale_bytes(tile.chunk) * PANEL_COLUMNS, PANEL_COLUMNS) if scaled else (0, 0),
+        scale_strides=(p.scale_bytes(tile.chunk) * PANEL_COLUMNS, PANEL_COLUMNS)
+        if scaled
+        else (0, 0),
     )
     adds: list[tuple[str, Value]] = [("base", lo.w_at)]
     if scaled:
@@ -419,7 +426,9 @@ def store(dst: str) -> Epilogue:
             first, columns = _valid(lo, work, block)
             _begin(lo, work, block)
             with code.scope():
-                code.emit("vcopy", dst=_out(lo, block, block.columns), a=stage(lo, block, block.columns))
+                code.emit(
+                    "vcopy", dst=_out(lo, block, block.columns), a=stage(lo, block, block.columns)
+                )
             _end(lo)
             _send_fp32(lo, lo.plan.buffers.rows[dst].data, first, block.rows, columns)
 

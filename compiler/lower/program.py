@@ -6,7 +6,7 @@ from decimal import Decimal, getcontext
 
 from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
-from compiler.hbm import norm_stride, rope_columns
+from compiler.hbm import norm_stride
 from compiler.lower.attention import UNLIMITED, attend
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
 from compiler.lower.head import WANTED_WORDS, lm_head, sample
@@ -68,7 +68,6 @@ def _step(lo: Lowering, phases: Phases) -> None:
     lo.start()
     with code.op("tables"):
         _tables(lo)
-        _rope_rows(lo)
         _bounds(lo)
     embed(lo)
     parity = lo.parity
@@ -124,16 +123,6 @@ def _tables(lo: Lowering) -> None:
     _fetch(lo, "pages", "pages", (capacity.pages,))
     code.signal(IN, lo.tokens.tables)
     code.wait(CTL, lo.tokens.tables)
-
-
-def _rope_rows(lo: Lowering) -> None:
-    """Queue on dma4: each row's cos, -sin, sin, by its position."""
-    code, width = lo.code, rope_columns(lo.plan.config)
-    with code.scope():
-        table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
-        dst = code.tensor(lo.tsram("rope", Format.FP32, (1, width)), dim0=lo.rows)
-        index = code.tensor(lo.tsram("positions", Format.I32, (1,)), dim0=lo.rows)
-        code.emit("dmag", channel=IN, dst=dst, src=code.tensor(table), index=index)
 
 
 def _bounds(lo: Lowering) -> None:

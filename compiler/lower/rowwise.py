@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler.buffers import Rows
-from compiler.emit import Desc, Reg, Value
+from compiler.emit import Desc, Reg, Scaled, Value
+from compiler.hbm import rope_columns
 from compiler.lower.context import CONST, IN, OUT, VPU, Lowering
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
@@ -15,6 +18,8 @@ def embed(lo: Lowering) -> None:
     hidden, dst = config.hidden, lo.plan.buffers.rows["x"]
     with lo.phase("embed", first=True):
         begin, end = lo.share(lo.rows)
+        with code.unless("ge", begin, end):
+            _share_rope_rows(lo, begin, end)
         with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, count):
             table = lo.hbm("embed", Format.BF16, (config.vocab, hidden))
             gathered = lo.tsram("norm_in", Format.BF16, (1, hidden))
@@ -27,6 +32,20 @@ def embed(lo: Lowering) -> None:
                 wide = code.tensor(lo.tsram("norm_out", Format.FP32, (1, hidden)), dim0=count)
                 code.emit("vcvt", dst=wide, a=code.tensor(gathered, dim0=count))
             _hand_over(lo, dst, row, count, hidden)
+
+
+def _share_rope_rows(lo: Lowering, begin: Reg, end: Reg) -> None:
+    """Queue on dma5: cos, -sin, sin of this tile's rows, from HBM to every tile at once."""
+    code, width = lo.code, rope_columns(lo.plan.config)
+    with code.scope():
+        count = code.calc("sub", end, begin)
+        table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
+        place = lo.tsram("rope", Format.FP32, (1, width))
+        everywhere = replace(place, owner=0, fan=lo.plan.chip.num_tiles, fanstep=1)
+        dst = code.tensor(everywhere, ("base", Scaled(begin, 4 * width)), dim0=count)
+        entries = lo.tsram("positions", Format.I32, (1,))
+        index = code.tensor(entries, ("base", Scaled(begin, 4)), dim0=count)
+        code.emit("dmag", channel=OUT, dst=dst, src=code.tensor(table), index=index)
 
 
 def norm(lo: Lowering, name: str, count: Value, dst: str, gain: Reg, selected: bool) -> None:
@@ -97,9 +116,7 @@ def load_constant(lo: Lowering, address: Reg, place: str, columns: Value) -> Non
     code.signal(CONST, tokens.const_full)
 
 
-def _load_rows(
-    lo: Lowering, name: str, columns: int, row: Reg, count: Reg, selected: bool
-) -> None:
+def _load_rows(lo: Lowering, name: str, columns: int, row: Reg, count: Reg, selected: bool) -> None:
     """Queue on dma4: FP32 rows of a buffer, or those the wanted list names, into norm_in."""
     code, tokens = lo.code, lo.tokens
     source = lo.plan.buffers.rows[name].data
@@ -161,5 +178,3 @@ def _hand_over(lo: Lowering, dst: Rows, row: Reg, count: Reg, columns: int) -> N
     code.wait(OUT, tokens.out_full)
     lo.send(dst, "norm_out", "norm_scale", row, count, columns)
     code.signal(OUT, tokens.out_free)
-
-

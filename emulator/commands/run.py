@@ -11,10 +11,20 @@ import click
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option("--prompt", help="Text to continue (needs the program's tokenizer).")
 @click.option("--tokens", help="Prompt as token numbers: 1,2,3.")
-@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy",
-              help="Write a symbol before running (programs that are no decoders).")
-@click.option("--output", "outputs", multiple=True, metavar="NAME=FILE.npy",
-              help="Save a symbol after running; `logits` of a decoder: every step's, fp32.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=FILE.npy",
+    help="Write a symbol before running (programs that are no decoders).",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="NAME=FILE.npy",
+    help="Save a symbol after running; `logits` of a decoder: every step's, fp32.",
+)
 @click.option("--entry", help="Entry to ring (programs that are no decoders).")
 @click.option("--max-new-tokens", type=int, default=32, show_default=True)
 @click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
@@ -23,15 +33,29 @@ import click
 @click.option("--chunk", type=int, help="Prompt tokens a step.  [default: as many as it takes]")
 @click.option("--ignore-eos", is_flag=True, help="Go on after the end-of-text token.")
 @click.option("--chip", help="Another chip's name or YAML: same sizes, other speeds.")
-@click.option("--executor", type=click.Choice(["fast", "reference"]), default="fast",
-              show_default=True, help="reference: slow, obvious, the truth.")
+@click.option(
+    "--executor",
+    type=click.Choice(["fast", "reference"]),
+    default="fast",
+    show_default=True,
+    help="reference: slow, obvious, the truth.",
+)
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--timing-only", is_flag=True, help="Cycles without values; needs no weights.")
 @click.option("--no-timing", is_flag=True, help="Values without cycles.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the result as JSON (docs/report.md); - is standard output.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write a timeline that Perfetto opens.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the result as JSON (docs/report.md); - is standard output.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a timeline that Perfetto opens.",
+)
 @click.option("--quiet", is_flag=True, help="Print the text alone, without the report.")
 def command(**options: object) -> None:
     """Run PROGRAM: a decoder writes text, any other program turns symbols into symbols.

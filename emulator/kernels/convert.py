@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from emulator.jit import helper
+from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I8, I16, I32, I64, WIDTH, Lanes, Vec
 from emulator.kernels.memory import load_u8, out_of_line, store_u8
 from emulator.kernels.operand import (
@@ -319,7 +319,7 @@ _decode_e8m0, _decode_i32, _decode_u8 = (
 _decode_raw8, _decode_raw16 = _DECODERS[RAW8], _DECODERS[RAW16]
 
 
-@helper
+@inner
 def decode_run(fmt, source, target, count):
     """`count` consecutive elements at `source` to fp32 at `target` (room for a multiple of 16)."""
     out_of_line()
@@ -399,7 +399,7 @@ _encode_i32 = _make_encode(FORMAT_I32, True)
 _encode_raw8, _encode_raw16, _encode_raw32 = (_make_encode(f, True) for f in (RAW8, RAW16, RAW32))
 
 
-@helper
+@inner
 def _encode_nibbles(source, target, count):
     """E2M1; the nibble after an odd end is not part of the run and keeps its value."""
     if count % 2 == 0:
@@ -411,7 +411,7 @@ def _encode_nibbles(source, target, count):
     return status
 
 
-@helper
+@inner
 def encode_run(fmt, saturate, source, target, count):
     """fp32 at `source` (readable to a multiple of 16) to `count` elements; returns status bits."""
     out_of_line()

@@ -6,8 +6,9 @@ as a spill). Contiguous runs go through memcpy; packed nibbles move as whole byt
 
 from __future__ import annotations
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.kernels import scratch as at
+from emulator.kernels.inner import inner
 from emulator.kernels.memory import (
     copy_bytes,
     load_i32,
@@ -43,17 +44,17 @@ STATUS_BAD_INDEX = 2
 C_SIZES, C_TO, C_FROM = 0, 4, 8
 
 
-@helper
+@inner
 def _word(base, word):
     return load_i64(base + at.NEST_AT + 8 * word)
 
 
-@helper
+@inner
 def _set_word(base, word, value):
     store_i64(base + at.NEST_AT + 8 * word, value)
 
 
-@helper
+@inner
 def _read_axes(args, first_axis, base):
     """Dimensions and byte strides from `first_axis` on; returns the bytes that lie together."""
     bits = format_bits(field(args, 0, FORMAT))
@@ -77,7 +78,7 @@ def _read_axes(args, first_axis, base):
     return run
 
 
-@helper
+@inner
 def _copy_line(target, source, count, to_step, from_step, run):
     """`count` runs of `run` bytes."""
     if run == 4:
@@ -94,7 +95,7 @@ def _copy_line(target, source, count, to_step, from_step, run):
             copy_bytes(target + i * to_step, source + i * from_step, run)
 
 
-@helper
+@inner
 def _innermost(base):
     """The innermost axis that is left to loop over."""
     for axis in (3, 2, 1):
@@ -103,7 +104,7 @@ def _innermost(base):
     return 0
 
 
-@helper
+@inner
 def _copy_axes(target, source, run, base):
     """Copy runs over the axes of `_read_axes`."""
     line = _innermost(base)
@@ -122,7 +123,7 @@ def _copy_axes(target, source, run, base):
                 _copy_line(target + to, source + fro, count, to_step, from_step, run)
 
 
-@helper
+@inner
 def copy_tensor(args, base):
     """Operand 0 = operand 1, bits."""
     run = _read_axes(args, 0, base)
@@ -136,7 +137,7 @@ def k_copy(args):
     return STATUS_OK
 
 
-@helper
+@inner
 def _move_rows(args, listed, table):
     """Gather (operand 0 is the listed side) or scatter (operand 1 is), row by row."""
     base = at.aligned(header(args, H_SCRATCH))

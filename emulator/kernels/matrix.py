@@ -12,8 +12,9 @@ Bounds: a tile of rows runs together over the k its rows have in common; what li
 
 from __future__ import annotations
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.kernels import scratch as at
+from emulator.kernels.inner import inner
 from emulator.kernels.matrix_micro import (
     ROW_PANELS,
     TILE_PANELS,
@@ -78,7 +79,7 @@ def k_gemm(args):
     return STATUS_OK
 
 
-@helper
+@inner
 def _clear(args, rows, columns):
     """+0 in every element of the accumulator."""
     c = field(args, ACC, ADDRESS)
@@ -95,7 +96,7 @@ def _clear(args, rows, columns):
 # ---- ranges of k
 
 
-@helper
+@inner
 def _row_ranges(args, row0, rows, depth, base):
     """Every row's [begin, end) clipped to [0, K); returns the whole block's begin and end."""
     k0 = header(args, H_K0)
@@ -119,7 +120,7 @@ def _row_ranges(args, row0, rows, depth, base):
     return least, largest
 
 
-@helper
+@inner
 def _chunk_ranges(rows, start, stop, block, base):
     """Cut the rows' ranges to a chunk: [HEAD, FIRST) alone, [FIRST, LAST) by tile, [LAST, TAIL)."""
     tiled = rows - rows % TILE_ROWS
@@ -134,7 +135,7 @@ def _chunk_ranges(rows, start, stop, block, base):
         store_i64(ranges + TAIL, end)
 
 
-@helper
+@inner
 def _tile_ranges(top, start, stop, block, base):
     """Common range of a tile: whole blocks, or the rows' own begin or end where they agree."""
     low, low_max, high, high_min = stop, start, start, stop
@@ -159,7 +160,7 @@ def _tile_ranges(top, start, stop, block, base):
 # ---- one block of rows
 
 
-@helper
+@inner
 def _row_block(args, row0, rows, columns, base):
     depth = field(args, A, COLUMNS)
     nv16 = field(args, A, SCALE_KIND) == SCALE_NV16 or field(args, W, SCALE_KIND) == SCALE_NV16
@@ -177,7 +178,7 @@ def _row_block(args, row0, rows, columns, base):
             _column_group(args, row0, rows, n0, count, k0, k1, chunk, block, base)
 
 
-@helper
+@inner
 def _pack_rows(args, row0, rows, number, start, stop, block, base):
     """A chunk of A and its scales as the `number`-th of the chunks held."""
     seen = NO_SCALES
@@ -191,7 +192,7 @@ def _pack_rows(args, row0, rows, number, start, stop, block, base):
     store_i64(base + at.SCALES_AT + 8 * number, seen)
 
 
-@helper
+@inner
 def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, base):
     """Up to 128 columns over the chunks held."""
     c_stride = field(args, ACC, ROW_STRIDE) * 4
@@ -216,7 +217,7 @@ def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, base):
         _copy_tile(target, stride, 4, c, c_stride, n_stride, rows, columns)
 
 
-@helper
+@inner
 def _copy_tile(source, row_from, step_from, target, row_to, step_to, rows, columns):
     """Accumulator bits between memory and the edge tile; strides in bytes."""
     for m in range(rows):
@@ -228,7 +229,7 @@ def _copy_tile(source, row_from, step_from, target, row_to, step_to, rows, colum
                 store_u32(target + m * row_to + n * step_to, word)
 
 
-@helper
+@inner
 def _run_chunk(c, c_stride, rows, slot, columns, start, block, wide, base):
     """The arithmetic of one chunk and column group: heads, tiles, tails."""
     tiled = rows - rows % TILE_ROWS
@@ -248,7 +249,7 @@ def _run_chunk(c, c_stride, rows, slot, columns, start, block, wide, base):
         _run_row(c, c_stride, m, slot, columns, start, last, tail, block, wide, base)
 
 
-@helper
+@inner
 def _segment(k, last, block):
     """The next blocks of equal length from k: their number and length."""
     if k % block != 0 or last - k < block:
@@ -256,7 +257,7 @@ def _segment(k, last, block):
     return (last - k) // block, block
 
 
-@helper
+@inner
 def _run_row(c, c_stride, row, slot, columns, start, first, last, block, wide, base):
     """One row over k in [first, last)."""
     k = first
@@ -280,7 +281,7 @@ def _run_row(c, c_stride, row, slot, columns, start, first, last, block, wide, b
         k += blocks * length
 
 
-@helper
+@inner
 def _run_tile(c, c_stride, row, slot, panel, start, first, last, block, wide, base):
     """A tile of rows over k in [first, last)."""
     k = first

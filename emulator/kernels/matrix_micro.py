@@ -20,8 +20,8 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from emulator.jit import helper
 from emulator.kernels.convert import canonical
+from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, F64, WIDTH, Lanes, Vec, target_features
 from emulator.kernels.memory import out_of_line
 from emulator.kernels.scratch import A_STRIDE, SA_STRIDE, SW_STRIDE, W_STRIDE
@@ -106,14 +106,14 @@ _tile = _make_micro(TILE_ROWS, TILE_PANELS)
 _row = _make_micro(1, ROW_PANELS)
 
 
-@helper
+@inner
 def tile_blocks(c, c_stride, a, w, sa, sw, blocks, length, wide):
     """TILE_ROWS rows by TILE_PANELS panels."""
     out_of_line()
     _tile(c, c_stride, a, w, sa, sw, blocks, length, wide)
 
 
-@helper
+@inner
 def row_blocks(c, c_stride, a, w, sa, sw, blocks, length, wide):
     """One row by ROW_PANELS panels."""
     out_of_line()

@@ -19,7 +19,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from emulator.jit import helper
 from emulator.kernels import scratch as at
 from emulator.kernels.convert import (
     SHAPES,
@@ -29,6 +28,7 @@ from emulator.kernels.convert import (
     decode_top,
     load_codes,
 )
+from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I1, I8, I16, I32, I64, WIDTH, Lanes, Vec, target_features
 from emulator.kernels.memory import (
     bits_of_f32,
@@ -224,7 +224,7 @@ _panel_e4m3fn, _panel_e5m2 = _make_panel_decode(E4M3FN), _make_panel_decode(E5M2
 _panel_e2m1 = _make_panel_decode(E2M1)
 
 
-@helper
+@inner
 def decode_panel(fmt, source, target, words):
     """`words` (>= 1) words of each of 16 columns to fp32 [k][16]."""
     out_of_line()
@@ -304,7 +304,7 @@ _grid_bf16, _grid_fp16 = _make_grid_decode(BF16), _make_grid_decode(FP16)
 _grid_e4m3fn, _grid_e5m2 = _make_grid_decode(E4M3FN), _make_grid_decode(E5M2)
 
 
-@helper
+@inner
 def _decode_grid(fmt, source, k_stride, target, panels, count):
     if fmt == BF16:
         _grid_bf16(source, k_stride, target, panels, count)
@@ -316,7 +316,7 @@ def _decode_grid(fmt, source, k_stride, target, panels, count):
         _grid_e5m2(source, k_stride, target, panels, count)
 
 
-@helper
+@inner
 def _stage_panel(fmt, source, n_stride, k_stride, columns, count, stage):
     """The codes of up to 16 columns, k contiguous, one stage row each; strides in bytes."""
     size = format_bits(fmt) // 8
@@ -330,7 +330,7 @@ def _stage_panel(fmt, source, n_stride, k_stride, columns, count, stage):
             gather_codes(size, source + n * n_stride, k_stride, row, count)
 
 
-@helper
+@inner
 def _pack_columns(fmt, source, n_stride, k_stride, columns, count, target, base):
     """One panel of strided weights: 16 columns, `count` values of k, to fp32 [k][16]."""
     bits = format_bits(fmt)
@@ -348,7 +348,7 @@ def _pack_columns(fmt, source, n_stride, k_stride, columns, count, target, base)
     decode_panel(fmt, packed, target, words)
 
 
-@helper
+@inner
 def _pack_strided(args, operand, n0, columns, k0, count, base):
     fmt = field(args, operand, FORMAT)
     bits = format_bits(fmt)
@@ -374,7 +374,7 @@ def _pack_strided(args, operand, n0, columns, k0, count, base):
         panel += 1
 
 
-@helper
+@inner
 def _pack_panels(args, operand, n0, columns, k0, count, base):
     fmt = field(args, operand, FORMAT)
     bits = format_bits(fmt)
@@ -386,7 +386,7 @@ def _pack_panels(args, operand, n0, columns, k0, count, base):
         decode_panel(fmt, source + panel * panel_bytes, target, words)
 
 
-@helper
+@inner
 def pack_w(args, operand, n0, columns, k0, count, base):
     """Columns [n0, n0 + columns) and k in [k0, k0 + count) of W; n0 and k0 start a group, a chunk."""
     if field(args, operand, LAYOUT) == PANEL:
@@ -395,7 +395,7 @@ def pack_w(args, operand, n0, columns, k0, count, base):
         _pack_strided(args, operand, n0, columns, k0, count, base)
 
 
-@helper
+@inner
 def pack_a(args, operand, row, k0, count, target, base):
     """k in [k0, k0 + count) of one row of A."""
     fmt = field(args, operand, FORMAT)
@@ -413,7 +413,7 @@ def pack_a(args, operand, row, k0, count, target, base):
 # ---- scales
 
 
-@helper
+@inner
 def widen_range(a, b):
     """The range that covers two scale ranges."""
     high = max(a & 0xFFFFFFFF, b & 0xFFFFFFFF)
@@ -421,7 +421,7 @@ def widen_range(a, b):
     return (low << 32) | high
 
 
-@helper
+@inner
 def scale_bits(kind, code):
     """fp32 pattern of a scale code: E8M0, or E4M3FN with the sign ignored."""
     if kind == SCALE_MX32:
@@ -436,14 +436,14 @@ def scale_bits(kind, code):
     return bits_of_f32(np.float32(magnitude) * np.float32(2.0**-9))
 
 
-@helper
+@inner
 def _note_scale(bits, seen):
     if bits == NAN or bits == 0:
         return seen
     return widen_range(seen, (bits << 32) | bits)
 
 
-@helper
+@inner
 def _strided_scales(args, operand, row, block, first, blocks, target, step):
     """Scales of one row or column, `step` bytes apart at target; returns their range."""
     kind = field(args, operand, SCALE_KIND)
@@ -462,7 +462,7 @@ def _strided_scales(args, operand, row, block, first, blocks, target, step):
     return seen
 
 
-@helper
+@inner
 def pack_a_scales(args, operand, row, block, first, blocks, target):
     """Scales of one row of A for blocks [first, first + blocks)."""
     return _strided_scales(args, operand, row, block, first, blocks, target, 4)
@@ -507,7 +507,7 @@ def _make_panel_scales(kind: int) -> Callable[..., Any]:
 _panel_scales_mx, _panel_scales_nv = (_make_panel_scales(kind) for kind in (SCALE_MX32, 2))
 
 
-@helper
+@inner
 def pack_w_scales(args, operand, n0, columns, block, first, blocks, base):
     """Scales of a column group for blocks [first, first + blocks); returns their range."""
     kind = field(args, operand, SCALE_KIND)
@@ -533,7 +533,7 @@ def pack_w_scales(args, operand, n0, columns, block, first, blocks, base):
     return seen
 
 
-@helper
+@inner
 def product_may_round(a, w):
     """Whether some product of two scales within these ranges is not exact and finite in fp32.
 

@@ -6,9 +6,10 @@ at a time, so that their factors are fetched once for all rows.
 
 from __future__ import annotations
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.copy import copy_tensor
+from emulator.kernels.inner import inner
 from emulator.kernels.memory import load_f32
 from emulator.kernels.operand import (
     ADDRESS,
@@ -35,21 +36,21 @@ FLAG_NOSAT = 1
 BUFFERS = at.IN_AT, at.IN_AT + at.BUFFER, at.IN_AT + 2 * at.BUFFER
 
 
-@helper
+@inner
 def _element(args, operand, row, column):
     """Address of an element of a matrix of whole bytes."""
     index = row * field(args, operand, ROW_STRIDE) + column * field(args, operand, COLUMN_STRIDE)
     return field(args, operand, ADDRESS) + index * format_bits(field(args, operand, FORMAT)) // 8
 
 
-@helper
+@inner
 def _fetch(args, operand, row, column, count, buffer, base):
     source = _element(args, operand, row, column)
     fmt, stride = field(args, operand, FORMAT), field(args, operand, COLUMN_STRIDE)
     return fetch_run(fmt, source, stride, count, buffer, base)
 
 
-@helper
+@inner
 def _read_run(args, row, column, count, factors, base):
     """One row's run; `factors` is the address of the columns' factors, 0 without them."""
     values = _fetch(args, ACC, row, column, count, base + BUFFERS[0], base)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emulator.jit import helper
+from emulator.kernels.inner import inner
 from emulator.kernels.memory import load_i64
 from isa.formats import Format, Layout, ScaleKind
 
@@ -37,25 +37,25 @@ STATUS_OK = np.int64(0)  # typed: a literal would give kernels a type of their o
 STATUS_NAN_TO_E2M1 = 1  # sticky: an E2M1 conversion met a NaN
 
 
-@helper
+@inner
 def header(args, word):
     """Header word of an argument record."""
     return load_i64(args + 8 * word)
 
 
-@helper
+@inner
 def field(args, operand, word):
     """Word of operand `operand`."""
     return load_i64(args + 8 * (HEADER_WORDS + OPERAND_WORDS * operand + word))
 
 
-@helper
+@inner
 def is_absent(args, operand):
     """Whether an optional operand was not given."""
     return field(args, operand, RANK) < 0
 
 
-@helper
+@inner
 def format_bits(fmt):
     """Bits of one element of a format."""
     if fmt in (FP32, I32):

@@ -14,9 +14,10 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.convert import decode_run, encode_run
+from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I32, I64, Lanes, Vec
 from emulator.kernels.memory import (
     f32_of_bits,
@@ -127,7 +128,7 @@ def _divide(typingctx: Any, target: Any, divisor: Any, blocks: Any) -> Any:
 # ---- MX: a power of two per block
 
 
-@helper
+@inner
 def mx_scale(largest, fmt, floor):
     """E8M0 code of a block whose largest |pattern| is `largest`."""
     if largest == 0:
@@ -142,7 +143,7 @@ def mx_scale(largest, fmt, floor):
     return min(max(code, 0), 254)
 
 
-@helper
+@inner
 def _scale_block(target, source, code, blocks):
     """x * 2^-e; zeros under a NaN scale."""
     if code == E8M0_NAN:
@@ -152,7 +153,7 @@ def _scale_block(target, source, code, blocks):
         multiply_by(target, source, f32_of_bits(inverse), blocks)
 
 
-@helper
+@inner
 def _mx_run(args, row, start, count, source, base):
     """Quantise a run of whole blocks (but for the last); fp32 at `source`, zero beyond `count`."""
     fmt, floor = field(args, 0, FORMAT), header(args, H_FLAGS) & FLAG_FLOOR != 0
@@ -170,14 +171,14 @@ def _mx_run(args, row, start, count, source, base):
 # ---- NVFP4: an E4M3FN scale per block, and a tensor scale
 
 
-@helper
+@inner
 def _tensor_scale_inverse(args):
     """RNE(1 / ts); an absent tensor scale is 0 in the record, and means 1."""
     bits = header(args, H_NUMBER) & 0xFFFFFFFF
     return np.float32(1) / f32_of_bits(bits if bits != 0 else ONE)
 
 
-@helper
+@inner
 def _nv_maxima(source, blocks, base):
     """Each block's largest |pattern|; returns whether one is a NaN's or an Inf's."""
     bad = False
@@ -188,7 +189,7 @@ def _nv_maxima(source, blocks, base):
     return bad
 
 
-@helper
+@inner
 def _nv_scales(blocks, inverse, base):
     """Scale codes of the maxima, s = CVT(RNE(RNE(amax * ts_inv) / 6)), and the scales' values."""
     padded = (blocks + 15) >> 4
@@ -202,7 +203,7 @@ def _nv_scales(blocks, inverse, base):
     decode_run(E4M3FN, base + UNSIGNED_AT, base + VALUES_AT, blocks)
 
 
-@helper
+@inner
 def _nv_elements(source, blocks, inverse, base):
     """RNE(RNE(x * ts_inv) / s), signed zeros under a zero scale, zeros in a bad block."""
     out = base + at.OUT_AT
@@ -218,7 +219,7 @@ def _nv_elements(source, blocks, inverse, base):
             _divide(place, load_f32(base + VALUES_AT + 4 * block), 1)
 
 
-@helper
+@inner
 def _nv_run(args, row, start, count, source, base):
     """Quantise a run of whole blocks (but for the last); returns status bits."""
     inverse = _tensor_scale_inverse(args)
@@ -237,7 +238,7 @@ def _nv_run(args, row, start, count, source, base):
 # ---- kernels
 
 
-@helper
+@inner
 def _fetch_padded(args, operand, row, start, count, base):
     """A run of an operand as fp32, zero beyond its end up to a multiple of 32."""
     fmt, stride = field(args, operand, FORMAT), field(args, operand, COLUMN_STRIDE)
@@ -249,7 +250,7 @@ def _fetch_padded(args, operand, row, start, count, base):
     return values
 
 
-@helper
+@inner
 def _deliver_elements(args, row, start, count, base):
     """Convert a run at OUT_AT to operand 0; returns status bits."""
     fmt, stride = field(args, 0, FORMAT), field(args, 0, COLUMN_STRIDE)

@@ -11,9 +11,9 @@ or 0 for an operand that is one number.
 
 from __future__ import annotations
 
-from emulator.jit import helper
 from emulator.kernels import scratch as at
 from emulator.kernels.convert import RAW8, RAW16, RAW32, decode_run, encode_run
+from emulator.kernels.inner import inner
 from emulator.kernels.memory import (
     copy_bytes,
     load_i64,
@@ -45,7 +45,7 @@ NEST_OPERANDS, NEST_OPERAND = 8, 8
 N_STRIDES, N_ADDRESS, N_FORMAT, N_ABSENT = 0, 4, 5, 6
 
 
-@helper
+@inner
 def raw_format(fmt):
     """The pseudo-format that moves a format's codes unchanged."""
     bits = format_bits(fmt)
@@ -54,12 +54,12 @@ def raw_format(fmt):
     return RAW16 if bits == 16 else RAW8
 
 
-@helper
+@inner
 def _entry(base, operand):
     return base + at.NEST_AT + 8 * (NEST_OPERANDS + NEST_OPERAND * operand)
 
 
-@helper
+@inner
 def make_nest(args, operands, base, may_merge):
     """Read `operands` operands; the last axis keeps its place unless `may_merge`."""
     out_of_line()
@@ -81,7 +81,7 @@ def make_nest(args, operands, base, may_merge):
         _merge(operands, base)
 
 
-@helper
+@inner
 def _merge(operands, base):
     """Push dimensions inwards: drop those of one element, join those without a gap."""
     out_of_line()
@@ -103,7 +103,7 @@ def _merge(operands, base):
                 _move_axis(operands, base, axis, inner)
 
 
-@helper
+@inner
 def _move_axis(operands, base, source, target):
     nest = base + at.NEST_AT
     store_i64(nest + 8 * target, load_i64(nest + 8 * source))
@@ -114,7 +114,7 @@ def _move_axis(operands, base, source, target):
         store_i64(strides + 8 * source, 0)
 
 
-@helper
+@inner
 def _joins(operands, base, axis, inner, inner_size):
     """Whether every operand goes from one axis to the other without a gap."""
     for i in range(operands):
@@ -124,20 +124,20 @@ def _joins(operands, base, axis, inner, inner_size):
     return True
 
 
-@helper
+@inner
 def nest_rows(base):
     """How many rows the outer loops make."""
     nest = base + at.NEST_AT
     return load_i64(nest) * load_i64(nest + 8) * load_i64(nest + 16)
 
 
-@helper
+@inner
 def row_length(base):
     """Elements of a row."""
     return load_i64(base + at.NEST_AT + 24)
 
 
-@helper
+@inner
 def row_address(base, operand, row):
     """Address of a row's first element."""
     nest = base + at.NEST_AT
@@ -150,14 +150,14 @@ def row_address(base, operand, row):
     return load_i64(entry + 8 * N_ADDRESS) + offset * bits // 8
 
 
-@helper
+@inner
 def next_run(start, length):
     """Elements of the run that begins at `start`: a multiple of sixteen but for the last."""
     count = min(at.RUN, length - start)
     return count if count < 16 else count & -16
 
 
-@helper
+@inner
 def gather_codes(size, source, stride, target, count):
     """`count` codes of `size` bytes, `stride` bytes apart, copied together."""
     out_of_line()
@@ -174,7 +174,7 @@ def gather_codes(size, source, stride, target, count):
             store_u32(target + 4 * i, load_u32(source + i * stride))
 
 
-@helper
+@inner
 def scatter_codes(size, source, target, stride, count):
     """`count` codes that lie together, stored `stride` bytes apart."""
     out_of_line()
@@ -191,7 +191,7 @@ def scatter_codes(size, source, target, stride, count):
             store_u32(target + i * stride, load_u32(source + 4 * i))
 
 
-@helper
+@inner
 def fetch_run(fmt, source, stride, count, buffer, base):
     """Elements `stride` apart as fp32 in `buffer`, or where they lie; returns their address."""
     out_of_line()
@@ -207,13 +207,13 @@ def fetch_run(fmt, source, stride, count, buffer, base):
     return buffer
 
 
-@helper
+@inner
 def _splat(word, buffer):
     for lane in range(16):
         store_u32(buffer + 4 * lane, word)
 
 
-@helper
+@inner
 def fetch(args, operand, row, start, count, raw, base):
     """A run of an operand, or the header's number if the operand is absent: address and step."""
     out_of_line()
@@ -235,7 +235,7 @@ def fetch(args, operand, row, start, count, raw, base):
     return fetch_run(fmt, source, stride, count, buffer, base), 64
 
 
-@helper
+@inner
 def result_place(row, start, count, base):
     """Where a run's results are computed: in the destination, if `deliver` need not change them."""
     entry = _entry(base, 0)
@@ -245,7 +245,7 @@ def result_place(row, start, count, base):
     return base + at.OUT_AT
 
 
-@helper
+@inner
 def deliver(place, row, start, count, saturate, raw, base):
     """Convert a run's results to the destination; returns status bits."""
     out_of_line()
@@ -258,7 +258,7 @@ def deliver(place, row, start, count, saturate, raw, base):
     return deliver_run(fmt, saturate, place, target, stride, count, base)
 
 
-@helper
+@inner
 def deliver_run(fmt, saturate, place, target, stride, count, base):
     """fp32 (or raw codes) at `place` to elements `stride` apart; returns status bits.
 

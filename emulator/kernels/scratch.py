@@ -9,7 +9,7 @@ line where several rows or panels are read side by side, so that they do not sha
 
 from __future__ import annotations
 
-from emulator.jit import helper
+from emulator.kernels.inner import inner
 
 LINE = 64
 ROWS = 256  # row-chunks of A held at once
@@ -49,7 +49,7 @@ IN_AT = OUT_AT + BUFFER  # up to four inputs
 CODES_AT = IN_AT + 4 * BUFFER  # codes copied together
 
 
-@helper
+@inner
 def aligned(address):
     """`address` rounded up to a cache line."""
     return (address + (LINE - 1)) & -LINE

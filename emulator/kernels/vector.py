@@ -14,9 +14,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.convert import canonical, encode_run
+from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I32, Lanes, Vec
 from emulator.kernels.memory import load_u32, store_u32
 from emulator.kernels.operand import (
@@ -247,7 +248,7 @@ _compare_i32 = _make_loop(3, _finding, I32)
 # ---- kernels
 
 
-@helper
+@inner
 def _binary_loop(op, integer, to, a, a_step, b, b_step, blocks):
     if integer:
         if op == VADD:
@@ -274,7 +275,7 @@ def _binary_loop(op, integer, to, a, a_step, b, b_step, blocks):
         _max(to, a, a_step, b, b_step, blocks)
 
 
-@helper
+@inner
 def multiply_runs(target, a, b, blocks):
     """Products of two runs of fp32."""
     _mul(target, a, 64, b, 64, blocks)
@@ -350,7 +351,7 @@ def k_unary(args):
     return STATUS_OK
 
 
-@helper
+@inner
 def _spread(place, blocks, base):
     """A number as a run of its own in the result's buffer."""
     out = base + at.OUT_AT

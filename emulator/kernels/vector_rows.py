@@ -15,9 +15,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.convert import canonical
+from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I32, WIDTH, Lanes, Vec
 from emulator.kernels.memory import (
     bits_of_f32,
@@ -121,7 +122,7 @@ _fold_max, _finish_max = _make_fold(maximum), _make_finish(maximum)
 _fold_min, _finish_min = _make_fold(minimum), _make_finish(minimum)
 
 
-@helper
+@inner
 def _fold(op, state, source, blocks):
     if op == VRSUM:
         _fold_sum(state, source, blocks)
@@ -131,7 +132,7 @@ def _fold(op, state, source, blocks):
         _fold_min(state, source, blocks)
 
 
-@helper
+@inner
 def _finish(op, state):
     if op == VRSUM:
         return _finish_sum(state)
@@ -140,19 +141,19 @@ def _finish(op, state):
     return _finish_min(state)
 
 
-@helper
+@inner
 def _identity(op):
     if op == VRSUM:
         return NEGATIVE_ZERO
     return NEGATIVE_INFINITY if op == VRMAX else INFINITY
 
 
-@helper
+@inner
 def _empty(op):
     return 0 if op == VRSUM else _identity(op)
 
 
-@helper
+@inner
 def _row_bounds(args, operand, row, columns):
     """A row's [begin, end) within [0, columns]."""
     if is_absent(args, operand):
@@ -164,7 +165,7 @@ def _row_bounds(args, operand, row, columns):
     return begin, end
 
 
-@helper
+@inner
 def _fold_cut_block(op, fmt, source, stride, begin, count, base):
     """A block of which only lanes [begin, begin + count) take part; `source` is the first's."""
     state, buffer = base + at.LANES_AT, base + at.IN_AT
@@ -176,7 +177,7 @@ def _fold_cut_block(op, fmt, source, stride, begin, count, base):
     _fold(op, state, block, 1)
 
 
-@helper
+@inner
 def _reduce_row(op, fmt, source, stride, begin, end, base):
     """The reduction of elements [begin, end) of a row, as an fp32 pattern."""
     if begin >= end:
@@ -280,7 +281,7 @@ def _lane_maxima(
     return types.void(*[types.int64] * 5), codegen
 
 
-@helper
+@inner
 def _best_lane(keys, places):
     """The index of the greatest key, the lowest of equals."""
     best, place = load_i32(keys), load_i32(places)
@@ -291,7 +292,7 @@ def _best_lane(keys, places):
     return place
 
 
-@helper
+@inner
 def _argmax_row(fmt, source, stride, columns, base):
     keys, places = base + at.LANES_AT, base + at.LANES_AT + 64
     for lane in range(16):
@@ -323,7 +324,7 @@ def k_argmax(args):
     return STATUS_OK
 
 
-@helper
+@inner
 def _order(bits, index):
     """One integer that ranks an element: its key, then the lower index."""
     if bits & 0x7FFFFFFF > 0x7F800000:
@@ -335,7 +336,7 @@ def _order(bits, index):
     return (key << 32) | (0xFFFFFFFF - index)
 
 
-@helper
+@inner
 def _sift_down(heap, place, size):
     """Restore a heap whose least element is at 0, from `place` down."""
     item = heap[place]
@@ -351,7 +352,7 @@ def _sift_down(heap, place, size):
     heap[place] = item
 
 
-@helper
+@inner
 def _best_of_row(heap, source, step, columns):
     """Fill `heap` with the ranks of a row's greatest elements, greatest first."""
     size = heap.size

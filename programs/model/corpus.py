@@ -76,10 +76,15 @@ def items(block: list[str]) -> Iterator[list[str]]:
 
 def is_layout(block: list[str]) -> bool:
     """Whether a block is a doctest, a table, a directive or a heading rather than a paragraph."""
-    return any(RULE.match(line) or DOCTEST.match(line) or TABLE.match(line) or DIRECTIVE.match(line) for line in block)
+    return any(
+        RULE.match(line) or DOCTEST.match(line) or TABLE.match(line) or DIRECTIVE.match(line)
+        for line in block
+    )
 
 
-BROKEN = re.compile(r"(?<=[a-z])- (?=(?:in|out|up|level|line|only|defined|time|side|bit|to|of|specific|like)\b)")
+BROKEN = re.compile(
+    r"(?<=[a-z])- (?=(?:in|out|up|level|line|only|defined|time|side|bit|to|of|specific|like)\b)"
+)
 
 
 def unwrap(lines: Iterable[str]) -> str:
@@ -103,8 +108,14 @@ MARKUP: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\\(?=[*_`|])"), ""),
     (re.compile(r"::$"), ":"),
     (re.compile(r"^(?:XXX|TODO|FIXME)\b(?:\s*\([^)]*\))?\s*[:.-]*\s*"), ""),
-    (re.compile(r"^[\w.]+\([^)]*\)\s*(?:-+>?\s*[\w ]*[.:-]*|:)\s+(?=[A-Z])"), ""),  # f(x) -> int. Text
-    (re.compile(r"^(?:Issue|issue|bpo|gh|SF|Bug|bug)[ -]?(?:bug|patch)?\s*[#-]?\d+\s*[:.-]\s*"), ""),
+    (
+        re.compile(r"^[\w.]+\([^)]*\)\s*(?:-+>?\s*[\w ]*[.:-]*|:)\s+(?=[A-Z])"),
+        "",
+    ),  # f(x) -> int. Text
+    (
+        re.compile(r"^(?:Issue|issue|bpo|gh|SF|Bug|bug)[ -]?(?:bug|patch)?\s*[#-]?\d+\s*[:.-]\s*"),
+        "",
+    ),
     (re.compile(r"\s+"), " "),
 ]
 
@@ -131,7 +142,9 @@ def finished(text: str) -> str:
     """The paragraph ending in a full stop: what it announced with a colon has been dropped."""
     if text.endswith(":"):
         *before, last = SENTENCE.split(text)
-        announcement = len(last.split()) < 8 or re.search(r"following|example|below|e\.g|i\.e", last.lower())
+        announcement = len(last.split()) < 8 or re.search(
+            r"following|example|below|e\.g|i\.e", last.lower()
+        )
         return " ".join(before) if announcement else text[:-1].rstrip() + "."
     words = text.split()
     if len(words) >= 6 and re.search(r"[\w)\"']$", text) and words[-1].lower() not in DANGLING:
@@ -170,7 +183,12 @@ WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 
 def is_prose(text: str) -> bool:
     """Whether a paragraph reads as English sentences rather than as code, data or a fragment."""
-    if not text.isascii() or not OPENING.match(text) or not CLOSING.search(text) or REJECTED.search(text):
+    if (
+        not text.isascii()
+        or not OPENING.match(text)
+        or not CLOSING.search(text)
+        or REJECTED.search(text)
+    ):
         return False
     words = text.split()
     plain = sum(word.strip(".,;:()\"'").lower() in PLAIN_WORDS for word in words)
@@ -252,8 +270,14 @@ def topics_of(stdlib: Path) -> dict[str, str]:
     try:
         tree = ast.parse((stdlib / "pydoc_data" / "topics.py").read_text(encoding="utf-8"))
     except OSError as error:
-        raise SystemExit(f"{error.filename}: no pydoc topics; use a CPython with its full standard library") from error
-    values = [node.value for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value]
+        raise SystemExit(
+            f"{error.filename}: no pydoc topics; use a CPython with its full standard library"
+        ) from error
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value
+    ]
     tables = [ast.literal_eval(value) for value in values if isinstance(value, ast.Dict)]
     return {name: text for table in tables for name, text in table.items()}
 
@@ -262,9 +286,17 @@ def documented(owner: object) -> Iterator[str]:
     """The docstrings of a module or class written in C, and of what it contains."""
     yield getattr(owner, "__doc__", None) or ""
     for value in vars(owner).values():
-        if inspect.isclass(value) and inspect.ismodule(owner) and value.__module__ == owner.__name__:
+        if (
+            inspect.isclass(value)
+            and inspect.ismodule(owner)
+            and value.__module__ == owner.__name__
+        ):
             yield from documented(value)
-        elif inspect.isroutine(value) or inspect.isgetsetdescriptor(value) or inspect.ismemberdescriptor(value):
+        elif (
+            inspect.isroutine(value)
+            or inspect.isgetsetdescriptor(value)
+            or inspect.ismemberdescriptor(value)
+        ):
             yield getattr(value, "__doc__", None) or ""
 
 
@@ -352,13 +384,20 @@ def raw_documents(stdlib: Path, withheld: Sequence[str]) -> Iterator[list[str]]:
 def training_documents(stdlibs: Sequence[Path] = ()) -> tuple[list[str], Novelty]:
     """The training text, one string per topic or source file, and what was refused on the way."""
     libraries = [running_stdlib(), *(path for path in stdlibs if path != running_stdlib())]
-    withheld = [p for library in libraries for text in held_out_documents(library) for p in text.split("\n\n")]
+    withheld = [
+        p
+        for library in libraries
+        for text in held_out_documents(library)
+        for p in text.split("\n\n")
+    ]
     novelty = Novelty(held_out=set().union(*map(grams, withheld)))
     documents: list[str] = []
     known: set[str] = set()
     for library in libraries:
         for texts in raw_documents(library, held_out_names()):
-            fresh = [text for text in texts if text not in known]  # most of an older library: not worth cleaning twice
+            fresh = [
+                text for text in texts if text not in known
+            ]  # most of an older library: not worth cleaning twice
             known.update(fresh)
             kept = [p for text in fresh for p in paragraphs(text) if novelty.admits(p)]
             if kept:
@@ -375,14 +414,20 @@ def size(documents: Sequence[str]) -> str:
 
 def main() -> None:
     """Print the corpus's statistics, and samples if asked."""
-    parser = argparse.ArgumentParser(description="Build the training and held-out text and describe it.")
-    parser.add_argument("--stdlib", type=Path, nargs="*", default=[], help="other standard libraries to add")
+    parser = argparse.ArgumentParser(
+        description="Build the training and held-out text and describe it."
+    )
+    parser.add_argument(
+        "--stdlib", type=Path, nargs="*", default=[], help="other standard libraries to add"
+    )
     parser.add_argument("--sample", type=int, default=0, help="print this many training documents")
     options = parser.parse_args()
     documents, novelty = training_documents(options.stdlib)
     print(f"training: {size(documents)}")
     print(f"held out: {size(held_out_documents())} (Python {sys.version.split()[0]})")
-    print(f"dropped:  {novelty.repeated} repeated paragraphs, {novelty.leaked} shared with the held-out text")
+    print(
+        f"dropped:  {novelty.repeated} repeated paragraphs, {novelty.leaked} shared with the held-out text"
+    )
     for document in random.Random(1).sample(documents, options.sample):
         print(f"\n{'=' * 80}\n{document[:3000]}")
 

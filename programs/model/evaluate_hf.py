@@ -17,7 +17,14 @@ import torch
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
-from held_out import CONTEXT, held_out_bytes, held_out_windows, lzma_bits_per_byte, mean_and_error, score
+from held_out import (
+    CONTEXT,
+    held_out_bytes,
+    held_out_windows,
+    lzma_bits_per_byte,
+    mean_and_error,
+    score,
+)
 
 MODEL = Path(__file__).resolve().parent / "tessera-tiny"
 
@@ -40,14 +47,22 @@ def losses_as(dtype: torch.dtype, folder: Path, rows: list[list[int]]) -> list[f
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description="Held-out perplexity of a checkpoint, by transformers.")
+    parser = argparse.ArgumentParser(
+        description="Held-out perplexity of a checkpoint, by transformers."
+    )
     parser.add_argument("model", type=Path, nargs="?", default=MODEL)
-    parser.add_argument("--context", type=int, default=CONTEXT, help=f"tokens per window (default {CONTEXT})")
+    parser.add_argument(
+        "--context", type=int, default=CONTEXT, help=f"tokens per window (default {CONTEXT})"
+    )
     options = parser.parse_args()
     text = held_out_bytes()
-    rows = held_out_windows(Tokenizer.from_file(str(options.model / "tokenizer.json")), options.context)
+    rows = held_out_windows(
+        Tokenizer.from_file(str(options.model / "tokenizer.json")), options.context
+    )
     version = platform.python_version()
-    print(f"held out: {len(text)} bytes of pydoc topics, Python {version}, windows of {options.context}")
+    print(
+        f"held out: {len(text)} bytes of pydoc topics, Python {version}, windows of {options.context}"
+    )
     full = losses_as(torch.float32, options.model, rows)
     half = losses_as(torch.bfloat16, options.model, rows)
     difference, error = mean_and_error([b - a for a, b in zip(full, half, strict=True)])

@@ -53,10 +53,14 @@ def windows(ids: Sequence[int], context: int = CONTEXT) -> list[list[int]]:
     return [list(ids[i : i + context + 1]) for i in range(0, len(ids) - 1, context)]
 
 
-def held_out_windows(tokenizer: Encoder, context: int = CONTEXT, stdlib: Path | None = None) -> list[list[int]]:
+def held_out_windows(
+    tokenizer: Encoder, context: int = CONTEXT, stdlib: Path | None = None
+) -> list[list[int]]:
     """The windows of all held-out documents."""
     documents = held_out_documents(stdlib)
-    return [window for text in documents for window in windows(document_ids(tokenizer, text), context)]
+    return [
+        window for text in documents for window in windows(document_ids(tokenizer, text), context)
+    ]
 
 
 def held_out_bytes() -> bytes:

@@ -19,7 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from held_out import CONTEXT, held_out_bytes, held_out_windows, lzma_bits_per_byte, mean_and_error, score
+from held_out import (
+    CONTEXT,
+    held_out_bytes,
+    held_out_windows,
+    lzma_bits_per_byte,
+    mean_and_error,
+    score,
+)
 from tokenizers import Tokenizer
 
 from compiler.api import compile_checkpoint

@@ -46,27 +46,46 @@ SHAPE: dict[str, Any] = {
     "tie_word_embeddings": True,
 }
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
-SAMPLING: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_k": 40, "max_new_tokens": 200}
+SAMPLING: dict[str, Any] = {
+    "do_sample": True,
+    "temperature": 0.7,
+    "top_k": 40,
+    "max_new_tokens": 200,
+}
 
 
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the model and write its checkpoint.")
-    parser.add_argument("--stdlib", type=Path, nargs="*", default=[], help="other standard libraries to learn from")
-    parser.add_argument("--work", type=Path, default=Path("build/train"), help="tokenizer, tokens and checkpoints")
+    parser.add_argument(
+        "--stdlib", type=Path, nargs="*", default=[], help="other standard libraries to learn from"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/train"), help="tokenizer, tokens and checkpoints"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="where the finished model goes")
     parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--short-context", type=int, default=256, help="context of the first phase")
-    parser.add_argument("--long-share", type=float, default=0.3, help="share of the second phase, at full context")
-    parser.add_argument("--muon-rate", type=float, default=0.015, help="peak learning rate of the matrices")
-    parser.add_argument("--adam-rate", type=float, default=2e-3, help="peak learning rate of everything else")
+    parser.add_argument(
+        "--long-share", type=float, default=0.3, help="share of the second phase, at full context"
+    )
+    parser.add_argument(
+        "--muon-rate", type=float, default=0.015, help="peak learning rate of the matrices"
+    )
+    parser.add_argument(
+        "--adam-rate", type=float, default=2e-3, help="peak learning rate of everything else"
+    )
     parser.add_argument("--weight-decay", type=float, default=0.1)
     parser.add_argument("--dropout", type=float, default=0.15)
-    parser.add_argument("--average", type=float, default=0.997, help="decay of the averaged weights")
+    parser.add_argument(
+        "--average", type=float, default=0.997, help="decay of the averaged weights"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--every", type=int, default=100, help="steps between evaluations and checkpoints")
+    parser.add_argument(
+        "--every", type=int, default=100, help="steps between evaluations and checkpoints"
+    )
     return parser.parse_args()
 
 
@@ -86,19 +105,28 @@ def train_tokenizer(documents: list[str]) -> Tokenizer:
     )
     tokenizer.train_from_iterator(documents, trainer)
     end = tokenizer.token_to_id(END)
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, end)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", special_tokens=[(END, end)]
+    )
     return tokenizer
 
 
 def encoded(tokenizer: Tokenizer, documents: list[str]) -> Tokens:
     """The tokens of each document, after an end-of-text token."""
-    return [torch.tensor(document_ids(tokenizer, text)[:-1], dtype=torch.int16) for text in documents]
+    return [
+        torch.tensor(document_ids(tokenizer, text)[:-1], dtype=torch.int16) for text in documents
+    ]
 
 
 def continuous(documents: list[str]) -> list[str]:
     """The longer paragraphs of the documents that have enough of them: what a reader would call prose."""
-    longer = [[text for text in document.split("\n\n") if len(text.split()) >= 15] for document in documents]
-    return ["\n\n".join(texts) for texts in longer if sum(len(text.split()) for text in texts) >= 60]
+    longer = [
+        [text for text in document.split("\n\n") if len(text.split()) >= 15]
+        for document in documents
+    ]
+    return [
+        "\n\n".join(texts) for texts in longer if sum(len(text.split()) for text in texts) >= 60
+    ]
 
 
 def prepare(work: Path, stdlibs: list[Path]) -> tuple[Tokenizer, list[Tokens]]:
@@ -108,7 +136,10 @@ def prepare(work: Path, stdlibs: list[Path]) -> tuple[Tokenizer, list[Tokens]]:
         documents, _ = training_documents(stdlibs)
         tokenizer = train_tokenizer(documents)
         sets = [encoded(tokenizer, chosen) for chosen in (documents, continuous(documents))]
-        print(f"corpus: {size(documents)}, {[sum(map(len, chosen)) for chosen in sets]} tokens", flush=True)
+        print(
+            f"corpus: {size(documents)}, {[sum(map(len, chosen)) for chosen in sets]} tokens",
+            flush=True,
+        )
         tokenizer.save(str(vocabulary))
         torch.save(sets, tokens)
     return Tokenizer.from_file(str(vocabulary)), torch.load(tokens)
@@ -120,7 +151,9 @@ def batch(documents: Tokens, step: int, context: int, options: argparse.Namespac
     first = step * options.batch_tokens
     pieces: list[torch.Tensor] = []
     for turn in range(first // total, (first + options.batch_tokens) // total + 1):
-        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(options.seed + turn))
+        order = torch.randperm(
+            len(documents), generator=torch.Generator().manual_seed(options.seed + turn)
+        )
         pieces += [documents[i] for i in order.tolist()]
     offset = first % total
     stream = torch.cat(pieces)[offset : offset + options.batch_tokens + 1]
@@ -132,7 +165,9 @@ def batch(documents: Tokens, step: int, context: int, options: argparse.Namespac
 
 def new_model() -> LlamaForCausalLM:
     """The untrained model; projections into the residual stream start smaller, as depth asks."""
-    config = LlamaConfig(**SHAPE, rope_parameters=ROPE, bos_token_id=0, eos_token_id=0, use_cache=False)
+    config = LlamaConfig(
+        **SHAPE, rope_parameters=ROPE, bos_token_id=0, eos_token_id=0, use_cache=False
+    )
     model = LlamaForCausalLM(config)
     for name, weight in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
@@ -163,7 +198,9 @@ def optimizers(model: LlamaForCausalLM, options: argparse.Namespace) -> list[tor
     ]
     return [
         torch.optim.Muon(matrices, lr=options.muon_rate, weight_decay=options.weight_decay),
-        torch.optim.AdamW(others, lr=options.adam_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay),
+        torch.optim.AdamW(
+            others, lr=options.adam_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay
+        ),
     ]
 
 
@@ -186,7 +223,9 @@ class Run:
         self.averaged = copy.deepcopy(self.model)
         add_dropout(self.model, options.dropout)
         self.optimizers = optimizers(self.model, options)
-        self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self.peaks = [
+            [group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers
+        ]
         self.step = 0
         self.file = options.work / "checkpoint.pt"
         if self.file.exists():
@@ -203,7 +242,11 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        state = {"step": self.step, "model": self.model.state_dict(), "averaged": self.averaged.state_dict()}
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+        }
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
         torch.save(state, self.file.with_suffix(".new"))
         self.file.with_suffix(".new").replace(self.file)
@@ -221,7 +264,9 @@ class Run:
         rows = self.rows(sets)
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.model(input_ids=rows[:, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), rows[:, 1:].flatten()
+        )
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         factor = rate_factor(self.step, self.options.steps)
@@ -251,13 +296,22 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, output: Path) -> None:
     for parameter in finished.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     finished.config.update({"use_cache": True, "dtype": "bfloat16"})
-    finished.generation_config = GenerationConfig.from_dict({"bos_token_id": 0, "eos_token_id": 0, **SAMPLING})
+    finished.generation_config = GenerationConfig.from_dict(
+        {"bos_token_id": 0, "eos_token_id": 0, **SAMPLING}
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     finished.save_pretrained(fresh)
     tokenizer.save(str(fresh / "tokenizer.json"))
-    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END}
-    settings |= {"clean_up_tokenization_spaces": False, "model_max_length": SHAPE["max_position_embeddings"]}
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END,
+        "eos_token": END,
+    }
+    settings |= {
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": SHAPE["max_position_embeddings"],
+    }
     (fresh / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     swap(fresh, output)
 
@@ -297,7 +351,10 @@ def main() -> None:
     tokenizer, sets = prepare(chosen.work, chosen.stdlib)
     rows, text_bytes = held_out_windows(tokenizer), len(held_out_bytes())
     run = Run(chosen)
-    print(f"{sum(p.numel() for p in run.model.parameters())} parameters, from step {run.step}", flush=True)
+    print(
+        f"{sum(p.numel() for p in run.model.parameters())} parameters, from step {run.step}",
+        flush=True,
+    )
     for _ in steps(run, sets):
         run.save()
         print(f"step {run.step} held out: {measured(run.averaged, rows, text_bytes)}", flush=True)
