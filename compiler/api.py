@@ -69,6 +69,8 @@ def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compile
     """Graph, fusion, plan and code; each stage is verified."""
     if chip.tile.dma.channels < 8:
         raise CompileError(f"{chip.name}: tile.dma.channels: the schedule needs 8 channels")
+    if options.split is not None and options.split not in chip.tile.mxu.splits:
+        raise CompileError(f"--split: {chip.name}'s array cannot be split {options.split} ways")
     activations = precision(options.activations, "--activations")
     graph = build(config, options.activations, options.kv)
     phases = fuse(graph, activations)

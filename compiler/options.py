@@ -16,7 +16,8 @@ class Options:
     format; these and ``scale_mode`` are the numeric options, the only ones that change bits.
     Capacities: ``rows`` tokens a step, ``sequences`` in the cache, ``logit_rows`` rows a step that
     may want logits, ``context`` positions a sequence, ``top_k`` candidates a row; ``None`` lets
-    the compiler choose (and record) one.
+    the compiler choose (and record) one. ``split`` is how the array is divided for weight
+    matrices; ``None`` divides it for few rows.
     """
 
     weights: str = "mxfp4"
@@ -29,6 +30,7 @@ class Options:
     logit_rows: int | None = None
     context: int | None = None
     top_k: int = 40
+    split: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant. Raises CompileError."""
@@ -39,6 +41,8 @@ class Options:
             raise CompileError(f"--kv: '{self.kv}' is not supported; choose one of bf16, fp8")
         if self.scale_mode not in ("round_up", "floor"):
             raise CompileError(f"--scale-mode: '{self.scale_mode}' is neither round_up nor floor")
+        if self.split not in (None, 1, 2, 4):
+            raise CompileError(f"--split: expected 1, 2 or 4, got {self.split}")
         for name in ("rows", "sequences", "logit_rows", "context", "top_k"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= LIMIT:

@@ -7,20 +7,18 @@ array; reads the block out; and lets the VPU finish it (bias, residual, SwiGLU, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from compiler.buffers import Bytes, Rows
 from compiler.emit import Code, Desc, Reg, Value
-from compiler.lower.context import CONST, IN, MXU, OUT, VPU, W_CHANNELS, Lowering
-from compiler.lower.rowwise import load_constant
+from compiler.lower.context import CONST, IN, MXU, W_CHANNELS, Lowering
 from compiler.matrices import Matrix
 from compiler.precision import Precision
 from compiler.tile_memory import A_DEPTH
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format, Layout, ScaleKind
-
-LOG2E = 1.4426950216293335  # FP32 3FB8AA3B, the arithmetic contract's L
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _advance(code: Code, offset: Reg, slot: int, depth: int) -> None:
         code.set(offset, 0)
 
 
-def _bytes_of(code: Code, elements: Value, precision: Precision) -> Reg:
+def bytes_of(code: Code, elements: Value, precision: Precision) -> Reg:
     """A new register: bytes of packed elements, rounded up."""
     count = code.reg(elements)
     if precision.bits == 4:
@@ -140,7 +138,7 @@ def _bytes_of(code: Code, elements: Value, precision: Precision) -> Reg:
     return code.alu("mul", count, count, precision.bits // 8)
 
 
-def _blocks_of(code: Code, elements: Value, block: int) -> Reg:
+def blocks_of(code: Code, elements: Value, block: int) -> Reg:
     """A new register: scale blocks that cover the elements."""
     count = code.reg(elements)
     code.alu("add", count, count, block - 1)
@@ -153,14 +151,14 @@ def _load_activations(lo: Lowering, work: Linear, block: Block, k: Reg, depth: R
     p = src.precision
     code.wait(IN, tokens.a_free)
     with code.scope():
-        start = _bytes_of(code, k, p)
-        nbytes = _bytes_of(code, depth, p)
+        start = bytes_of(code, k, p)
+        nbytes = bytes_of(code, depth, p)
         stride = p.data_bytes(tile.chunk)
         _copy_chunk(lo, src.data, start, nbytes, block.rows, ("a_data", lo.a_at, stride))
     if src.scales is not None:
         with code.scope():
             start = code.calc("divu", k, p.block)
-            nbytes = _blocks_of(code, depth, p.block)
+            nbytes = blocks_of(code, depth, p.block)
             stride = p.scale_bytes(tile.chunk)
             _copy_chunk(
                 lo, src.scales, start, nbytes, block.rows, ("a_scale", lo.a_scale_at, stride)
@@ -205,7 +203,7 @@ def _load_weights(lo: Lowering, work: Linear, block: Block, k: Reg) -> None:
             start = code.alu("divu", start, k, p.block)
             code.alu("mul", start, start, PANEL_COLUMNS)
             code.alu("add", scales, scales, start)
-            width = _blocks_of(code, depth, p.block)
+            width = blocks_of(code, depth, p.block)
             code.alu("mul", width, width, PANEL_COLUMNS)
             slot = p.scale_bytes(tile.chunk) * PANEL_COLUMNS
             parts.append(("w_scale", lo.w_scale_at, scales, width, matrix.panel_scale_bytes, slot))
@@ -267,16 +265,49 @@ def _multiply(lo: Lowering, work: Linear, block: Block, k: Reg, depth: Reg) -> N
         sums = acc(lo, block)
         a = _activation_slot(lo, work, block, depth)
         w = _weight_slot(lo, work, block, depth)
-        later, done = code.label("later"), code.label("done")
-        code.emit("bne", ra=k, b=0, target=later)
-        code.emit("gemm", acc=sums, a=a, w=w)
-        code.emit("jmp", target=done)
-        code.place(later)
-        code.emit("gemm.acc", acc=sums, a=a, w=w)
-        code.place(done)
+        with _by_rows(lo, block.rows) as variants:
+            for split in variants:
+                _gemm(code, k, split, acc=sums, a=a, w=w)
     code.signal(MXU, tokens.a_free)
     for sem in tokens.w_free:
         code.signal(MXU, sem)
+
+
+SKINNY = 32  # rows below which sub-arrays' shorter drain is worth more than long streams (estimate)
+
+
+@contextmanager
+def _by_rows(lo: Lowering, rows: Value) -> Iterator[Iterator[int]]:
+    """The array's split to emit code for: the option's, or for many and for few rows in turn."""
+    code, option = lo.code, lo.plan.options.split
+    widest = max(lo.plan.chip.tile.mxu.splits)
+    if option is not None or widest == 1:
+        yield iter((option or 1,))
+        return
+    few, done = code.label("few_rows"), code.label("gemm_done")
+
+    def variants() -> Iterator[int]:
+        with code.scope():
+            code.emit("blt", ra=code.reg(rows), b=SKINNY, target=few)
+        yield 1
+        code.emit("jmp", target=done)
+        code.place(few)
+        yield widest
+        code.place(done)
+
+    yield variants()
+
+
+def _gemm(code: Code, k: Reg, split: int, **operands: Desc) -> None:
+    """A product that starts the accumulator at the first chunk of K and adds to it later."""
+    suffix = "" if split == 1 else f".split{split}"
+    later, done = code.label("later"), code.label("done")
+    code.emit("bne", ra=k, b=0, target=later)
+    code.emit("gemm" + suffix, **operands)
+    code.emit("jmp", target=done)
+    code.place(later)
+    code.emit("gemm.acc" + suffix, **operands)
+    code.place(done)
 
 
 def acc(lo: Lowering, block: Block) -> Desc:
@@ -347,191 +378,8 @@ def read_out(lo: Lowering, work: Linear, block: Block) -> None:
     code.signal(MXU, tokens.stage_full)
 
 
-# -- epilogues ---------------------------------------------------------------------------------
-
-
 def stage(lo: Lowering, block: Block, columns: Value) -> Desc:
     """The first columns of the block that the array has just read out, FP32 in TSRAM."""
     width = lo.plan.tile.block_panels * PANEL_COLUMNS
     place = lo.tsram("stage", Format.FP32, (1, width))
     return lo.code.tensor(place, dim0=block.rows, dim1=columns)
-
-
-def _add_bias(lo: Lowering, work: Linear, block: Block) -> None:
-    """stage += bias, where the matrix has one."""
-    matrix, code, tokens = work.matrix, lo.code, lo.tokens
-    if matrix.bias < 0:
-        return
-    with code.scope():
-        address = layer_base(code, matrix.bias, work.layer, matrix.vector_bytes)
-        offset = code.calc("mul", block.first, PANEL_COLUMNS * 4)
-        code.alu("add", address, address, offset)
-        load_constant(lo, address, "bias", block.columns)
-        code.wait(VPU, tokens.const_full)
-        block_stage = stage(lo, block, block.columns)
-        row = lo.tsram("bias", Format.FP32, (1, 1), (0, 1))
-        bias = code.tensor(row, dim0=block.rows, dim1=block.columns)
-        code.emit("vadd", dst=block_stage, a=block_stage, b=bias)
-    code.signal(VPU, tokens.const_free)
-
-
-def _begin(lo: Lowering, work: Linear, block: Block) -> None:
-    code, tokens = lo.code, lo.tokens
-    code.wait(VPU, tokens.stage_full)
-    _add_bias(lo, work, block)
-    code.wait(VPU, tokens.out_free)
-
-
-def _end(lo: Lowering) -> None:
-    code, tokens = lo.code, lo.tokens
-    code.signal(VPU, tokens.stage_free)
-    code.signal(VPU, tokens.out_full)
-    code.wait(OUT, tokens.out_full)
-
-
-def _out(lo: Lowering, block: Block, columns: Value) -> Desc:
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    place = lo.tsram("lin_out", Format.FP32, (1, width))
-    return lo.code.tensor(place, dim0=block.rows, dim1=columns)
-
-
-def _send_fp32(lo: Lowering, dst: Bytes, first: Reg, rows: Value, columns: Value) -> None:
-    """Queue on dma5: FP32 [rows, columns] from lin_out to a buffer, from column `first`."""
-    code = lo.code
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    with code.scope():
-        offset = code.calc("mul", first, 4)
-        target = dst.view(Format.FP32, 4, 1, written=True)
-        out = code.tensor(target, ("base", offset), dim0=rows, dim1=columns)
-        place = lo.tsram("lin_out", Format.FP32, (1, width))
-        code.emit("dma", channel=OUT, dst=out, src=code.tensor(place, dim0=rows, dim1=columns))
-    code.signal(OUT, lo.tokens.out_free)
-
-
-def _valid(lo: Lowering, work: Linear, block: Block) -> tuple[Reg, Reg]:
-    """First output column of the block, and how many columns mean something."""
-    code = lo.code
-    first = code.calc("mul", block.first, PANEL_COLUMNS)
-    left = code.reg(work.matrix.n)
-    code.alu("sub", left, left, first)
-    return first, code.alu("min", left, left, block.columns)
-
-
-def store(dst: str) -> Epilogue:
-    """The block goes to a buffer as it is."""
-
-    def run(lo: Lowering, work: Linear, block: Block) -> None:
-        code = lo.code
-        with code.scope():
-            first, columns = _valid(lo, work, block)
-            _begin(lo, work, block)
-            with code.scope():
-                code.emit(
-                    "vcopy", dst=_out(lo, block, block.columns), a=stage(lo, block, block.columns)
-                )
-            _end(lo)
-            _send_fp32(lo, lo.plan.buffers.rows[dst].data, first, block.rows, columns)
-
-    return run
-
-
-def residual(lo: Lowering, work: Linear, block: Block) -> None:
-    """x += the block."""
-    code, tokens, x = lo.code, lo.tokens, lo.plan.buffers.rows["x"].data
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    with code.scope():
-        first, columns = _valid(lo, work, block)
-        code.wait(IN, tokens.in_free)
-        extra = lo.tsram("extra", Format.FP32, (1, width))
-        old = code.tensor(extra, dim0=block.rows, dim1=columns)
-        with code.scope():
-            offset = code.calc("mul", first, 4)
-            view = x.view(Format.FP32, 4, 1)
-            src = code.tensor(view, ("base", offset), dim0=block.rows, dim1=columns)
-            code.emit("dma", channel=IN, dst=old, src=src)
-        code.signal(IN, tokens.in_full)
-        _begin(lo, work, block)
-        code.wait(VPU, tokens.in_full)
-        with code.scope():
-            new = stage(lo, block, columns)
-            code.emit("vadd", dst=_out(lo, block, columns), a=old, b=new)
-        code.signal(VPU, tokens.in_free)
-        _end(lo)
-        _send_fp32(lo, x, first, block.rows, columns)
-
-
-def swiglu(quantised: bool) -> Epilogue:
-    """f = SiLU(gate) * up of the block's panel pairs, quantised if its scales stay within."""
-
-    def run(lo: Lowering, work: Linear, block: Block) -> None:
-        code, f = lo.code, lo.plan.buffers.rows["f"]
-        with code.scope():
-            first = code.calc("mul", block.first, PANEL_COLUMNS // 2)
-            columns = code.reg(work.matrix.n)
-            code.alu("sub", columns, columns, first)
-            half = code.calc("shr", block.columns, 1)
-            code.alu("min", columns, columns, half)
-            _begin(lo, work, block)
-            with code.scope():
-                _silu_mul(lo, block)
-            if not quantised:
-                _end(lo)
-                _send_fp32(lo, f.data, first, block.rows, columns)
-                return
-            with code.scope():
-                _quantise_block(lo, block, columns)
-            _end(lo)
-            _send_quantised(lo, f, first, block.rows, columns)
-
-    return run
-
-
-def _silu_mul(lo: Lowering, block: Block) -> None:
-    """lin_out (or extra, where a quantise follows) = SiLU(gate) * up, [rows, pairs, 16]."""
-    code, tile = lo.code, lo.plan.tile
-    width = tile.block_panels * PANEL_COLUMNS
-    pairs = code.calc("shr", block.panels, 1)
-    shape = (1, 1, PANEL_COLUMNS)
-    paired = lo.tsram("stage", Format.FP32, shape, (width, 2 * PANEL_COLUMNS, 1))
-    gate = code.tensor(paired, dim0=block.rows, dim1=pairs)
-    up = code.tensor(paired, ("base", 4 * PANEL_COLUMNS), dim0=block.rows, dim1=pairs)
-    place = "extra" if lo.plan.buffers.rows["f"].precision.name != "fp32" else "lin_out"
-    out = lo.tsram(place, Format.FP32, shape, (width, PANEL_COLUMNS, 1))
-    dst = code.tensor(out, dim0=block.rows, dim1=pairs)
-    code.emit("vmul", dst=dst, a=gate, b=-LOG2E)
-    code.emit("vexp2", dst=dst, a=dst)
-    code.emit("vadd", dst=dst, a=dst, b=1.0)
-    code.emit("vrcp", dst=dst, a=dst)
-    code.emit("vmul", dst=dst, a=gate, b=dst)
-    code.emit("vmul", dst=dst, a=dst, b=up)
-
-
-def _quantise_block(lo: Lowering, block: Block, columns: Reg) -> None:
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    place = lo.tsram("extra", Format.FP32, (1, width))
-    src = lo.code.tensor(place, dim0=block.rows, dim1=columns)
-    out = lo.quantised("lin_out", "lin_scale", 1, width // 2)
-    lo.quantise(lo.code.tensor(out, dim0=block.rows, dim1=columns), src, None)
-
-
-def _send_quantised(lo: Lowering, dst: Rows, first: Reg, rows: Value, columns: Reg) -> None:
-    """Queue on dma5: a quantised block and its scales, from column `first` of a buffer."""
-    code, p = lo.code, dst.precision
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS // 2
-    with code.scope():
-        start, nbytes = _bytes_of(code, first, p), _bytes_of(code, columns, p)
-        _send_bytes(lo, dst.data, "lin_out", p.data_bytes(width), start, rows, nbytes)
-    if dst.scales is not None:
-        with code.scope():
-            start, nbytes = code.calc("divu", first, p.block), _blocks_of(code, columns, p.block)
-            _send_bytes(lo, dst.scales, "lin_scale", p.scale_bytes(width), start, rows, nbytes)
-    code.signal(OUT, lo.tokens.out_free)
-
-
-def _send_bytes(
-    lo: Lowering, dst: Bytes, place: str, stride: int, start: Reg, rows: Value, nbytes: Reg
-) -> None:
-    code = lo.code
-    out = code.tensor(dst.raw(written=True), ("base", start), dim0=rows, dim1=nbytes)
-    src = code.tensor(lo.tsram(place, Format.U8, (1, stride)), dim0=rows, dim1=nbytes)
-    code.emit("dma", channel=OUT, dst=out, src=src)

@@ -9,9 +9,10 @@ from compiler.fuse import Phase, Phases
 from compiler.hbm import norm_stride
 from compiler.lower.attention import UNLIMITED, attend
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
+from compiler.lower.epilogue import residual, store, swiglu
 from compiler.lower.head import WANTED_WORDS, lm_head, sample
 from compiler.lower.heads import heads
-from compiler.lower.linear import Epilogue, layer_base, linear, residual, store, swiglu
+from compiler.lower.linear import Epilogue, layer_base, linear
 from compiler.lower.rowwise import embed, norm, requantise
 from isa.formats import Format
 

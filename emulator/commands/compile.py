@@ -22,6 +22,7 @@ import click
 @click.option("--sequences", type=int, default=8, show_default=True, help="Sequences in the cache.")
 @click.option("--logit-rows", type=int, help="Rows a step may want logits of.")
 @click.option("--top-k", type=int, default=40, show_default=True, help="Candidates ranked per row.")
+@click.option("--split", type=int, help="Ways the array is divided.  [default: for few rows]")
 @click.option("--no-weights", is_flag=True, help="Use config.json alone; the program can be timed.")
 @click.option("--dump", help="Print a stage instead: graph, fused, plan or asm.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
