@@ -19,12 +19,41 @@ from graph_model import Forward, GraphModel, Numeric
 from compiler.api import compile_checkpoint
 from compiler.options import Options
 from emulator.decoder import Decoder, Machine, Request, Sequence
-from isa.chip import Chip
+from isa.chip import Chip, load_chip
+from isa.formats import Format, decode, encode
 from isa.program import Program
 
 Array = npt.NDArray[Any]
 Step = Mapping[str, int]  # text -> how many of its next tokens
 Texts = Mapping[str, list[int]]
+
+
+def _small(name: str, **changes: int) -> dict[str, Any]:
+    heads = tiny_models.CONFIGS[name]["num_attention_heads"]
+    shared = tiny_models.CONFIGS[name]["num_key_value_heads"]
+    sizes = {
+        "hidden_size": 44,
+        "intermediate_size": 136,
+        "vocab_size": 67,
+        "num_attention_heads": heads // 2 + 1 if shared > 1 else 3,
+        "num_key_value_heads": {1: 1, 2: 2, 7: 4}[shared],
+    }
+    return tiny_models.CONFIGS[name] | sizes | changes
+
+
+#: Smaller still than `tiny_models`: an instruction of the reference executor takes a while.
+#: In `llama-64` a head group is whole scale blocks, so that attention's output is quantised there.
+SMALL: dict[str, dict[str, Any]] = {name: _small(name) for name in tiny_models.CONFIGS} | {
+    "llama-64": _small("llama", head_dim=64, num_attention_heads=4, num_key_value_heads=2)
+}
+
+
+def mini(clusters: int = 2, tiles: int = 2, **changes: object) -> Chip:
+    """t1-mini with other numbers: clusters, tiles of each, and anything else by its path."""
+    mesh = {"mesh.columns": tiles, "mesh.rows": clusters, "cluster.csram.ports": 1}
+    return load_chip("t1-mini").with_(
+        clusters=clusters, tiles_per_cluster=tiles, **mesh, **changes
+    )
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,13 @@ class Model:
     def make(cls, path: Path, config: dict[str, Any], seed: int = 0, dtype: str = "BF16") -> Model:
         """Write a random checkpoint."""
         return cls(path, config, tiny_models.write_model(path, config, seed, dtype))
+
+    def replace(self, changed: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Give some tensors other values, rounded to BF16 (one shard, of BF16)."""
+        self.weights.update(changed)
+        codes = {name: encode(Format.BF16, values) for name, values in self.weights.items()}
+        self.weights.update({name: decode(Format.BF16, code) for name, code in codes.items()})
+        tiny_models.write_safetensors(self.path / "model.safetensors", codes, "BF16")
 
     def compile(self, chip: Chip, numeric: Numeric, **capacity: int) -> Program:
         """The model's program with some capacities."""

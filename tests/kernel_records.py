@@ -1,4 +1,4 @@
-"""Argument records and stored tensors for the kernel tests, and the plain NumPy rules they are held to."""
+"""Argument records and stored tensors for the kernel tests, and rules they are held to."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from emulator.kernels import kernels
+from emulator.kernels.scratch import SCRATCH_BYTES
 from isa.formats import FORMATS, Format, decode_table, pack_nibbles, unpack_nibbles
+from isa.spec import BY_MNEMONIC
 
+KERNELS = kernels()
 ABSENT = np.array([0] * 15 + [-1], np.int64)
 NARROW = (Format.E4M3FN, Format.E5M2, Format.E2M1)
 NAN = 0x7FC00000
@@ -61,10 +65,23 @@ def record(address_: int, fmt: int, shape: tuple, strides: tuple, layout: int = 
     return words
 
 
-def arguments(flags: int, number: int, k0: int, *operands: np.ndarray) -> np.ndarray:
+_SCRATCH = np.full(SCRATCH_BYTES, 0xFF, np.uint8)  # old contents are NaNs
+
+
+def run(
+    mnemonic: str,
+    *operands: Tensor | None,
+    flags: int = 0,
+    number: int = 0,
+    k0: int = 0,
+) -> int:
+    """Call an instruction's kernel; returns its status."""
+    opcode = BY_MNEMONIC[mnemonic].opcode
     header = np.zeros(16, np.int64)
-    header[1:4] = (flags, number, k0)
-    return np.concatenate([header, *operands])
+    header[:5] = (opcode, flags, number, k0, address(_SCRATCH) + 4)
+    records = [ABSENT if operand is None else operand.record for operand in operands]
+    args = np.concatenate([header, *records])
+    return int(KERNELS[opcode](address(args)))
 
 
 def row_major(shape: tuple[int, ...], pad: int = 0) -> tuple[int, ...]:

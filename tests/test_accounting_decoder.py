@@ -6,7 +6,6 @@ timing-only runs: the stream is the same as when values are computed, which is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 

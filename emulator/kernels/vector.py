@@ -23,6 +23,7 @@ from emulator.kernels.memory import load_u32, store_u32
 from emulator.kernels.operand import (
     COLUMN_STRIDE,
     FORMAT,
+    FP32,
     H_FLAGS,
     H_NUMBER,
     H_OPCODE,
@@ -376,8 +377,8 @@ def k_convert(args):
             a, a_step = fetch(args, 1, row, start, count, False, base)
             if a_step == 0:
                 a = _spread(a, (count + 15) >> 4, base)
-            if a == result_place(row, start, count, base):  # FP32 in place, or never computed there
-                encode_run(field(args, 0, FORMAT), True, a, a, count)
+            elif a == result_place(row, start, count, base):  # fp32 to fp32, in place
+                encode_run(FP32, True, a, a, count)
             status |= deliver(a, row, start, count, saturate, False, base)
             start += count
     return status

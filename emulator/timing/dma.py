@@ -69,6 +69,7 @@ def back_step(s, tile, unit, time):
     elif kind == at.OP_WAIT:
         end_wait(s.units, s.rows, s.queue, u, line, row)
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
+        complete(s.g, u, max(s.queue[line, at.Q_TO], s.chans[u, at.C_FINISH]))
     else:
         turn_to(s.units, s.rows, s.queue, u, line, row)
         done = max(time, s.chans[u, at.C_FINISH], s.queue[line, at.Q_FROM])

@@ -126,6 +126,7 @@ def compute_step(s, tile, unit, time):
             s.units[u, at.U_IDEAL_STREAM], s.queue[line, at.Q_IDEAL]
         )
         following = time + DEQUEUE
+        complete(s.g, u, time)
     else:
         turn_to(s.units, s.rows, s.queue, u, line, row)
         ideal = s.queue[line, at.Q_IDEAL]

@@ -1,0 +1,1 @@
+"""Random programs for holding the executors against each other."""
