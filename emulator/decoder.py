@@ -2,18 +2,20 @@
 
 The host's part is small: it writes a step's tables, rings `step`, and reads the tokens drawn. A
 step may mix prefill chunks and single tokens of several sequences; rolling back is a shorter
-`length`. The tables are described in docs/program.md.
+`length`. The tables are described in docs/decoder.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.decoder_facts import described
 from emulator.errors import InputError
 from emulator.sampling import Greedy, Sampling
 from isa.program import Program
@@ -80,15 +82,10 @@ class Decoder:
     """A machine with a decoder program, and the sequences in its cache."""
 
     def __init__(self, machine: Machine, observer: Observer | None = None) -> None:
-        metadata = machine.program.metadata
-        if metadata.get("kind") != "decoder":
-            raise InputError(
-                f"{machine.program.path}: not a decoder program; run it with --input and --output"
-            )
         self.machine = machine
         self.observer = observer
-        self.model: dict[str, Any] = metadata["model"]
-        self.capacity: dict[str, int] = metadata["capacity"]
+        self.facts = described(machine.program)
+        self.capacity = self.facts.capacity
         self._free_pages = list(range(self.capacity["pages"]))
         self._free_slots = list(range(self.capacity["sequences"]))
         self._ring("reset", ())
@@ -119,11 +116,7 @@ class Decoder:
 
     def check_length(self, tokens: int) -> None:
         """Refuse a sequence longer than the program's context."""
-        if tokens > self.capacity["context"]:
-            raise InputError(
-                f"{tokens} positions are beyond the program's context of "
-                f"{self.capacity['context']}; use a shorter prompt or compile with more --context"
-            )
+        self.facts.check_length(tokens)
 
     def _reserve(self, sequence: Sequence, length: int) -> None:
         self.check_length(length)
@@ -150,11 +143,8 @@ class Decoder:
         return StepResult(tokens, logits)
 
     def _check(self, requests: Items[Request], rows: int, wanted: int) -> None:
-        vocab = self.model["vocab"]
         for request in requests:
-            for token in request.tokens:
-                if not 0 <= token < vocab:
-                    raise InputError(f"token {token} is outside the vocabulary of {vocab}")
+            self.facts.check_tokens(request.tokens)
         for name, count in (("rows", rows), ("wanted", wanted), ("sequences", len(requests))):
             if count > self.capacity[name]:
                 raise InputError(

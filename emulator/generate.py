@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +41,7 @@ def generate(
     keep_logits: bool = False,
     ends: Callable[[int], bool] = lambda token: False,
     on_token: Callable[[int], None] = lambda token: None,
+    on_prefilled: Callable[[], None] = lambda: None,
 ) -> Generation:
     """Prefill the prompt in chunks, then draw up to `max_new_tokens` tokens, one a step.
 
@@ -54,6 +56,7 @@ def generate(
     draw = sampling or Greedy()
     out, sequence = Generation(), decoder.open()
     token = out.take(prefill(decoder, sequence, prompt, draw, chunk, keep_logits, out))
+    on_prefilled()
     on_token(token)
     while len(out.tokens) < max_new_tokens and not ends(token):
         result = decoder.step([Request(sequence, [token], 1, draw)], keep_logits)

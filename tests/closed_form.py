@@ -273,13 +273,13 @@ def _first_seen(queries: Segment, window: int) -> int:
 
 
 def _tables(shape: Shape, step: Step, plan: Plan) -> Bytes:
-    """Every tile reads the row tables, the whole page table, and each row's cosines and sines."""
+    """Row tables and the whole page table for every tile; cosines and sines once, for all."""
     control = 3 * 4 * step.rows + 16 * step.wanted + 16 * len(step.segments) + 4 * plan.page_entries
     rope = 4 * 3 * (shape.dim // 2) * step.rows
     embeddings = 2 * shape.hidden * step.rows
     return {
         "control": [plan.tiles * control, 0],
-        "tables": [plan.tiles * rope, 0],
+        "tables": [rope, 0],
         "embeddings": [embeddings, 0],
     }
 

@@ -74,6 +74,10 @@ class Forward:
     keys: Codes
     values: Codes
 
+    def until(self, length: int) -> Forward:
+        """The same of the first positions only: later ones change nothing before them."""
+        return Forward(self.logits[:length], self.keys[:, :, :length], self.values[:, :, :length])
+
 
 class GraphModel:
     """A model with its weights and numeric options; quantised weights are kept."""

@@ -172,6 +172,9 @@ def random_codes(
     finite = np.flatnonzero(np.isfinite(table) & (np.abs(table) < 64) & (np.abs(table) > 1e-3))
     codes = rng.choice(finite, shape)
     wild = rng.integers(0, 1 << info.bits, shape)
+    infinite = np.flatnonzero(np.isinf(table))
+    if len(infinite):  # rare among the codes of 16-bit formats
+        wild = np.where(rng.random(shape) < 0.2, rng.choice(infinite, shape), wild)
     return np.where(rng.random(shape) < specials, wild, codes).astype(info.dtype)
 
 

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from emulator.errors import InputError
+from isa.files import check_writable
+
+if TYPE_CHECKING:
+    from compiler.options import Options
+    from isa.chip import Chip
+    from isa.program import Program
+
+#: What a checkpoint's directory holds that no program may replace.
+MODEL_FILES = ("config.json", "tokenizer.json")
+MODEL_SUFFIXES = (".safetensors", ".safetensors.index.json")
 
 
 @click.command(name="compile")
@@ -39,26 +51,62 @@ def command(
     other formats is printed, and recorded in the program. With --no-weights MODEL may also be a
     config.json.
     """
-    from compiler import api
     from compiler.config import ModelConfig
     from compiler.options import Options
     from isa.chip import load_chip
-    from isa.errors import TesseraError
 
     chosen, machine = Options(**options), load_chip(chip)
     if dump is not None:
-        click.echo(api.dump(api.compile_stages(ModelConfig.load(model), machine, chosen), dump))
+        click.echo(_dumped(model, machine, chosen, dump))
         return
     if output is None:
-        raise TesseraError("-o PROGRAM is needed (or --dump)")
+        raise InputError("-o PROGRAM is needed (or --dump STAGE)")
+    _check_output(model, output)
     if no_weights:
-        program = api.compile_config(ModelConfig.load(model), machine, chosen)
+        from compiler.api import compile_config
+
+        program = compile_config(ModelConfig.load(model), machine, chosen)
     else:
-        program = api.compile_checkpoint(model, machine, chosen)
+        from compiler.api import compile_checkpoint
+
+        _check_checkpoint(model)
+        program = compile_checkpoint(model, machine, chosen)
     _save(program, output, quiet)
 
 
-def _save(program: Any, output: Path, quiet: bool) -> None:
+def _dumped(model: Path, chip: Chip, options: Options, stage: str) -> str:
+    """The text of one stage; weights are not looked at."""
+    from compiler.api import STAGES, compile_stages, dump
+    from compiler.config import ModelConfig
+
+    if stage not in STAGES:
+        raise InputError(f"--dump: {stage!r} is none of {', '.join(STAGES)}")
+    return dump(compile_stages(ModelConfig.load(model), chip, options), stage)
+
+
+def _check_output(model: Path, output: Path) -> None:
+    """Refuse now what could not be written after long work, or would replace the model's files."""
+    directory = model if model.is_dir() else model.parent
+    real = output.resolve()
+    if real.parent == directory.resolve() and (
+        real.name in MODEL_FILES or real.name.endswith(MODEL_SUFFIXES)
+    ):
+        raise InputError(f"{output}: is one of the model's own files; choose another one")
+    check_writable(output)
+
+
+def _check_checkpoint(model: Path) -> None:
+    """What a program with weights needs besides config.json."""
+    if model.is_file():
+        raise InputError(f"{model}: is a file; give the checkpoint's directory, or --no-weights")
+    tokenizer = model / "tokenizer.json"
+    if tokenizer.is_file():
+        from emulator.tokenizer import Tokenizer
+
+        Tokenizer(tokenizer.read_bytes(), (), str(tokenizer))
+
+
+def _save(program: Program, output: Path, quiet: bool) -> None:
     from emulator.progress import progress
     from isa.program import save
 
@@ -70,7 +118,7 @@ def _save(program: Any, output: Path, quiet: bool) -> None:
             click.echo(line)
 
 
-def summary(program: Any, output: Path) -> list[str]:
+def summary(program: Program, output: Path) -> list[str]:
     """What was made, and in which formats everything is."""
     meta = program.metadata
     cap, size = meta["capacity"], output.stat().st_size

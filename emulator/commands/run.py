@@ -28,7 +28,7 @@ import click
 @click.option("--entry", help="Entry to ring (programs that are no decoders).")
 @click.option("--max-new-tokens", type=int, default=32, show_default=True)
 @click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--top-k", type=int, default=40, show_default=True, help="Candidates to draw from.")
+@click.option("--top-k", type=int, help="Candidates to draw from.  [default: up to 40]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the numbers drawn.")
 @click.option("--chunk", type=int, help="Prompt tokens a step.  [default: as many as it takes]")
 @click.option("--ignore-eos", is_flag=True, help="Go on after the end-of-text token.")
@@ -65,8 +65,8 @@ def command(**options: object) -> None:
     emu run big.bin --timing-only --tokens 1,2,3 --json result.json
     emu run gemm.bin --input a=a.npy --input b=b.npy --output c=c.npy
 
-    Standard output gets the text and then the report; errors are one line, status 2 for bad
-    input, 1 for a fault of the program.
+    Standard output gets the text (without a tokenizer: the tokens' numbers) and then the report;
+    errors are one line, status 2 for bad input, 1 for a fault of the program.
     """
     from emulator.run import Options, run
 

@@ -95,14 +95,15 @@ def decode_top(lanes: Lanes, fmt: int, word: Vec, exact: bool) -> Vec:
     rebase = lanes.constant(I32, smallest - (1 << 23))
     moved = magnitude + small.choose(lanes.constant(I32, smallest), rebase)
     one = small.choose(lanes.float_bits(smallest), lanes.float_bits(0))
-    value = ((moved.floats() - one).bits() | (aligned & SIGN)).floats()
+    sign = aligned & SIGN
+    value = ((moved.floats() - one).bits() | sign).floats()
     if not exact:
         return value
     if fmt == E4M3FN:
         is_nan = magnitude.compare("==", magnitude_mask)
         return is_nan.choose(lanes.float_bits(NAN), value)
     is_special = magnitude.compare(">=", 0x1F << 23)
-    return is_special.choose((aligned | INFINITY).floats(), value)
+    return is_special.choose((magnitude | sign | INFINITY).floats(), value)
 
 
 def decode_e2m1(lanes: Lanes, word: Vec) -> Vec:

@@ -31,6 +31,7 @@ from emulator.kernels.matrix_pack import (
     product_may_round,
     widen_range,
 )
+from emulator.kernels.matrix_stream import STREAM_PANELS, can_stream, stream_blocks
 from emulator.kernels.memory import (
     copy_bytes,
     fill_bytes,
@@ -44,21 +45,26 @@ from emulator.kernels.operand import (
     ADDRESS,
     COLUMN_STRIDE,
     COLUMNS,
+    FORMAT,
     H_FLAGS,
     H_K0,
     H_SCRATCH,
+    LAYOUT,
+    PANEL,
     ROW_STRIDE,
     ROWS,
     SCALE_KIND,
     SCALE_NV16,
     STATUS_OK,
     field,
+    format_bits,
     header,
     is_absent,
 )
 
 ACC, A, W, BOUNDS = 0, 1, 2, 3  # operands
 FLAG_ACCUMULATE = 1
+STREAM_ROWS = 2  # up to here, decoding W again for each row beats writing it to scratch
 FEW_ROWS = 8  # below this, chunks are short enough for a whole group to stay in the nearest cache
 
 # words of a row's range in scratch
@@ -166,7 +172,8 @@ def _row_block(args, row0, rows, columns, base):
     nv16 = field(args, A, SCALE_KIND) == SCALE_NV16 or field(args, W, SCALE_KIND) == SCALE_NV16
     block = 16 if nv16 else 32
     begin, end = _row_ranges(args, row0, rows, depth, base)
-    chunk = at.DEPTH if rows >= FEW_ROWS else at.DEPTH // 2
+    streams = _may_stream(args, rows, begin, end, depth)
+    chunk = at.DEPTH if rows >= FEW_ROWS or streams else at.DEPTH // 2
     held = max(1, at.ROWS // rows) * chunk  # k of A that fits in scratch
     for k0 in range(begin // chunk * chunk, end, held):
         k1 = min(k0 + held, depth, (end + block - 1) // block * block)
@@ -175,7 +182,16 @@ def _row_block(args, row0, rows, columns, base):
             _pack_rows(args, row0, rows, number, start, min(start + chunk, k1), block, base)
         for n0 in range(0, columns, at.COLUMNS):
             count = min(at.COLUMNS, columns - n0)
-            _column_group(args, row0, rows, n0, count, k0, k1, chunk, block, base)
+            stream = streams and count == at.COLUMNS
+            _column_group(args, row0, rows, n0, count, k0, k1, chunk, block, stream, base)
+
+
+@inner
+def _may_stream(args, rows, begin, end, depth):
+    """Whether rows are few and whole, and W's panels may be used as they lie."""
+    if rows > STREAM_ROWS or begin != 0 or end != depth or not is_absent(args, BOUNDS):
+        return False
+    return field(args, W, LAYOUT) == PANEL and can_stream(field(args, W, FORMAT))
 
 
 @inner
@@ -193,7 +209,7 @@ def _pack_rows(args, row0, rows, number, start, stop, block, base):
 
 
 @inner
-def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, base):
+def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, base):
     """Up to 128 columns over the chunks held."""
     c_stride = field(args, ACC, ROW_STRIDE) * 4
     n_stride = field(args, ACC, COLUMN_STRIDE) * 4
@@ -206,11 +222,16 @@ def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, base):
     for number in range((k1 - k0 + chunk - 1) // chunk):
         start = k0 + number * chunk
         stop = min(start + chunk, k1)
-        pack_w(args, W, n0, columns, start, stop - start, base)
         blocks = (stop - start + block - 1) // block
         seen_w = pack_w_scales(args, W, n0, columns, block, start // block, blocks, base)
         seen_a = load_i64(base + at.SCALES_AT + 8 * number)
         wide = 1 if product_may_round(seen_a, seen_w) else 0
+        if stream and (stop - start) % block == 0:
+            _stream_chunk(
+                args, target, stride, rows, number * rows, n0, start, blocks, block, wide, base
+            )
+            continue
+        pack_w(args, W, n0, columns, start, stop - start, base)
         _chunk_ranges(rows, start, stop, block, base)
         _run_chunk(target, stride, rows, number * rows, columns, start, block, wide, base)
     if not direct:
@@ -247,6 +268,24 @@ def _run_chunk(c, c_stride, rows, slot, columns, start, block, wide, base):
         ranges = base + at.RANGES_AT + m * at.RANGES_STRIDE
         last, tail = load_i64(ranges + LAST), load_i64(ranges + TAIL)
         _run_row(c, c_stride, m, slot, columns, start, last, tail, block, wide, base)
+
+
+@inner
+def _stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide, base):
+    """Whole blocks of a chunk and column group, from the packed words, row by row."""
+    fmt = field(args, W, FORMAT)
+    bits = format_bits(fmt)
+    panel_bytes = field(args, W, ROW_STRIDE) * bits // 8
+    w = field(args, W, ADDRESS) + n0 // 16 * panel_bytes + start * bits * 2
+    words = block * bits // 32
+    for row in range(rows):
+        a = base + at.A_AT + (slot + row) * at.A_STRIDE
+        sa = base + at.SA_AT + (slot + row) * at.SA_STRIDE
+        for panel in range(0, at.GROUP, STREAM_PANELS):
+            to = c + row * c_stride + panel * 64
+            first = w + panel * panel_bytes
+            sw = base + at.SW_AT + panel * at.SW_STRIDE
+            stream_blocks(fmt, to, a, first, panel_bytes, sa, sw, blocks, words, wide)
 
 
 @inner

@@ -46,13 +46,11 @@ def _make_micro(rows: int, panels: int) -> Callable[..., Any]:
             def block(carried):
                 at_a, at_w, at_sa, at_sw = carried
                 next_a, next_w, sums = _chains(lanes, rows, panels, at_a, at_w, length)
-                _add_scaled(lanes, tile, sums, at_sa, at_sw, is_wide)
+                add_scaled(lanes, tile, sums, at_sa, at_sw, is_wide)
                 return [next_a, next_w, at_sa + 4, at_sw + 64]
 
             lanes.counted_loop(blocks, [a, w, sa, sw], block)
-            for row in tile:
-                for address in row:
-                    lanes.store(canonical(lanes, lanes.load(address, F32)), address)
+            make_canonical(lanes, tile)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 9), codegen
@@ -80,7 +78,7 @@ def _chains(
     return end_a, end_w, [sums[i * panels : (i + 1) * panels] for i in range(rows)]
 
 
-def _add_scaled(
+def add_scaled(
     lanes: Lanes, tile: list[list[Vec]], sums: list[list[Vec]], sa: Vec, sw: Vec, is_wide: Vec
 ) -> None:
     """Steps 2 and 3: acc = RNE(acc + RNE(s * scale_a * scale_w))."""
@@ -100,6 +98,13 @@ def _add_scaled(
         return (first * scale_w.cast("fpext", F64)).cast("fptrunc", F32)
 
     lanes.branch(is_wide, lambda: finish(wide_product), lambda: finish(narrow_product))
+
+
+def make_canonical(lanes: Lanes, tile: list[list[Vec]]) -> None:
+    """The accumulator's NaNs as arithmetic writes them: once, at the end, since NaNs stay NaNs."""
+    for row in tile:
+        for address in row:
+            lanes.store(canonical(lanes, lanes.load(address, F32)), address)
 
 
 _tile = _make_micro(TILE_ROWS, TILE_PANELS)

@@ -25,6 +25,9 @@ def front_step(s, tile, unit, time):
     depth = s.p[at.P_DEPTH]
     passed = s.units[u, at.U_PASSED]
     line = u * depth + (s.units[u, at.U_HEAD] + passed) % depth
+    if s.queue[line, at.Q_TIME] > time:  # still on its way from the control processor
+        wake(s.heap, s.g, tile, unit, s.queue[line, at.Q_TIME])
+        return
     if s.units[u, at.U_WAITING] == 2:
         s.units[u, at.U_WAITING] = 0
     else:

@@ -136,13 +136,13 @@ def entry_timing(
     causes = raw[order, at.ROW_CAUSES :].reshape(count, len(at.KINDS), at.NC)
     cycles = int(s.g[at.G_END])
     exclusive, rest = exclusive_shares(first, last, cycles)
-    units = s.units[:, at.U_CAUSES : at.U_CAUSES + len(at.CAUSES)]
+    units = s.units[:-1, at.U_CAUSES : at.U_CAUSES + len(at.CAUSES)]
     busy, busiest = occupation(s, cycles)
     return EntryTiming(
         entry=entry,
         cycles=cycles,
         critical_cycles=int(s.units[:, at.U_IDEAL].max(initial=0)),
-        critical_path=critical_path(s, cycles),
+        critical_path=critical_path(s),
         units=units.reshape(chip.num_tiles, at.UNITS, -1).copy(),
         keys=traffic.keys,
         first=first,
@@ -168,11 +168,11 @@ def exclusive_shares(first: Ints, last: Ints, cycles: int) -> tuple[Ints, int]:
     return shares, cycles - int(shares.sum())
 
 
-def critical_path(s: State, cycles: int) -> dict[str, int]:
-    """Causes along the path to the unit that completed last."""
+def critical_path(s: State) -> dict[str, int]:
+    """Causes along the path to what completed last: a unit's work, or a signal."""
     u = int(s.g[at.G_LAST_UNIT])
     if u < 0:
-        return {"signal": cycles} if cycles else {}
+        return {}
     path = s.units[u, at.U_PATH : at.U_PATH + len(at.CAUSES)]
     return {name: int(value) for name, value in zip(at.CAUSES, path, strict=True) if value}
 

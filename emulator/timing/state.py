@@ -28,7 +28,7 @@ class State(NamedTuple):
     channel_port: Ints
     g: Ints  #: [G_COUNT] globals
     tiles: Ints  #: [tiles, T_FIELDS]
-    units: Ints  #: [tiles * UNITS, U_FIELDS]
+    units: Ints  #: [tiles * UNITS + 1, U_FIELDS]; the last line: the latest signal's path
     queue: Ints  #: [units * depth, Q_FIELDS]
     sems: Ints  #: [tiles * 64, S_FIELDS]
     chans: Ints  #: [units, C_RING + 2 * outstanding]
@@ -139,7 +139,7 @@ def make_state(chip: Chip) -> State:
     shapes = {
         "g": (at.G_COUNT,),
         "tiles": (tiles, at.T_FIELDS),
-        "units": (units, at.U_FIELDS),
+        "units": (units + 1, at.U_FIELDS),
         "queue": (units * chip.tile.queue_depth, at.Q_FIELDS),
         "sems": (tiles * at.SEMAPHORES, at.S_FIELDS),
         "chans": (units, ring),

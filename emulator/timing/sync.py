@@ -117,10 +117,14 @@ def arrive(s, signal, time):
         s.sems[line, at.S_COUNT] -= s.sems[line, at.S_NEED]
         s.sems[line, at.S_WAITER] = 0
         _release(s, tile, unit, signal, time, ideal)
+    if time > s.g[at.G_END]:  # so far the entry's end: keep the path that led here
+        last = s.p[at.P_TILES] * at.UNITS
+        for i in range(at.NC):
+            s.units[last, at.U_PATH + i] = s.signals[signal, at.SIG_PATH + i]
+        complete(s.g, last, time)
     s.signals[signal, at.SIG_NEXT] = s.g[at.G_SIGNAL_FREE]
     s.g[at.G_SIGNAL_FREE] = signal
     s.g[at.G_SIGNALS] += 1
-    complete(s.g, -1, time)
 
 
 @inlined

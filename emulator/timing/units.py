@@ -114,6 +114,9 @@ def compute_step(s, tile, unit, time):
         s.units[u, at.U_ACTIVE] = 0
         return
     line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
+    if s.queue[line, at.Q_TIME] > time:  # still on its way from the control processor
+        wake(s.heap, s.g, tile, unit, s.queue[line, at.Q_TIME])
+        return
     record = s.queue[line, at.Q_REC]
     row = s.pool[record, ROW]
     kind = s.opcodes[s.pool[record, OPCODE], 0]

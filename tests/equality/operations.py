@@ -81,9 +81,11 @@ def _scales(rng: Rng, fmt: F) -> ScaleKind:
     return kinds[int(rng.integers(len(kinds)))]
 
 
-def _number(rng: Rng) -> int:
+def _number(rng: Rng) -> dict[str, int]:
+    """The slots of a number: now and then with the random value of a register."""
     pattern = int(rng.choice(NUMBERS)) if rng.random() < 0.6 else int(rng.integers(0, 1 << 32))
-    return pattern - (1 << 32) if pattern >> 31 else pattern
+    signed = pattern - (1 << 32) if pattern >> 31 else pattern
+    return {"imm32": signed, "rb": int(rng.integers(9, 20)) if rng.random() < 0.2 else 0}
 
 
 # ---- MXU
@@ -108,7 +110,7 @@ def _gemm(rng: Rng, places: Places, name: str) -> Operation:
             panel=bool(rng.random() < 0.5),
         ),
     }
-    fields = {"accumulate": int(rng.integers(2)), "split": int(rng.integers(3))}
+    fields = {"flags": int(rng.integers(2)), "split": int(rng.integers(3))}  # flags: .acc
     if rng.random() < 0.4:
         used["bounds"] = places.bounds(rows, rng)
         fields["k0"] = int(rng.integers(-4, 20))
@@ -156,7 +158,7 @@ def _binary(rng: Rng, places: Places, name: str) -> Operation:
     if rng.random() < 0.15:  # in place
         used["a"] = used["dst"]
     if rng.random() < 0.4:
-        return Operation(name, used, ("dst",), {"scalar": 1, "b": _number(rng)})
+        return Operation(name, used, ("dst",), _number(rng))
     used["b"] = operand(rng, places.take(), _pick(rng, formats), dims)
     return Operation(name, used, ("dst",))
 
@@ -171,7 +173,7 @@ def _compare(rng: Rng, places: Places, name: str) -> Operation:
     }
     fields = {"relation": int(rng.integers(6))}
     if rng.random() < 0.4:
-        return Operation(name, used, ("dst",), {**fields, "scalar": 1, "b": _number(rng)})
+        return Operation(name, used, ("dst",), {**fields, **_number(rng)})
     used["b"] = operand(rng, places.take(), _pick(rng, formats), dims)
     return Operation(name, used, ("dst",), fields)
 
@@ -338,7 +340,6 @@ def _indexed(rng: Rng, places: Places, name: str) -> Operation:
     fmt = _pick(rng, tuple(F))
     rank = int(rng.integers(2 if fmt is F.E2M1 else 1, 4))
     row = _moved_shape(rng, fmt, rank - 1) if rank > 1 else ()
-    row = row[: rank - 1] if fmt is not F.E2M1 else (*row[: rank - 2], row[-1])
     while int(np.prod(row)) > 30:
         row = tuple(2 if d > 2 else d for d in row)
     count, rows = int(rng.integers(0, 9)), 8 + int(rng.integers(0, 3))

@@ -1,0 +1,139 @@
+"""The options of `emu run`, and what can be refused before a program is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from emulator.errors import InputError
+from isa.files import check_writable
+
+MAX_THREADS = 1024
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `emu run`; see its help."""
+
+    program: Path
+    prompt: str | None = None
+    tokens: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    entry: str | None = None
+    max_new_tokens: int = 32
+    temperature: float = 0.0
+    top_k: int | None = None
+    seed: int = 0
+    chunk: int | None = None
+    ignore_eos: bool = False
+    chip: str | None = None
+    executor: str = "fast"
+    threads: int = 1
+    timing_only: bool = False
+    no_timing: bool = False
+    json_file: Path | None = None
+    trace: Path | None = None
+    quiet: bool = False
+
+    @cached_property
+    def input_files(self) -> dict[str, Path]:
+        """File by symbol, of --input."""
+        return _pairs("--input", self.inputs)
+
+    @cached_property
+    def output_files(self) -> dict[str, Path]:
+        """File by symbol, of --output."""
+        return _pairs("--output", self.outputs)
+
+    @property
+    def json_to_stdout(self) -> bool:
+        """Whether standard output is for the JSON result alone."""
+        return self.json_file == STDOUT
+
+    def check(self) -> None:
+        """Refuse what cannot be meant, and outputs that could not be written after long work."""
+        self._check_conflicts()
+        self._check_numbers()
+        self._check_outputs()
+
+    def _check_conflicts(self) -> None:
+        conflicts = (
+            (self.prompt is not None and self.tokens is not None,
+             "--prompt and --tokens exclude each other"),
+            (self.timing_only and self.no_timing,
+             "--timing-only and --no-timing exclude each other"),
+            (self.timing_only and self.executor == "reference",
+             "--timing-only: the reference executor computes values; use fast"),
+            (self.timing_only and bool(self.outputs),
+             "--output: a timing-only run has no values; leave out one of the two"),
+            (self.no_timing and self.trace is not None,
+             "--trace needs timing; leave out --no-timing"),
+        )  # fmt: skip
+        for conflict, message in conflicts:
+            if conflict:
+                raise InputError(message)
+
+    def _check_numbers(self) -> None:
+        _check_range("--max-new-tokens", self.max_new_tokens, 1)
+        _check_range("--threads", self.threads, 1, MAX_THREADS)
+        _check_range("--seed", self.seed, 0, (1 << 63) - 1)
+        for option, value in (("--chunk", self.chunk), ("--top-k", self.top_k)):
+            if value is not None:
+                _check_range(option, value, 1)
+
+    def _check_outputs(self) -> None:
+        """Every output can be written, and replaces neither another one nor what is read."""
+        taken = {_real(path): "an input" for path in (self.program, *self.input_files.values())}
+        for option, path in self._written():
+            real = _real(path)
+            if real in taken and not _is_device(real):
+                raise InputError(f"{option}: {path}: is {taken[real]} as well; choose another file")
+            taken[real] = "another output"
+            check_writable(path)
+
+    def _written(self) -> Iterator[tuple[str, Path]]:
+        """Option and path of every file that the run would write."""
+        for path in self.output_files.values():
+            yield "--output", path
+        if self.json_file is not None and not self.json_to_stdout:
+            yield "--json", self.json_file
+        if self.trace is not None:
+            yield "--trace", self.trace
+
+
+def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        if not name or not file:
+            raise InputError(f"{option}: expected NAME=FILE.npy, got {shown(text)}")
+        if name in found:
+            raise InputError(f"{option}: {shown(name)} is given twice")
+        found[name] = Path(file)
+    return found
+
+
+def _check_range(option: str, value: int, least: int, most: int | None = None) -> None:
+    if value < least or (most is not None and value > most):
+        wanted = f"at least {least}" if most is None else f"{least}..{most}"
+        raise InputError(f"{option}: expected {wanted}, got {value}")
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _is_device(real: str) -> bool:
+    """Whether something is there that is written to, not replaced."""
+    return os.path.exists(real) and not os.path.isfile(real)
+
+
+def shown(text: str) -> str:
+    """A user's text in a message: quoted, short, on one line."""
+    quoted = repr(text)
+    return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."

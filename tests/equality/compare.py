@@ -1,0 +1,93 @@
+"""Run a program on both executors, from the same memory, and compare all that can be seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from equality.programs import CHIP, LISTS
+
+from emulator.errors import ProgramFault
+from emulator.fast import FastMachine
+from emulator.memory import Memory
+from emulator.reference.machine import ReferenceMachine
+from isa.program import Program
+
+Outcome = tuple[list[tuple[int, int, int, str]], np.ndarray]
+
+
+def fill(memory: Memory, seed: int) -> None:
+    """Random bytes everywhere; small indices and bounds in the lists."""
+    rng = np.random.default_rng([seed, 1])
+    for bytes_ in (*(r.data for r in memory.regions), memory.tsram, memory.csram, memory.acc):
+        assert bytes_ is not None
+        bytes_[:] = rng.integers(0, 256, bytes_.shape, np.uint8)
+        _make_floats(rng, bytes_)
+    for tile in memory.tsram:
+        lists = tile[LISTS.start : LISTS.stop].view(np.int32)
+        lists[:64] = rng.integers(0, 8, 64)
+        lists[64:] = rng.integers(-5, 60, len(lists) - 64)
+
+
+def _make_floats(rng: np.random.Generator, bytes_: np.ndarray) -> None:
+    """Make half of the words ordinary fp32 or bf16 numbers: random bits are mostly huge or tiny."""
+    words = bytes_.reshape(-1).view(np.uint32)
+    ordinary = rng.standard_normal(words.size).astype(np.float32) * 8
+    chosen = rng.random(words.size) < 0.5
+    words[chosen] = ordinary.view(np.uint32)[chosen]
+
+
+def outcome(machine: Any, rings: int = 1) -> Outcome:
+    """Faults and retire records (by tile) of ringing `main`, with other arguments each time."""
+    faults, records = [], []
+    for turn in range(rings):
+        try:
+            machine.ring("main", [turn, -turn, 3], records.append)
+        except ProgramFault as fault:
+            faults += [(r.tile, r.unit, r.pc, r.fault.name) for r in fault.reports]
+    rows = np.concatenate(records) if records else np.zeros((0, 16), np.int64)
+    return faults, rows[np.argsort(rows[:, 0], kind="stable")]
+
+
+def reference(program: Program, seed: int, rings: int = 1) -> tuple[ReferenceMachine, Outcome]:
+    """The reference executor's result, under a random schedule."""
+    machine = ReferenceMachine(program, CHIP, schedule_seed=seed)
+    fill(machine.memory, seed)
+    return machine, outcome(machine, rings)
+
+
+def fast(
+    program: Program, seed: int, rings: int = 1, **options: Any
+) -> tuple[FastMachine, Outcome]:
+    """The fast executor's result."""
+    machine = FastMachine(program, CHIP, **options)
+    fill(machine.memory, seed)
+    return machine, outcome(machine, rings)
+
+
+def differences(a: Memory, b: Memory) -> list[str]:
+    """Where two memories differ, in words; empty if nowhere."""
+    pairs = {"tsram": (a.tsram, b.tsram), "csram": (a.csram, b.csram), "acc": (a.acc, b.acc)}
+    for one, other in zip(a.regions, b.regions, strict=True):
+        pairs[one.name] = (one.data, other.data)
+    found = []
+    for name, (one, other) in pairs.items():
+        where = np.argwhere(one != other)
+        if len(where):
+            first = tuple(int(i) for i in where[0])
+            found.append(f"{name}: {len(where)} bytes, first at {first}")
+    return found
+
+
+def assert_equal(
+    expected: tuple[Any, Outcome], actual: tuple[Any, Outcome], records: bool = True
+) -> None:
+    """Both machines saw the same: faults, memories, sticky bits, retire records."""
+    (machine_a, (faults_a, rows_a)), (machine_b, (faults_b, rows_b)) = expected, actual
+    assert faults_b == faults_a
+    assert differences(machine_a.memory, machine_b.memory) == []
+    assert machine_b.sticky == machine_a.sticky
+    if records:
+        assert rows_b.shape == rows_a.shape
+        for row_a, row_b in zip(rows_a, rows_b, strict=True):
+            assert row_b.tolist() == row_a.tolist()
