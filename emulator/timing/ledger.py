@@ -53,13 +53,24 @@ def wait_for(units, rows, u, upto, cause, row, paths, line, column):
 
 @helper
 def copy_path(units, u, time, paths, line, column):
-    """Store unit u's path at a moment, which is rarely its pointer's own."""
+    """Store unit u's path at a moment that need not be its pointer.
+
+    Later than the pointer, the array drains or the unit has nothing to do. Earlier, the unit has
+    been accounted for ahead of time (up to the end of what it has begun): the causes are then cut
+    to the moment, work first.
+    """
     for i in range(at.NC):
         paths[line, column + i] = units[u, at.U_PATH + i]
     rest = time - units[u, at.U_PTR]
-    drain = min(max(units[u, at.U_DRAIN] - units[u, at.U_PTR], 0), max(rest, 0))
-    paths[line, column + at.DRAIN] += drain
-    paths[line, column + at.ISSUE] += rest - drain
+    if rest >= 0:
+        drain = min(max(units[u, at.U_DRAIN] - units[u, at.U_PTR], 0), rest)
+        paths[line, column + at.DRAIN] += drain
+        paths[line, column + at.ISSUE] += rest - drain
+        return
+    for i in range(at.NC):
+        cut = min(paths[line, column + i], -rest)
+        paths[line, column + i] -= cut
+        rest += cut
 
 
 @helper

@@ -38,7 +38,10 @@ def free_record(after, g, record):
 
 @inlined
 def pop(s, tile, unit, time):
-    """Drop the head of a unit's queue; a control processor that waits for the place goes on."""
+    """Drop the head of a unit's queue; a control processor that waits for the place goes on.
+
+    Its path is then that of the unit, whose slowness it waited for.
+    """
     u = tile * at.UNITS + unit
     depth = s.p[at.P_DEPTH]
     line = u * depth + s.units[u, at.U_HEAD]
@@ -49,7 +52,9 @@ def pop(s, tile, unit, time):
     if s.units[ctl, at.U_BLOCKED] == unit:
         s.units[ctl, at.U_BLOCKED] = 0
         row = s.pool[s.tiles[tile, at.T_HEAD], 3]
-        charge(s.units, s.rows, ctl, time, at.QUEUE_FULL, row)
+        if time > s.units[ctl, at.U_PTR]:
+            charge(s.units, s.rows, ctl, time, at.QUEUE_FULL, row)
+            copy_path(s.units, u, time, s.units, ctl, at.U_PATH)
         wake(s.heap, s.g, tile, 0, time)
 
 

@@ -108,7 +108,10 @@ def _issue(s, tile, time, record, unit):
 
 @inlined
 def compute_step(s, tile, unit, time):
-    """One event of MXU or VPU: take the head of the queue."""
+    """One event of MXU or VPU: take the head of the queue.
+
+    Its place is free from then on; the record stays readable until the event is over.
+    """
     u = tile * at.UNITS + unit
     if s.units[u, at.U_COUNT] == 0:
         s.units[u, at.U_ACTIVE] = 0
@@ -123,6 +126,7 @@ def compute_step(s, tile, unit, time):
     if kind == at.OP_WAIT:
         if not _wait(s, tile, unit, u, line, record, time):
             return
+        pop(s, tile, unit, time)
         end_wait(s.units, s.rows, s.queue, u, line, row)
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], s.queue[line, at.Q_IDEAL])
         s.units[u, at.U_IDEAL_STREAM] = max(
@@ -131,6 +135,7 @@ def compute_step(s, tile, unit, time):
         following = time + DEQUEUE
         complete(s.g, u, time)
     else:
+        pop(s, tile, unit, time)
         turn_to(s.units, s.rows, s.queue, u, line, row)
         ideal = s.queue[line, at.Q_IDEAL]
         if kind == at.OP_SIGNAL:
@@ -147,7 +152,6 @@ def compute_step(s, tile, unit, time):
                 following = _readout(s, tile, u, row, record, time, ideal, kind)
             end_row(s.rows, row, s.units[u, at.U_DONE])
             complete(s.g, u, s.units[u, at.U_DONE])
-    pop(s, tile, unit, time)
     wake(s.heap, s.g, tile, unit, following)
 
 
