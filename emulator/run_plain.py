@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 #: Formats whose elements NumPy has itself; elements of others are given and saved as codes.
-_NATIVE: Final = {
+_NATIVE: Final[dict[Format, np.dtype[Any]]] = {
     Format.FP32: np.dtype(np.float32),
     Format.FP16: np.dtype(np.float16),
     Format.I32: np.dtype(np.int32),
@@ -56,6 +56,7 @@ class PlainJob:
             self._write(machine, name, codes)
         status.say(f"running {self.entry}")
         if meter is not None:
+            meter.prefill_done()  # there is none: the entry is a step like any other
             meter.begin(self.entry)
         machine.ring(self.entry, (), meter.feed if meter is not None else None)
         if meter is not None:

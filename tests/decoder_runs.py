@@ -76,15 +76,15 @@ class Model:
         self.weights.update({name: decode(Format.BF16, code) for name, code in codes.items()})
         tiny_models.write_safetensors(self.path / "model.safetensors", codes, "BF16")
 
-    def compile(self, chip: Chip, numeric: Numeric, **capacity: int) -> Program:
-        """The model's program with some capacities."""
+    def compile(self, chip: Chip, numeric: Numeric, **others: int | None) -> Program:
+        """The model's program, with some capacities and other options that change no bits."""
         options = Options(
             numeric.weights,
             numeric.activations,
             numeric.kv,
             numeric.lm_head,
             numeric.scale_mode,
-            **capacity,  # type: ignore[arg-type]
+            **others,  # type: ignore[arg-type]
         )
         return compile_checkpoint(self.path, chip, options)
 
@@ -124,39 +124,54 @@ def same(what: str, got: Array, want: Array) -> None:
     assert not len(wrong), f"{what}: {len(wrong)} of {got.size} differ, first at {wrong[0]}"
 
 
+class Player:
+    """A decoder that reads texts by schedules; `played` is what came out so far."""
+
+    def __init__(self, machine: Machine, texts: Texts) -> None:
+        self.decoder = Decoder(machine)
+        self.texts = texts
+        self.sequences: dict[str, Sequence] = {}
+        self.played = Played()
+
+    def run(self, steps: list[Step], logits: int = 1) -> None:
+        """Feed texts; each step wants the last `logits` rows of every text in it."""
+        for step in steps:
+            self._feed(step, logits)
+
+    def _feed(self, step: Step, logits: int) -> None:
+        requests, wanted = [], []
+        for name, count in step.items():
+            sequence = self.sequences.get(name) or self.open(name)
+            end = sequence.length + count
+            some = min(logits, count)
+            requests.append(Request(sequence, self.texts[name][sequence.length : end], some))
+            wanted += [(name, position) for position in range(end - some, end)]
+        result = self.decoder.step(requests, with_logits=True)
+        assert result.logits is not None
+        for place, row in zip(wanted, result.logits, strict=True):
+            self.played.logits[place] = row.view(np.uint32)
+
+    def open(self, name: str) -> Sequence:
+        """Begin a text."""
+        return self.sequences.setdefault(name, self.decoder.open())
+
+    def close(self, name: str) -> None:
+        """Forget a text: others get its pages."""
+        self.decoder.close(self.sequences.pop(name))
+
+    def finish(self) -> Played:
+        """What came out, with the cache as it is now."""
+        for name, sequence in self.sequences.items():
+            self.played.keys[name] = cached(self.decoder, sequence, "k_cache")
+            self.played.values[name] = cached(self.decoder, sequence, "v_cache")
+        return self.played
+
+
 def play(machine: Machine, texts: Texts, steps: list[Step], logits: int = 1) -> Played:
-    """Feed texts by a schedule; each step wants the last `logits` rows of every text in it."""
-    decoder = Decoder(machine)
-    sequences = {name: decoder.open() for name in texts}
-    played = Played()
-    for step in steps:
-        feed(decoder, sequences, texts, step, played, logits)
-    for name, sequence in sequences.items():
-        played.keys[name] = cached(decoder, sequence, "k_cache")
-        played.values[name] = cached(decoder, sequence, "v_cache")
-    return played
-
-
-def feed(
-    decoder: Decoder,
-    sequences: Mapping[str, Sequence],
-    texts: Texts,
-    step: Step,
-    played: Played,
-    logits: int,
-) -> None:
-    """One step."""
-    requests, wanted = [], []
-    for name, count in step.items():
-        sequence = sequences[name]
-        end = sequence.length + count
-        some = min(logits, count)
-        requests.append(Request(sequence, texts[name][sequence.length : end], some))
-        wanted += [(name, position) for position in range(end - some, end)]
-    result = decoder.step(requests, with_logits=True)
-    assert result.logits is not None
-    for place, row in zip(wanted, result.logits, strict=True):
-        played.logits[place] = row.view(np.uint32)
+    """Feed texts to a new decoder by a schedule."""
+    player = Player(machine, texts)
+    player.run(steps, logits)
+    return player.finish()
 
 
 def cached(decoder: Decoder, sequence: Sequence, symbol: str) -> Array:

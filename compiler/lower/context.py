@@ -66,7 +66,7 @@ class Tokens:
         self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
         self.row_full = code.sem()  # dma4 -> mxu: the activations' row scales
         self.a_full, self.a_free = code.sem(), code.sem()  # dma4 -> mxu
-        self.w_full = code.sem()  # dma0..3 -> mxu
+        self.w_full = tuple(code.sem() for _ in W_CHANNELS)  # dma0..3 -> mxu
         self.w_free = tuple(code.sem() for _ in W_CHANNELS)
         self.stage_full, self.stage_free = code.sem(), code.sem()  # mxu -> vpu
         self.q_full, self.q_free = code.sem(), code.sem()  # dma4 -> mxu, freed by vpu

@@ -253,14 +253,15 @@ def _channel_share(
                         target, ("base", at), ("base", offset), dim0=count, dim1=width
                     )
                     code.emit("dma", channel=channel, dst=dst, src=src)
-    code.signal(channel, tokens.w_full)
+    code.signal(channel, tokens.w_full[number])
 
 
 def _multiply(lo: Lowering, work: Linear, block: Block, k: Reg, depth: Reg) -> None:
     """Queue on the MXU: the chunk's product, then free both slots."""
     code, tokens = lo.code, lo.tokens
     code.wait(MXU, tokens.a_full)
-    code.wait(MXU, tokens.w_full, len(W_CHANNELS))
+    for sem in tokens.w_full:  # each channel's own: one may be chunks ahead of another
+        code.wait(MXU, sem)
     with code.scope():
         sums = acc(lo, block)
         a = _activation_slot(lo, work, block, depth)

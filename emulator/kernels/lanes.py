@@ -163,6 +163,13 @@ class Lanes:
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
         return self.vec(self.builder.shuffle_vector(low.value, high.value, mask))
 
+    def opaque(self, value: Vec) -> Vec:
+        """`value` behind an empty x86 instruction: LLVM cannot rewrite what is done with it."""
+        kind = value.value.type
+        constraint = "=v,0" if isinstance(kind, ir.VectorType) else "=r,0"
+        passing = ir.InlineAsm(ir.FunctionType(kind, [kind]), "", constraint, side_effect=False)
+        return self.vec(self.builder.call(passing, [value.value]))
+
     def call(self, name: str, result: ir.Type, *args: Vec) -> Vec:
         kinds = [arg.value.type for arg in args]
         function = cgutils.get_or_insert_function(

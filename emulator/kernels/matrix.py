@@ -24,6 +24,7 @@ from emulator.kernels.matrix_micro import (
 )
 from emulator.kernels.matrix_pack import (
     NO_SCALES,
+    clear_w_scales,
     pack_a,
     pack_a_scales,
     pack_w,
@@ -54,6 +55,7 @@ from emulator.kernels.operand import (
     ROW_STRIDE,
     ROWS,
     SCALE_KIND,
+    SCALE_NONE,
     SCALE_NV16,
     STATUS_OK,
     field,
@@ -80,6 +82,8 @@ def k_gemm(args):
     if header(args, H_FLAGS) & FLAG_ACCUMULATE == 0:
         _clear(args, rows, columns)
     if columns > 0:
+        if field(args, W, SCALE_KIND) == SCALE_NONE:
+            clear_w_scales(base)
         for row0 in range(0, rows, at.ROWS):
             _row_block(args, row0, min(at.ROWS, rows - row0), columns, base)
     return STATUS_OK

@@ -333,12 +333,21 @@ _panel_scales_mx, _panel_scales_nv = (_make_panel_scales(kind) for kind in (SCAL
 
 
 @inner
+def clear_w_scales(base):
+    """Ones, for a W without scales: once is enough for all column groups and chunks."""
+    for word in range(at.GROUP * at.SW_STRIDE // 4):
+        store_u32(base + at.SW_AT + 4 * word, ONE)
+
+
+@inner
 def pack_w_scales(args, operand, n0, columns, block, first, blocks, base):
     """Scales of a column group for blocks [first, first + blocks); returns their range."""
     kind = field(args, operand, SCALE_KIND)
+    if kind == SCALE_NONE:
+        return UNIT_SCALES  # see clear_w_scales
     target = base + at.SW_AT
     seen = NO_SCALES
-    if kind != SCALE_NONE and field(args, operand, LAYOUT) == PANEL:
+    if field(args, operand, LAYOUT) == PANEL:
         shift = 1 if kind == SCALE_MX32 and block == 16 else 0
         stride = field(args, operand, SCALE_STRIDE0)
         source = field(args, operand, SCALE_ADDRESS) + n0 // 16 * stride + (first >> shift) * 16

@@ -76,12 +76,14 @@ def _chains(
 
     def step(carried: Sequence[Vec]) -> list[Vec]:
         at_a, at_w, *chains = carried
-        parts = [decode(lanes.load(at_w + offset, I32)) for offset in offsets]
-        count = len(parts[0])
-        for i in range(count):
-            value = lanes.broadcast(lanes.load_scalar(at_a + 4 * i, F32))
-            chains = [lanes.fma(value, part[i], s) for part, s in zip(parts, chains, strict=True)]
-        return [at_a + 4 * count, at_w + 4 * WIDTH, *chains]
+        count, after = 0, []
+        for offset, s in zip(offsets, chains, strict=True):  # panel by panel: registers are few
+            part = decode(lanes.load(at_w + offset, I32))
+            count = len(part)
+            for i, value in enumerate(part):
+                s = lanes.fma(lanes.broadcast(lanes.load_scalar(at_a + 4 * i, F32)), value, s)
+            after.append(s)
+        return [at_a + 4 * count, at_w + 4 * WIDTH, *after]
 
     end_a, end_w, *sums = lanes.counted_loop(words, [a, w, *[zero] * len(offsets)], step)
     return end_a, end_w, sums

@@ -76,6 +76,8 @@ def _byte_tables(lanes: Lanes, fmt: int) -> Callable[[Vec], list[Vec]]:
     low_table = [pattern & 0xFF for pattern in patterns]
     high_table = [pattern >> 8 for pattern in patterns]
     zeros = lanes.constant(I8, 0, 64)
+    mask = lanes.opaque(lanes.i64(0xCCCCCCCCCCCCCCCC))
+    keep = lanes.vec(lanes.builder.bitcast(mask.value, ir.VectorType(I1, 64)))
 
     def constant(numbers: list[int]) -> Vec:
         return lanes.vec(ir.Constant(ir.VectorType(I8, 64), numbers))
@@ -87,19 +89,18 @@ def _byte_tables(lanes: Lanes, fmt: int) -> Callable[[Vec], list[Vec]]:
     def table(numbers: list[int], index: Vec) -> Vec:
         return look_up(constant(numbers[:64]), index, constant(numbers[64:]))
 
+    # Byte i of both halves to the upper half of each lane. LLVM would turn constant permutations
+    # into several simpler ones.
+    picks = [[(0, 0, 4 * lane + i, 64 + 4 * lane + i) for lane in range(WIDTH)] for i in range(4)]
+    indices = [lanes.opaque(constant([byte for lane in pick for byte in lane])) for pick in picks]
+
     def decode(word: Vec) -> list[Vec]:
         codes = lanes.vec(lanes.builder.bitcast(word.value, zeros.value.type))
         low = table(low_table, codes)
         high = table(high_table, codes) | (codes & 0x80)
-        values = []
-        for i in range(4):
-            pick = [(0, 0, 4 * lane + i, 64 + 4 * lane + i) for lane in range(WIDTH)]
-            index = constant([byte for lane in pick for byte in lane])
-            keep = lanes.vec(ir.Constant(ir.VectorType(I1, 64), [0, 0, 1, 1] * WIDTH))
-            bytes_ = keep.choose(look_up(low, index, high), zeros)
-            value = lanes.builder.bitcast(bytes_.value, ir.VectorType(F32, WIDTH))
-            values.append(lanes.vec(value))
-        return values
+        halves = [keep.choose(look_up(low, index, high), zeros) for index in indices]
+        kind = ir.VectorType(F32, WIDTH)
+        return [lanes.vec(lanes.builder.bitcast(half.value, kind)) for half in halves]
 
     return decode
 

@@ -14,7 +14,7 @@ from emulator.jit import helper
 # ---- interval lists: columns of a resource's row
 COUNT, BUSY = 0, 1  #: intervals now; time reserved in all
 _FIRST = 2
-INTERVALS = 12
+INTERVALS = 64
 FIELDS = _FIRST + 2 * INTERVALS
 
 # ---- TSRAM windows: column 0 is the first window kept, then a ring of accesses
@@ -37,13 +37,21 @@ def _drop_past(res, r, now):
 
 
 @helper
-def _forget_oldest_gap(res, r):
-    """Make room for an interval by joining the two oldest: a little capacity is lost."""
-    res[r, _FIRST + 1] = res[r, _FIRST + 3]
+def _forget_smallest_gap(res, r):
+    """Make room for an interval by joining the two that are nearest: a little capacity is lost."""
     count = res[r, COUNT]
-    for i in range(_FIRST + 2, _FIRST + 2 * count - 2):
-        res[r, i] = res[r, i + 2]
-    res[r, COUNT] = count - 1
+    nearest, smallest = 0, res[r, _FIRST + 2] - res[r, _FIRST + 1]
+    for i in range(1, count - 1):
+        gap = res[r, _FIRST + 2 * i + 2] - res[r, _FIRST + 2 * i + 1]
+        if gap < smallest:
+            nearest, smallest = i, gap
+    _replace(res, r, nearest, nearest + 2, res[r, _FIRST + 2 * nearest], _end(res, r, nearest + 1))
+
+
+@helper
+def _end(res, r, i):
+    """End of an interval."""
+    return res[r, _FIRST + 2 * i + 1]
 
 
 @helper
@@ -57,7 +65,7 @@ def reserve(res, r, arrival, length, now):
     last = _FIRST + 2 * count - 1  # column of the last interval's end
     if count == 0 or arrival > res[r, last]:
         if count == INTERVALS:
-            _forget_oldest_gap(res, r)
+            _forget_smallest_gap(res, r)
             last -= 2
         res[r, last + 1], res[r, last + 2] = arrival, arrival + length
         res[r, COUNT] += 1
@@ -73,7 +81,7 @@ def reserve(res, r, arrival, length, now):
 def _reserve_between(res, r, arrival, length):
     """`reserve` where later intervals exist."""
     if res[r, COUNT] == INTERVALS:
-        _forget_oldest_gap(res, r)
+        _forget_smallest_gap(res, r)
     count = res[r, COUNT]
     first = 0  # the first interval that ends at or after the arrival
     while first < count and res[r, _FIRST + 2 * first + 1] < arrival:

@@ -172,7 +172,7 @@ def faulting_program(seed: int, kind: str) -> Program:
         d.emit("bne", ra=TILE_REGISTER, b=int(d.rng.integers(CHIP.num_tiles)), target=after)
     BAD[kind](d)
     if d.chance(0.5):  # what comes behind it in its unit must not happen
-        BAD["overflow"](d)
+        d.emit("signal", unit=int(d.rng.integers(0, 6)), sem=54, count=-1)
     d.place(after)
     d.meet()
     block(d, 1)

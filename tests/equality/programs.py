@@ -133,6 +133,7 @@ class Draft:
     order: _Order
     mnemonics: tuple[str, ...] = TENSOR
     alone: bool = False  # one tile only comes here
+    loads: bool = True  # scalars may come from tensor memory
 
     # ---- lines
 
@@ -442,7 +443,7 @@ def block(d: Draft, depth: int) -> None:
             call(d, depth)
         elif kind < 0.3 and depth == 0:
             (exchange, multicast, lambda x: x.meet("cluster"))[int(d.rng.integers(3))](d)
-        elif kind < 0.4:
+        elif kind < 0.4 and d.loads:
             load_scalar(d)
         elif kind < 0.55:
             scalar(d)
@@ -482,9 +483,11 @@ def assemble(d: Draft, chip: Chip = CHIP) -> Program:
     return Program(pack_words(words), table, {"main": 0}, REGIONS, (), require(chip))
 
 
-def random_program(seed: int, mnemonics: tuple[str, ...] = TENSOR) -> Program:
+def random_program(
+    seed: int, mnemonics: tuple[str, ...] = TENSOR, loads: bool = True
+) -> Program:
     """A legal program without races, the same for the same seed."""
     d = draft(np.random.default_rng(seed))
-    d.mnemonics = mnemonics
+    d.mnemonics, d.loads = mnemonics, loads
     block(d, 0)
     return finish(d)
