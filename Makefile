@@ -25,7 +25,7 @@ MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= A list is
 
-.PHONY: help setup test lint format docs demo test-hf lock clean distclean
+.PHONY: help setup test lint format docs demo test-hf perplexity scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -73,6 +73,12 @@ $(DEMO): $(shell find compiler isa $(MODEL) -type f ! -name '*.pyc' 2>/dev/null)
 
 test-hf: $(SETUP_HF) ## Compare with transformers (installs torch)
 	$(BIN)/python -m pytest -q -m hf --hypothesis-profile ci
+
+perplexity: $(SETUP_HF) ## Held-out perplexity of the shipped model in every format (installs torch)
+	$(BIN)/python programs/model/perplexity.py
+
+scale: $(SETUP) ## Compile and run a 1B shape and time an 8B one
+	$(BIN)/python programs/bench/scale_1b.py
 
 lock: ## Make the lock files anew (needs uv)
 	for part in dev hf; do \

@@ -44,13 +44,16 @@ from typing import Any
 
 import numba
 from numba import types
-from numba.core import config
-from numba.core.caching import FunctionCache
+from numba.core import caching, config
 from numba.core.registry import CPUDispatcher, cpu_target
 
 from emulator.jit_key import key_of
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+#: What only Numba itself is meant to ask for, and so has no types.
+_NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_config: Any = config
+_caching: Any = caching
 _KEPT_SECONDS = 30 * 24 * 3600  # a cache directory unused for this long is removed
 _DIGITS = 24
 _lock = threading.Lock()
@@ -65,7 +68,7 @@ def njit(function: Callable[..., Any]) -> Any:
 
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function into those that call it. Python cannot call it."""
-    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    dispatcher = numba.njit(**_NO_WRAPPERS, **OPTIONS)(function)
     dispatcher.__class__ = _Helper
     return dispatcher
 
@@ -75,7 +78,7 @@ class _Helper(CPUDispatcher):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Numba would jump to address 0."""
-        raise TypeError(f"{self.__name__} is a helper: only compiled code can call it")
+        raise TypeError(f"{self.py_func.__name__} is a helper: only compiled code can call it")
 
 
 def address_of(dispatcher: Any, arguments: int = 1) -> int:
@@ -124,13 +127,13 @@ class _LazyCache:
         if found is not None:
             found.flush()
 
-    def _found(self) -> FunctionCache | None:
+    def _found(self) -> Any:
         if not hasattr(self, "_cache"):
             self._cache = _open_cache(self._function)
         return self._cache
 
 
-def _open_cache(function: Callable[..., Any]) -> FunctionCache | None:
+def _open_cache(function: Callable[..., Any]) -> Any:
     """Numba's cache of a function in its directory; None without a writable place."""
     base = _base()
     if base is None:
@@ -138,18 +141,18 @@ def _open_cache(function: Callable[..., Any]) -> FunctionCache | None:
     digest = hashlib.blake2b(_environment() + key_of(function), digest_size=_DIGITS // 2)
     directory = base / digest.hexdigest()
     with _lock:
-        before = config.CACHE_DIR
-        config.CACHE_DIR = str(directory)  # read while the cache is made
+        before = _config.CACHE_DIR
+        _config.CACHE_DIR = str(directory)  # read while the cache is made
         try:
             if not directory.exists():
                 _prune(base)
                 directory.mkdir(parents=True, exist_ok=True)
             os.utime(directory)
-            return FunctionCache(function)
+            return _caching.FunctionCache(function)
         except (OSError, RuntimeError):
             return None
         finally:
-            config.CACHE_DIR = before
+            _config.CACHE_DIR = before
 
 
 @cache

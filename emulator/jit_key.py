@@ -46,7 +46,8 @@ class _Walk:
         self._seen.add(id(function))
         self._add("function", function.__defaults__)
         self._code(function.__code__, function.__globals__, function.__doc__)
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        names, cells = function.__code__.co_freevars, function.__closure__ or ()
+        for name, cell in zip(names, cells, strict=True):
             self._value(name, cell.cell_contents, ())
 
     def _code(self, code: CodeType, names: dict[str, Any], doc: str | None) -> None:

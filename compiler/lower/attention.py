@@ -24,7 +24,7 @@ class Item:
     """One unit of work at run time: rows of a sequence for one KV head.
 
     ``row`` is the first row in the step, ``count`` rows, ``position`` of the first,
-    ``pages`` the sequence's first entry in the page table.
+    ``pages`` the sequence's first entry in the page table; ``window`` of this layer.
     """
 
     row: Reg
@@ -32,6 +32,7 @@ class Item:
     position: Reg
     pages: Reg
     head: Reg
+    window: Reg
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Part:
     count: Reg
 
 
+@dataclass(frozen=True)
+class _State:
+    """Registers of the whole phase: offset of the next page slot, next item, window."""
+
+    slot: Reg
+    index: Reg
+    window: Reg
+
+
 def attend(lo: Lowering, name: str, quantised: bool) -> None:
     """o = attention(q, k_cache, v_cache), quantised if scales stay within a head group."""
     code, tokens = lo.code, lo.tokens
@@ -49,15 +59,26 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
         for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values)):
             code.signal(IN, sem)
             code.wait(unit, sem)
-        slot = code.reg(0)
-        index = code.reg(lo.tile)
+        state = _State(code.reg(0), code.reg(lo.tile), _window(lo))
         with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
-            _segment(lo, segment, index, slot, quantised)
+            _segment(lo, segment, state, quantised)
 
 
-def _segment(lo: Lowering, segment: Reg, index: Reg, slot: Reg, quantised: bool) -> None:
+def _window(lo: Lowering) -> Reg:
+    """A new register: this layer's window, or more than any position."""
+    code = lo.code
+    window = code.reg()
+    with code.scope():
+        table = code.tensor(lo.tsram("windows", Format.I32, (lo.plan.config.layers,)))
+        code.emit("ld", rd=window, src=table, index=lo.layer)
+    with code.unless("ne", window, 0):
+        code.set(window, UNLIMITED)
+    return window
+
+
+def _segment(lo: Lowering, segment: Reg, state: _State, quantised: bool) -> None:
     """This tile's items of one sequence: item = chunk * kv_heads + head; index carries over."""
-    code, config, tile = lo.code, lo.plan.config, lo.plan.tile
+    code, config, tile, index = lo.code, lo.plan.config, lo.plan.tile, state.index
     group = config.heads // config.kv_heads
     chunk_rows = tile.attend_rows // group
     count, items = code.reg(), code.reg()
@@ -72,15 +93,16 @@ def _segment(lo: Lowering, segment: Reg, index: Reg, slot: Reg, quantised: bool)
     code.place(top)
     code.emit("bge", ra=index, b=items, target=out)
     with code.scope():
-        _item(lo, _place_item(lo, segment, index, count, chunk_rows), slot, quantised)
+        item = _place_item(lo, segment, state, count, chunk_rows)
+        _item(lo, item, state.slot, quantised)
     code.alu("add", index, index, lo.plan.chip.num_tiles)
     code.emit("jmp", target=top)
     code.place(out)
     code.alu("sub", index, index, items)
 
 
-def _place_item(lo: Lowering, segment: Reg, index: Reg, total: Reg, chunk_rows: int) -> Item:
-    code, config = lo.code, lo.plan.config
+def _place_item(lo: Lowering, segment: Reg, state: _State, total: Reg, chunk_rows: int) -> Item:
+    code, config, index = lo.code, lo.plan.config, state.index
     head = code.calc("remu", index, config.kv_heads)
     row = code.calc("divu", index, config.kv_heads)
     code.alu("mul", row, row, chunk_rows)
@@ -96,7 +118,7 @@ def _place_item(lo: Lowering, segment: Reg, index: Reg, total: Reg, chunk_rows: 
         code.alu("mul", pages, pages, lo.plan.capacity.blocks)
         code.emit("ld", rd=entry, src=table, index=entry)
         code.alu("add", row, row, entry)
-    return Item(row, count, position, pages, head)
+    return Item(row, count, position, pages, head, state.window)
 
 
 def _item(lo: Lowering, item: Item, slot: Reg, quantised: bool) -> None:
@@ -107,7 +129,7 @@ def _item(lo: Lowering, item: Item, slot: Reg, quantised: bool) -> None:
     code.signal(IN, tokens.q_full)
     code.wait(MXU, tokens.q_full)
     begin, end = code.reg(), code.reg()
-    code.alu("sub", begin, item.position, lo.window)
+    code.alu("sub", begin, item.position, item.window)
     code.alu("add", begin, begin, 1)
     code.alu("max", begin, begin, 0)
     code.alu("shr", begin, begin, 7)
@@ -145,7 +167,7 @@ def _load_bounds(lo: Lowering, item: Item) -> None:
     group = config.heads // config.kv_heads
     with code.scope():
         base = code.reg(at["bounds_full"])
-        with code.unless("ge", lo.window, UNLIMITED):
+        with code.unless("ge", item.window, UNLIMITED):
             code.set(base, at["bounds_window"])
         offset = code.calc("mul", item.row, 8)
         table = Descriptor(Space.TSRAM, Format.I32, (1, group, 2), (2, 0, 1))
@@ -194,7 +216,7 @@ def _block(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
     with code.scope():
         start = code.calc("shl", block, 7)
         low = code.calc("sub", start, item.position)
-        middle = code.calc("add", low, lo.window)
+        middle = code.calc("add", low, item.window)
         code.alu("add", middle, middle, -1)
         high = code.calc("add", middle, PAGE)
         code.alu("min", high, high, item.count)

@@ -86,7 +86,6 @@ class Lowering:
         self.rows, self.segments, self.wanted = Reg(1), Reg(2), Reg(3)
         self.tile = self.code.reg()
         self.layer = self.code.reg()
-        self.window = self.code.reg()
         self.w_at = self.code.reg()  # offsets of the next slot in the weight rings
         self.w_scale_at = self.code.reg()
         self.a_at = self.code.reg()

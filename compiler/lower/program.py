@@ -7,7 +7,7 @@ from decimal import Decimal, getcontext
 from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
 from compiler.hbm import norm_stride
-from compiler.lower.attention import UNLIMITED, attend
+from compiler.lower.attention import attend
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
 from compiler.lower.epilogue import residual, store, swiglu
 from compiler.lower.head import WANTED_WORDS, lm_head, sample
@@ -73,9 +73,7 @@ def _step(lo: Lowering, phases: Phases) -> None:
     embed(lo)
     parity = lo.parity
     with code.loop(lo.plan.config.layers):
-        with code.op("layer"), code.scope():
-            code.emit("mark", context=lo.layer + 1)
-            _window(lo)
+        code.emit("mark", context=lo.layer + 1)
         for phase in phases.layer:
             _layer_phase(lo, phase)
         if lo.parity != parity:
@@ -150,15 +148,6 @@ def _bounds(lo: Lowering) -> None:
 def _integer(value: int) -> Sum:
     """An I32 number operand."""
     return ZERO + value
-
-
-def _window(lo: Lowering) -> None:
-    """lo.window = this layer's window, or more than any position."""
-    code = lo.code
-    table = code.tensor(lo.tsram("windows", Format.I32, (lo.plan.config.layers,)))
-    code.emit("ld", rd=lo.window, src=table, index=lo.layer)
-    with code.unless("ne", lo.window, 0):
-        code.set(lo.window, UNLIMITED)
 
 
 def _layer_phase(lo: Lowering, phase: Phase) -> None:

@@ -290,13 +290,14 @@ def run(m, t, w):
                 value, writes = max(a, b), True
             elif op == RDSR:
                 value, writes = _special(m, t, load_u8(row + at.ROW_SEL)), True
-            elif op == DIVU or op == REMU:
+            elif op == DIVU:
                 if b == 0:
                     return stop(t, pc, DIVIDE_BY_ZERO)
-                quotient = np.uint64(a) // np.uint64(b)
-                value, writes = np.int64(quotient), True
-                if op == REMU:
-                    value = a - value * b
+                value, writes = np.int64(np.uint64(a) // np.uint64(b)), True
+            elif op == REMU:
+                if b == 0:
+                    return stop(t, pc, DIVIDE_BY_ZERO)
+                value, writes = np.int64(np.uint64(a) % np.uint64(b)), True
             else:
                 value, writes = 0, False
                 taken = False
@@ -352,21 +353,23 @@ def run(m, t, w):
                     desc = t + 8 * at.T_DESCRIPTORS
                     source = desc + 128 * load_u8(row + at.ROW_D + 1)
                     copy_bytes(desc + 128 * load_u8(row + at.ROW_D), source, 128)
-                elif op == LD or op == HALT:
-                    gap -= 1
+                elif op == LD:
+                    put(t, at.T_GAP, gap - 1)
                     if not has_room(m, t):
                         put(t, at.T_PC, pc)
-                        put(t, at.T_GAP, gap)
                         return YIELDED
-                    put(t, at.T_GAP, gap)
-                    gap = 0
-                    if op == HALT:
-                        complete(t, open_record(m, t, row, pc, 0))
-                        put(t, at.T_CONTROL, at.HALTED)
-                        return ENDED
                     fault = _load(m, t, w, row, pc, b)
                     if fault != 0:
                         return stop(t, pc, fault)
+                    gap = 0
+                elif op == HALT:
+                    put(t, at.T_GAP, gap - 1)
+                    if not has_room(m, t):
+                        put(t, at.T_PC, pc)
+                        return YIELDED
+                    complete(t, open_record(m, t, row, pc, 0))
+                    put(t, at.T_CONTROL, at.HALTED)
+                    return ENDED
                 elif op != NOP:
                     return stop(t, pc, ILLEGAL)
                 if taken:

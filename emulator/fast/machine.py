@@ -4,6 +4,8 @@
     machine.write("tokens", array)
     machine.ring("step", [1], sink=timing.consume)
     machine.read("logits")
+
+All work is in compiled code (supersteps.py); this is what the host sees of it.
 """
 
 from __future__ import annotations

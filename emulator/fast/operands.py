@@ -29,7 +29,7 @@ from isa.descriptor import (
     Space,
 )
 from isa.faults import Fault
-from isa.formats import Format, Layout, ScaleKind
+from isa.formats import FORMATS, Format, Layout, ScaleKind
 
 PASSED = 99
 BAD_DESCRIPTOR, BAD_SPACE, FORMAT, SHAPE, MISALIGNED, BAD_TILE, OUT_OF_BOUNDS, READ_ONLY = range(
@@ -50,8 +50,8 @@ FAULT_OF_CLASS = (
 )
 
 HBM, CSRAM, TSRAM, ACC = (int(space) for space in Space)
-FP32, BF16, FP16, E2M1 = int(Format.FP32), int(Format.BF16), int(Format.FP16), int(Format.E2M1)
-I32, NUM_FORMATS = int(Format.I32), len(Format)
+E2M1, I32, NUM_FORMATS = int(Format.E2M1), int(Format.I32), len(Format)
+BITS = tuple(FORMATS[fmt].bits for fmt in Format)
 PANEL = int(Layout.PANEL)
 NO_SCALE, MX32, NV16 = (int(kind) for kind in ScaleKind)
 PANEL_FORMATS = sum(
@@ -69,11 +69,7 @@ _LOW40 = (1 << 40) - 1
 @helper
 def element_bits(fmt):
     """Bits of one element."""
-    if fmt == FP32 or fmt == I32:
-        return 32
-    if fmt == BF16 or fmt == FP16:
-        return 16
-    return 4 if fmt == E2M1 else 8
+    return BITS[fmt]
 
 
 @helper

@@ -196,5 +196,3 @@ def _dma(w, record):
         put(record, retire.STRIDE, src_step)
     else:
         put(record, retire.STRIDE, dst_step)
-
-

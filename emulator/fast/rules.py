@@ -171,9 +171,7 @@ RULES: dict[str, _Rule] = {
     "vtopk": _Rule(
         (_dst(_mask(F.FP32), 2), _dst(_mask(F.I32), 2), _src(_mask(F.FP32), 2)), shapes=SHAPES_TOPK
     ),
-    "vquant": _Rule(
-        (_dst(_NARROW, 2, SCALED | MUST_SCALE), _src(FLOATS, 2)), FORMATS_QUANTISED
-    ),
+    "vquant": _Rule((_dst(_NARROW, 2, SCALED | MUST_SCALE), _src(FLOATS, 2)), FORMATS_QUANTISED),
     "vquantr": _Rule(
         (_dst(_mask(F.E4M3FN, F.E5M2), 2), _dst(_mask(F.E8M0), 2), _src(FLOATS, 2)),
         shapes=SHAPES_ROWS,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from equality.programs import CHIP, LISTS
 
 from emulator.errors import ProgramFault
 from emulator.fast import FastMachine
 from emulator.memory import Memory
 from emulator.reference.machine import ReferenceMachine
+from equality.programs import CHIP, LISTS
 from isa.program import Program
 
 Outcome = tuple[list[tuple[int, int, int, str]], np.ndarray]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+
 from equality.programs import (
     CHIP,
     FIXED,
@@ -25,7 +26,6 @@ from equality.programs import (
 )
 from equality.programs import TILE as TILE_REGISTER
 from equality.tensors import Rng
-
 from isa.codec import encode
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from equality.tensors import Place, Rng, operand, shape
 
+from equality.tensors import Place, Rng, operand, shape
 from isa.descriptor import Descriptor
 from isa.formats import Format as F
 from isa.formats import ScaleKind

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
 from equality.operations import MAKERS, Operation, Places
 from equality.tensors import Place, Rng, TooBig
-
 from isa.chip import Chip, load_chip
 from isa.codec import encode, pack_words
 from isa.descriptor import (
@@ -483,9 +483,7 @@ def assemble(d: Draft, chip: Chip = CHIP) -> Program:
     return Program(pack_words(words), table, {"main": 0}, REGIONS, (), require(chip))
 
 
-def random_program(
-    seed: int, mnemonics: tuple[str, ...] = TENSOR, loads: bool = True
-) -> Program:
+def random_program(seed: int, mnemonics: tuple[str, ...] = TENSOR, loads: bool = True) -> Program:
     """A legal program without races, the same for the same seed."""
     d = draft(np.random.default_rng(seed))
     d.mnemonics, d.loads = mnemonics, loads
