@@ -89,18 +89,10 @@ class Accounting:
 
     def __init__(self, chip: Chip, info: ProgramInfo, state: State | None = None) -> None:
         state = make_state(chip) if state is None else state
-        self._constants = (state.p, state.f, state.opcodes)
-        self._places = (
-            state.tile_node,
-            state.csram_node,
-            state.port_node,
-            state.port_order,
-            state.channel_port,
-        )
-        self._op_of_pc = np.ascontiguousarray(info.op_of_pc, np.int32)
+        self._constants = state[:8]  # up to the places where things are attached
+        self._op_of_pc = np.array(info.op_of_pc, np.int64)
         self._class_of_region = np.array((*info.region_classes, OTHER_CLASS), np.int64)
         self._stamps = np.zeros(int(state.p[at.R_COUNT]) + 1, np.int64)  # last: the stamp
-        self._rows = 0
         self._clear(64)
 
     def _clear(self, capacity: int) -> None:
@@ -118,26 +110,29 @@ class Accounting:
         rows = np.empty(len(chunk), np.int64)
         done = 0
         while done < len(chunk):
-            done = tally(
-                *self._constants,
-                self._places,
-                self._stamps,
-                self._op_of_pc,
-                self._class_of_region,
-                chunk,
-                done,
-                rows,
-                self._hash,
-                self._count,
-                self._keys,
-                self._by_row,
-                self._hbm,
-                self._totals,
-                self._macs,
-            )
+            done = tally(self._addresses(chunk, rows), done)
             if done < len(chunk):
                 self._grow()
         return rows
+
+    def _addresses(self, chunk: Ints, rows: Ints) -> Ints:
+        """Address and length of every array, in the order in which `tally` takes them."""
+        arrays = (
+            *self._constants,
+            self._stamps,
+            self._op_of_pc,
+            self._class_of_region,
+            self._hash,
+            self._count,
+            self._keys,
+            self._by_row,
+            self._hbm,
+            self._totals,
+            self._macs,
+            chunk,
+            rows,
+        )
+        return np.array([(array.ctypes.data, len(array)) for array in arrays], np.int64)
 
     def _grow(self) -> None:
         """Double the rows; the kernel fills the new hash table when it next needs it."""

@@ -34,10 +34,15 @@ from emulator.retire import (
     SRC_OWNER,
     STRIDE,
     TOPK,
+    WORDS,
 )
 from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
 from emulator.timing.costs import array_rate, ceil_div, gemm_cost
+from emulator.timing.tables import float_row
+from emulator.timing.tables import row as row_at
+from emulator.timing.tables import table as table_at
+from isa.formats import Format
 
 WORK_UNIT = 1024  #: array and vector work is kept in 1/1024 of a cycle of one place
 
@@ -115,6 +120,7 @@ TOTALS = (
     T_NOC,
     T_HOPS,
 ) = range(len(TOTALS))
+FORMAT_COUNT = len(Format)
 _EMPTY, _STALE = -1, -2
 
 
@@ -122,10 +128,10 @@ _EMPTY, _STALE = -1, -2
 
 
 @helper
-def _slot(table, keys, op, context):
+def _slot(index, keys, op, context):
     """Place of a key in the hash table: where it is, or the free place where it belongs."""
     mixed = (op * -7046029254386353131) ^ (context * -4658895280553007687)
-    size = len(table)
+    table, size = index
     i = (mixed ^ mixed >> 31) % size
     while table[i] >= 0 and (keys[table[i], 0] != op or keys[table[i], 1] != context):
         i = i + 1 if i + 1 < size else 0
@@ -133,24 +139,26 @@ def _slot(table, keys, op, context):
 
 
 @helper
-def _refill(table, keys, count):
+def _refill(index, keys, count):
     """Fill a new hash table with the rows there are."""
-    table[:] = _EMPTY
+    table, size = index
+    for i in range(size):
+        table[i] = _EMPTY
     for row in range(count):
-        table[_slot(table, keys, keys[row, 0], keys[row, 1])] = row
+        table[_slot(index, keys, keys[row, 0], keys[row, 1])] = row
 
 
 @helper
-def _row_of(table, count, keys, op, context):
+def _row_of(index, count, room, keys, op, context):
     """Number of a key's row, a new one if need be; -1 if there is no room for one."""
-    i = _slot(table, keys, op, context)
-    if table[i] >= 0:
-        return table[i]
+    i = _slot(index, keys, op, context)
+    if index[0][i] >= 0:
+        return index[0][i]
     row = count[0]
-    if row == len(keys):
+    if row == room:
         return -1
     count[0] = row + 1
-    table[i] = row
+    index[0][i] = row
     keys[row, 0], keys[row, 1] = op, context
     return row
 
@@ -182,10 +190,10 @@ def _add_hbm(p, hbm, by_row, row, kind, column, address, run, stride, size):
 
 
 @helper
-def _class(class_of_region, owner):
-    if 0 <= owner < len(class_of_region) - 1:
-        return class_of_region[owner]
-    return class_of_region[-1]
+def _class(classes, owner):
+    """Class of an HBM region; what is in none has the last class."""
+    of_region, regions = classes
+    return of_region[owner if 0 <= owner < regions else regions]
 
 
 # ---- transfers
@@ -220,51 +228,52 @@ def _target_node(p, places, record, owner, offset, leading):
 
 
 @helper
-def _tree(p, stamps, node, there, row_first):
+def _tree(p, stamps, stamp, node, there, row_first):
     """Links between two routers that this multicast piece has not taken yet."""
     columns = p[at.P_COLUMNS]
     x, y, to_x, to_y = node % columns, node // columns, there % columns, there // columns
     links = 0
     while x != to_x or y != to_y:
         link, x, y = mesh.next_link(p, x, y, to_x, to_y, row_first)
-        if stamps[link] != stamps[-1]:
-            stamps[link] = stamps[-1]
+        if stamps[link] != stamp:
+            stamps[link] = stamp
             links += 1
     return links
 
 
 @helper
-def _byte_hops(p, places, stamps, record):
+def _byte_hops(p, places, stamps, last_stamp, record):
     """Bytes times links of a transfer, piece by piece."""
     fan, offset, total = pieces.fan_out(record), 0, 0
     while offset < record[BYTES]:
         size, _, _, address = pieces.next_piece(p, record, offset)
         node, row_first = _source_node(p, places, record, address)
-        stamps[-1] += 1
+        stamps[last_stamp] += 1
         for j in range(fan):
             owner = record[DST_OWNER] + j * record[FANSTEP]
             there = _target_node(p, places, record, owner, offset, address)
             if fan == 1:
                 total += size * mesh.distance(p, node, there)
             else:
-                total += size * _tree(p, stamps, node, there, row_first)
+                total += size * _tree(p, stamps, stamps[last_stamp], node, there, row_first)
         offset += size
     return total
 
 
 @helper
-def _add_transfer(p, places, stamps, class_of_region, record, row, by_row, hbm, totals):
+def _add_transfer(p, classes, record, row, by_row, hbm, totals):
+    """Add a transfer's bytes; whether it uses the mesh."""
     size, fan = record[BYTES], pieces.fan_out(record)
     source, target = pieces.source_space(record), pieces.target_space(record)
     totals[TRANSFERS] += 1
     if size <= 0:
-        return
+        return False
     leads, run = pieces.leads_with_source(record), pieces.leading_run(record)
     if source == pieces.HBM:
-        kind = _class(class_of_region, record[SRC_OWNER])
+        kind = _class(classes, record[SRC_OWNER])
         _add_hbm(p, hbm, by_row, row, kind, 0, record[SRC_ADDRESS], run, record[STRIDE], size)
     if target == pieces.HBM:
-        kind = _class(class_of_region, record[DST_OWNER])
+        kind = _class(classes, record[DST_OWNER])
         run, stride = (size, 0) if leads else (run, record[STRIDE])
         _add_hbm(p, hbm, by_row, row, kind, 2, record[DST_ADDRESS], run, stride, size)
     if source == pieces.CSRAM:
@@ -281,12 +290,11 @@ def _add_transfer(p, places, stamps, class_of_region, record, row, by_row, hbm, 
         by_row[row, R_TSRAM] += size * fan
         by_row[row, R_TILE_IN] += size * fan
     local = source == target == pieces.TSRAM and record[SRC_OWNER] == record[DST_OWNER]
-    if not (local and fan == 1):
-        hops = _byte_hops(p, places, stamps, record)
-        totals[T_NOC] += size
-        totals[T_HOPS] += hops
-        by_row[row, R_NOC] += size
-        by_row[row, R_HOPS] += hops
+    if local and fan == 1:
+        return False
+    totals[T_NOC] += size
+    by_row[row, R_NOC] += size
+    return True
 
 
 # ---- the other units
@@ -344,42 +352,49 @@ def _add_vector(f, record, vector_class, row, by_row, totals):
 
 
 @helper
-def _add_load(p, class_of_region, record, row, by_row, hbm, totals):
+def _add_load(p, classes, record, row, by_row, hbm, totals):
     totals[LOADS] += 1
     size = record[BYTES]
     if record[LD_SPACE] == pieces.HBM:
-        kind = _class(class_of_region, record[LD_OWNER])
+        kind = _class(classes, record[LD_OWNER])
         _add_hbm(p, hbm, by_row, row, kind, 0, record[LD_ADDRESS], size, 0, size)
 
 
 @njit
-def tally(
-    p,
-    f,
-    opcodes,
-    places,
-    stamps,
-    op_of_pc,
-    class_of_region,
-    chunk,
-    first,
-    rows,
-    table,
-    count,
-    keys,
-    by_row,
-    hbm,
-    totals,
-    macs,
-):
-    """Add records from `first` on: the number of the first one not added, for want of rows."""
-    if table[0] == _STALE:
-        _refill(table, keys, count[0])
-    for i in range(first, len(chunk)):
+def tally(at_address, first):
+    """Add records from `first` on: the number of the first one not added, for want of rows.
+
+    `at_address` has address and length of the arrays that `Accounting` keeps, in its order.
+    """
+    p, f, opcodes = (
+        row_at(at_address[0, 0]),
+        float_row(at_address[1, 0]),
+        table_at(at_address[2, 0], 2),
+    )
+    places = (
+        row_at(at_address[3, 0]),
+        row_at(at_address[4, 0]),
+        row_at(at_address[5, 0]),
+        row_at(at_address[6, 0]),
+        row_at(at_address[7, 0]),
+    )
+    stamps, last_stamp = row_at(at_address[8, 0]), at_address[8, 1] - 1
+    op_of_pc, pcs = row_at(at_address[9, 0]), at_address[9, 1]
+    classes = (row_at(at_address[10, 0]), at_address[10, 1] - 1)
+    index = (row_at(at_address[11, 0]), at_address[11, 1])
+    count, keys = row_at(at_address[12, 0]), table_at(at_address[13, 0], 2)
+    room = at_address[13, 1]
+    by_row = table_at(at_address[14, 0], len(ROW_COLUMNS))
+    hbm = table_at(at_address[15, 0], len(HBM_COLUMNS))
+    totals, macs = row_at(at_address[16, 0]), table_at(at_address[17, 0], FORMAT_COUNT)
+    chunk, rows = table_at(at_address[18, 0], WORDS), row_at(at_address[19, 0])
+    if index[0][0] == _STALE:
+        _refill(index, keys, count[0])
+    for i in range(first, at_address[18, 1]):
         record = chunk[i]
         pc = record[PC]
-        op = op_of_pc[pc] if 0 <= pc < len(op_of_pc) else -1
-        row = _row_of(table, count, keys, op, record[CONTEXT])
+        op = op_of_pc[pc] if 0 <= pc < pcs else -1
+        row = _row_of(index, count, room, keys, op, record[CONTEXT])
         if row < 0:
             return i
         rows[i] = row
@@ -392,7 +407,11 @@ def tally(
         elif kind == at.OP_SIGNAL:
             totals[SIGNALS] += 1
         elif kind == at.OP_DMA:
-            _add_transfer(p, places, stamps, class_of_region, record, row, by_row, hbm, totals)
+            hops = _add_transfer(p, classes, record, row, by_row, hbm, totals)
+            if hops:
+                size = _byte_hops(p, places, stamps, last_stamp, record)
+                totals[T_HOPS] += size
+                by_row[row, R_HOPS] += size
         elif kind == at.OP_GEMM:
             _add_gemm(p, f, record, row, by_row, totals, macs)
         elif kind == at.OP_READOUT or kind == at.OP_SEED:
@@ -400,5 +419,5 @@ def tally(
         elif kind == at.OP_VECTOR:
             _add_vector(f, record, opcodes[record[OPCODE], 1], row, by_row, totals)
         elif kind == at.OP_LOAD:
-            _add_load(p, class_of_region, record, row, by_row, hbm, totals)
-    return len(chunk)
+            _add_load(p, classes, record, row, by_row, hbm, totals)
+    return at_address[18, 1]

@@ -1,7 +1,7 @@
-"""Runs decoder programs over texts in every kind of schedule, and collects what came out by position.
+"""Runs decoder programs over texts in every kind of schedule, and collects what came out.
 
-A schedule is a list of steps; a step gives some texts their next tokens. What is collected does not
-depend on pages, steps or batch-mates, so that two runs can be compared whatever they were.
+A schedule is a list of steps; a step gives some texts their next tokens. What is collected goes by
+text and position, not by steps, pages or batch-mates, so that any two runs can be compared.
 """
 
 from __future__ import annotations
@@ -48,12 +48,10 @@ SMALL: dict[str, dict[str, Any]] = {name: _small(name) for name in tiny_models.C
 }
 
 
-def mini(clusters: int = 2, tiles: int = 2, **changes: object) -> Chip:
+def mini(clusters: int = 2, tiles: int = 2, **changes: Any) -> Chip:
     """t1-mini with other numbers: clusters, tiles of each, and anything else by its path."""
     mesh = {"mesh.columns": tiles, "mesh.rows": clusters, "cluster.csram.ports": 1}
-    return load_chip("t1-mini").with_(
-        clusters=clusters, tiles_per_cluster=tiles, **mesh, **changes
-    )
+    return load_chip("t1-mini").with_(clusters=clusters, tiles_per_cluster=tiles, **mesh, **changes)
 
 
 @dataclass(frozen=True)

@@ -257,14 +257,15 @@ def frequencies(config: dict[str, Any]) -> F32:
     A number divided by a tensor is the number times the tensor's reciprocal, as in torch.
     """
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    theta = scaling.get("rope_theta", config.get("rope_theta"))
-    exponents = np.arange(0, config["head_dim"], 2, dtype=np.float32) / f32(config["head_dim"])
-    plain = f32(1) / np.power(float(theta), exponents.astype(np.float64)).astype(np.float32)
+    theta = float(scaling.get("rope_theta") or config["rope_theta"])
+    dim = config["head_dim"]
+    exponents = div(np.arange(0, dim, 2, dtype=np.float32), f32(dim))
+    plain = rcp(np.power(theta, exponents.astype(np.float64)).astype(np.float32))
     kind = scaling.get("rope_type", "default")
     if kind == "default":
         return plain
     if kind == "linear":
-        return plain / f32(scaling["factor"])
+        return div(plain, f32(scaling["factor"]))
     assert kind == "llama3"
     return llama3_frequencies(plain, scaling)
 
@@ -273,12 +274,13 @@ def llama3_frequencies(plain: F32, scaling: dict[str, Any]) -> F32:
     """Low frequencies divided by the factor, high ones kept, those between interpolated."""
     factor, original = f32(scaling["factor"]), scaling["original_max_position_embeddings"]
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    wavelength = f32(1) / plain * f32(2 * np.pi)
+    wavelength = mul(rcp(plain), f32(2 * np.pi))
     long, short = wavelength > f32(original / low), wavelength < f32(original / high)
-    scaled = np.where(long, plain / factor, plain)
-    smooth = (f32(1) / wavelength * f32(original) - f32(low)) / f32(high - low)
-    between = (f32(1) - smooth) * scaled / factor + smooth * scaled
-    return np.where(long | short, scaled, between)
+    scaled = np.where(long, div(plain, factor), plain)
+    turns = mul(rcp(wavelength), f32(original))
+    smooth = div(sub(turns, f32(low)), f32(high - low))
+    rest = div(mul(sub(f32(1), smooth), scaled), factor)
+    return np.where(long | short, scaled, add(rest, mul(smooth, scaled)))
 
 
 # ---- attention

@@ -57,8 +57,8 @@ CHIPS: dict[str, Callable[[], Chip]] = {
     "t1, 64 tiles": lambda: load_chip("t1"),
     "array of 16": lambda: mini(**array(16)),
     "array of 128": lambda: mini(**array(128)),
-    "split by 1": lambda: mini(**{"tile.mxu.splits": [1]}),
-    "split by 1 or 2": lambda: mini(**{"tile.mxu.splits": [1, 2]}),
+    "split by 1": lambda: mini(2, 2, **splits(1)),
+    "split by 1 or 2": lambda: mini(2, 2, **splits(1, 2)),
     "accumulator of 16 KiB": lambda: mini(**{"tile.acc.bytes": 16384}),
     "large TSRAM": lambda: mini(**{"tile.tsram.bytes": 1 << 21}),
     "CSRAM of 8 KiB": lambda: mini(**{"cluster.csram.bytes": 8192}),
@@ -69,6 +69,11 @@ CHIPS: dict[str, Callable[[], Chip]] = {
 def array(size: int) -> dict[str, int]:
     """Changes to a chip that give its tiles arrays of size * size."""
     return {"tile.mxu.rows": size, "tile.mxu.columns": size}
+
+
+def splits(*ways: int) -> dict[str, list[int]]:
+    """Changes to a chip that let its arrays split in so many ways."""
+    return {"tile.mxu.splits": list(ways)}
 
 
 # ---- models and what is expected of them
@@ -85,11 +90,10 @@ class Case:
             name: model.expected(numeric, text) for name, text in self.texts.items()
         }
 
-    def compile(self, chip: Chip, rows: int = 16, top_k: int = 3) -> Program:
+    def compile(self, chip: Chip, rows: int = 16, **others: int | None) -> Program:
         """The model's program for a chip."""
-        return self.model.compile(
-            chip, self.numeric, rows=rows, sequences=4, context=256, top_k=top_k
-        )
+        fixed = {"rows": rows, "sequences": 4, "context": 256, "top_k": 3}
+        return self.model.compile(chip, self.numeric, **(fixed | others))
 
     def check(self, machine: Machine, steps: list[Step], logits: int = 1) -> None:
         """Run the texts that a schedule names, and compare every bit."""
@@ -203,6 +207,15 @@ def tightest(case: Case) -> tuple[Chip, Program]:
     raise AssertionError("no size of tile memory is enough")
 
 
+@pytest.mark.parametrize("split", [1, 2, 4])
+def test_splits_of_the_array(split: int, case_of: Callable[[str], Case]) -> None:
+    """What the option says, for few rows and for many."""
+    case, chip = case_of(("llama", "qwen3", "mistral")[split // 2]), mini()
+    program = case.compile(chip, rows=LENGTH, split=split)
+    case.check(FastMachine(program, chip), MIXED)
+    case.check(FastMachine(program, chip), [{"long": LENGTH - 5}, {"long": 5}])
+
+
 def test_chunks_of_k_change_nothing(case_of: Callable[[str], Case]) -> None:
     """The tightest BF16 program takes K in several chunks, another in one."""
     case = case_of("qwen2")
@@ -235,9 +248,7 @@ DEFAULT_SCHEDULES = [(list(NUMERIC)[i % 5], s) for i, s in enumerate(SCHEDULES)]
 EVERY_SCHEDULE = list(itertools.product(NUMERIC, SCHEDULES))
 
 
-@pytest.mark.parametrize(
-    ("name", "schedule"), EVERY_SCHEDULE if EXHAUSTIVE else DEFAULT_SCHEDULES
-)
+@pytest.mark.parametrize(("name", "schedule"), EVERY_SCHEDULE if EXHAUSTIVE else DEFAULT_SCHEDULES)
 def test_schedules(name: str, schedule: str, case_of: Callable[[str], Case]) -> None:
     case, chip = case_of(name), mini()
     steps, logits = SCHEDULES[schedule]
@@ -299,9 +310,13 @@ class Starving(Scheduler):
         self._unit = unit
 
     def _turn(self) -> bool:
-        others = (unit for unit in range(NUM_UNITS) if unit != self._unit)
-        moved = [self._burst(t, unit, 1000) for unit in others for t in self._tiles]
-        return any(moved) or any([self._burst(tile, self._unit, 1) for tile in self._tiles])
+        others = [unit for unit in range(NUM_UNITS) if unit != self._unit]
+        return self._serve(others, 1000) or self._serve([self._unit or 0], 1)
+
+    def _serve(self, units: list[int], limit: int) -> bool:
+        """Up to `limit` instructions of each unit of every tile; whether there were any."""
+        moved = [self._burst(tile, unit, limit) for tile in self._tiles for unit in units]
+        return any(moved)
 
 
 @pytest.mark.parametrize("unit", range(NUM_UNITS))

@@ -11,9 +11,10 @@ import os
 import numpy as np
 import pytest
 from equality.compare import assert_equal, differences, fast, fill, outcome, reference
+from equality.draft import CHIP, TENSOR
 from equality.faults import BAD, faulting_program
 from equality.operations import MAKERS
-from equality.programs import CHIP, TENSOR, random_program
+from equality.programs import random_program
 
 from emulator.fast import FastMachine
 from emulator.reference.faults import UndefinedBehaviour

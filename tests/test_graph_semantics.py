@@ -21,7 +21,9 @@ from decoder_runs import SMALL, Model, chunks, mini, play
 from graph_model import GraphModel, Numeric
 
 from emulator.fast import FastMachine
+from emulator.reference.convert import round_to
 from emulator.reference.machine import ReferenceMachine
+from isa.formats import Format
 
 EXHAUSTIVE = os.environ.get("TESSERA_EXHAUSTIVE") == "1"
 FORMATS = ("mxfp4", "nvfp4", "mxfp8", "fp8", "bf16")
@@ -76,8 +78,10 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Model]:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_oracle_is_the_model(name: str) -> None:
-    weights = tiny_models.random_weights(SMALL[name], 3)
-    weights = {key: graph_model.round_to(graph_model.Format.BF16, w) for key, w in weights.items()}
+    weights = {
+        key: round_to(Format.BF16, values)
+        for key, values in tiny_models.random_weights(SMALL[name], 3).items()
+    }
     tokens = np.random.default_rng(3).integers(0, 67, 60).tolist()
     exact = float_model.logits(SMALL[name], weights, tokens)
     ours = GraphModel(SMALL[name], weights, Numeric("bf16", "bf16")).forward(tokens).logits
@@ -107,9 +111,7 @@ def test_the_score_scale_is_rounded_once() -> None:
 
 
 @pytest.mark.parametrize(("name", "numeric"), COVER)
-def test_every_pair_of_formats(
-    name: str, numeric: Numeric, model_of: Callable[..., Model]
-) -> None:
+def test_every_pair_of_formats(name: str, numeric: Numeric, model_of: Callable[..., Model]) -> None:
     model, chip = model_of(SMALL[name]), mini(2, 1)
     program = model.compile(chip, numeric, rows=12, sequences=3, context=128, top_k=4)
     text = model.text(15, seed=len(name))

@@ -208,3 +208,24 @@ def test_scales_out_of_range(value, sa, sw, want):
     acc = stored(Format.FP32, np.zeros((1, 16), np.uint32))
     run("gemm", acc, a, w, None)
     assert (acc.codes() == want).all()
+
+
+@pytest.mark.parametrize("kinds", [(0, 0), (0, 1), (1, 1), (2, 2), (1, 2), (2, 1), (2, 0)])
+@pytest.mark.parametrize("layout", ["panel", "rows"])
+@pytest.mark.parametrize("span", ["mild", "wild"])
+def test_nibbles_by_nibbles(kinds, layout, span):
+    """The integer path: every kind of scale, whole tiles and edges, whole and cut blocks."""
+    rng = np.random.default_rng([*kinds, len(layout), len(span)])
+    fmt = Format.E2M1
+    for m, n, k in ((1, 128, 256), (2, 144, 72), (5, 17, 333), (9, 128, 160), (4, 64, 7)):
+        check(rng, m, n, k, fmt, fmt, *kinds, layout, 0, span, False, bool(rng.integers(2)))
+
+
+@pytest.mark.parametrize("fmt", [*WIDE, *NARROW])
+@pytest.mark.parametrize("specials", [0.0, 0.1])
+def test_few_rows_of_whole_panels(fmt, specials):
+    """The path for one and two rows, over more than one chunk and a cut block."""
+    rng = np.random.default_rng([int(fmt), int(specials * 10)])
+    for m, k in ((1, 256), (2, 300), (1, 129)):
+        kind = scale_kinds(rng, fmt)
+        check(rng, m, 272, k, Format.BF16, fmt, 0, kind, "panel", specials, "mild", False, True)

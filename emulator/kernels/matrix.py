@@ -15,6 +15,16 @@ from __future__ import annotations
 from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.inner import inner
+from emulator.kernels.matrix_dots import (
+    DOT_PANELS,
+    DOT_ROWS,
+    HAS_DOTS,
+    dot_row_blocks,
+    dot_stream_blocks,
+    dot_tile_blocks,
+    pack_a_dots,
+    quarter_scales,
+)
 from emulator.kernels.matrix_micro import (
     ROW_PANELS,
     TILE_PANELS,
@@ -46,6 +56,7 @@ from emulator.kernels.operand import (
     ADDRESS,
     COLUMN_STRIDE,
     COLUMNS,
+    E2M1,
     FORMAT,
     H_FLAGS,
     H_K0,
@@ -176,18 +187,26 @@ def _row_block(args, row0, rows, columns, base):
     nv16 = field(args, A, SCALE_KIND) == SCALE_NV16 or field(args, W, SCALE_KIND) == SCALE_NV16
     block = 16 if nv16 else 32
     begin, end = _row_ranges(args, row0, rows, depth, base)
+    dots = _may_dot(args)
     streams = _may_stream(args, rows, begin, end, depth)
-    chunk = at.DEPTH if rows >= FEW_ROWS or streams else at.DEPTH // 2
+    chunk = at.DEPTH if rows >= FEW_ROWS or streams or dots else at.DEPTH // 2
     held = max(1, at.ROWS // rows) * chunk  # k of A that fits in scratch
     for k0 in range(begin // chunk * chunk, end, held):
         k1 = min(k0 + held, depth, (end + block - 1) // block * block)
         for number in range((k1 - k0 + chunk - 1) // chunk):
             start = k0 + number * chunk
-            _pack_rows(args, row0, rows, number, start, min(start + chunk, k1), block, base)
+            _pack_rows(args, row0, rows, number, start, min(start + chunk, k1), block, dots, base)
         for n0 in range(0, columns, at.COLUMNS):
             count = min(at.COLUMNS, columns - n0)
             stream = streams and count == at.COLUMNS
-            _column_group(args, row0, rows, n0, count, k0, k1, chunk, block, stream, base)
+            _column_group(args, row0, rows, n0, count, k0, k1, chunk, block, stream, dots, base)
+
+
+@inner
+def _may_dot(args):
+    """Whether integers will do: E2M1 on both sides, every k of every row."""
+    both = field(args, A, FORMAT) == E2M1 and field(args, W, FORMAT) == E2M1
+    return HAS_DOTS and both and is_absent(args, BOUNDS)
 
 
 @inner
@@ -199,21 +218,29 @@ def _may_stream(args, rows, begin, end, depth):
 
 
 @inner
-def _pack_rows(args, row0, rows, number, start, stop, block, base):
+def _pack_rows(args, row0, rows, number, start, stop, block, dots, base):
     """A chunk of A and its scales as the `number`-th of the chunks held."""
     seen = NO_SCALES
     blocks = (stop - start + block - 1) // block
     for m in range(rows):
         slot = number * rows + m
-        pack_a(args, A, row0 + m, start, stop - start, base + at.A_AT + slot * at.A_STRIDE, base)
+        target = base + at.A_AT + slot * at.A_STRIDE
+        if dots:
+            source = field(args, A, ADDRESS)
+            source += ((row0 + m) * field(args, A, ROW_STRIDE) + start) // 2
+            pack_a_dots(source, target, stop - start, block, base + at.STAGE_AT)
+        else:
+            pack_a(args, A, row0 + m, start, stop - start, target, base)
         scales = base + at.SA_AT + slot * at.SA_STRIDE
         part = pack_a_scales(args, A, row0 + m, block, start // block, blocks, scales)
         seen = widen_range(seen, part)
+        if dots:
+            quarter_scales(scales, blocks)
     store_i64(base + at.SCALES_AT + 8 * number, seen)
 
 
 @inner
-def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, base):
+def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, dots, base):
     """Up to 128 columns over the chunks held."""
     c_stride = field(args, ACC, ROW_STRIDE) * 4
     n_stride = field(args, ACC, COLUMN_STRIDE) * 4
@@ -229,15 +256,19 @@ def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, b
         blocks = (stop - start + block - 1) // block
         seen_w = pack_w_scales(args, W, n0, columns, block, start // block, blocks, base)
         seen_a = load_i64(base + at.SCALES_AT + 8 * number)
-        wide = 1 if product_may_round(seen_a, seen_w) else 0
+        wide = 1 if product_may_round(seen_a, seen_w, dots) else 0
+        slot = number * rows
         if stream and (stop - start) % block == 0:
             _stream_chunk(
-                args, target, stride, rows, number * rows, n0, start, blocks, block, wide, base
+                args, target, stride, rows, slot, n0, start, blocks, block, wide, dots, base
             )
             continue
-        pack_w(args, W, n0, columns, start, stop - start, base)
-        _chunk_ranges(rows, start, stop, block, base)
-        _run_chunk(target, stride, rows, number * rows, columns, start, block, wide, base)
+        pack_w(args, W, n0, columns, start, stop - start, dots, base)
+        if dots:
+            _dot_chunk(target, stride, rows, slot, columns, blocks, block, wide, base)
+        else:
+            _chunk_ranges(rows, start, stop, block, base)
+            _run_chunk(target, stride, rows, slot, columns, start, block, wide, base)
     if not direct:
         _copy_tile(target, stride, 4, c, c_stride, n_stride, rows, columns)
 
@@ -275,7 +306,7 @@ def _run_chunk(c, c_stride, rows, slot, columns, start, block, wide, base):
 
 
 @inner
-def _stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide, base):
+def _stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide, dots, base):
     """Whole blocks of a chunk and column group, from the packed words, row by row."""
     fmt = field(args, W, FORMAT)
     bits = format_bits(fmt)
@@ -289,7 +320,28 @@ def _stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide,
             to = c + row * c_stride + panel * 64
             first = w + panel * panel_bytes
             sw = base + at.SW_AT + panel * at.SW_STRIDE
-            stream_blocks(fmt, to, a, first, panel_bytes, sa, sw, blocks, words, wide)
+            if dots:
+                dot_stream_blocks(to, a, first, panel_bytes, sa, sw, blocks, words, wide)
+            else:
+                stream_blocks(fmt, to, a, first, panel_bytes, sa, sw, blocks, words, wide)
+
+
+@inner
+def _dot_chunk(c, c_stride, rows, slot, columns, blocks, block, wide, base):
+    """The arithmetic of one chunk and column group, by dot products of bytes."""
+    words, panels = block // 8, (columns + 15) // 16
+    tiled = rows - rows % DOT_ROWS
+    a, sa = base + at.A_AT + slot * at.A_STRIDE, base + at.SA_AT + slot * at.SA_STRIDE
+    w, sw = base + at.W_AT, base + at.SW_AT
+    for panel in range(0, panels, DOT_PANELS):
+        at_w, at_sw = w + panel * at.W_STRIDE, sw + panel * at.SW_STRIDE
+        for m in range(0, tiled, DOT_ROWS):
+            to, at_a = c + m * c_stride + 64 * panel, a + m * at.A_STRIDE
+            at_sa = sa + m * at.SA_STRIDE
+            dot_tile_blocks(to, c_stride, at_a, at_w, at_sa, at_sw, blocks, words, wide)
+    for m in range(tiled, rows):
+        at_a, at_sa = a + m * at.A_STRIDE, sa + m * at.SA_STRIDE
+        dot_row_blocks(c + m * c_stride, at_a, w, at_sa, sw, blocks, words, wide)
 
 
 @inner

@@ -93,11 +93,13 @@ def add_scaled(
     def narrow_product(s: Vec, scale_a: Vec, scale_w: Vec) -> Vec:
         return s * (scale_a * scale_w)
 
-    def wide_product(s: Vec, scale_a: Vec, scale_w: Vec) -> Vec:
-        first = s.cast("fpext", F64) * scale_a.cast("fpext", F64)
-        return (first * scale_w.cast("fpext", F64)).cast("fptrunc", F32)
+    lanes.branch(is_wide, lambda: finish(exact_wide_product), lambda: finish(narrow_product))
 
-    lanes.branch(is_wide, lambda: finish(wide_product), lambda: finish(narrow_product))
+
+def exact_wide_product(s: Vec, scale_a: Vec, scale_w: Vec) -> Vec:
+    """RNE(s * scale_a * scale_w) for any scales: 24 + 4 + 4 bits are exact in float64."""
+    first = s.cast("fpext", F64) * scale_a.cast("fpext", F64)
+    return (first * scale_w.cast("fpext", F64)).cast("fptrunc", F32)
 
 
 def make_canonical(lanes: Lanes, tile: list[list[Vec]]) -> None:

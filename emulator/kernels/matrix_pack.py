@@ -27,6 +27,7 @@ from emulator.kernels.convert import (
 )
 from emulator.kernels.inner import inner
 from emulator.kernels.lanes import I8, I32, I64, WIDTH, Lanes, Vec
+from emulator.kernels.matrix_dots import decode_w_dots
 from emulator.kernels.memory import (
     bits_of_f32,
     copy_bytes,
@@ -156,8 +157,16 @@ def _stage_panel(fmt, source, n_stride, k_stride, columns, count, stage):
 
 
 @inner
-def _pack_columns(fmt, source, n_stride, k_stride, columns, count, target, base):
-    """One panel of strided weights: 16 columns, `count` values of k, to fp32 [k][16]."""
+def _decode_panel(fmt, source, target, words, dots):
+    if dots:
+        decode_w_dots(source, target, words)
+    else:
+        decode_panel(fmt, source, target, words)
+
+
+@inner
+def _pack_columns(fmt, source, n_stride, k_stride, columns, count, target, dots, base):
+    """One panel of strided weights: 16 columns, `count` values of k, to [k][16]."""
     bits = format_bits(fmt)
     words = (count * bits + 31) // 32
     whole = columns == 16 and words % 16 == 0 and count * bits % 32 == 0
@@ -170,11 +179,11 @@ def _pack_columns(fmt, source, n_stride, k_stride, columns, count, target, base)
     packed = base + at.WORDS_AT
     for first in range(0, words, 16):
         _transpose_words(source + 4 * first, stride, packed + 64 * first)
-    decode_panel(fmt, packed, target, words)
+    _decode_panel(fmt, packed, target, words, dots)
 
 
 @inner
-def _pack_strided(args, operand, n0, columns, k0, count, base):
+def _pack_strided(args, operand, n0, columns, k0, count, dots, base):
     fmt = field(args, operand, FORMAT)
     bits = format_bits(fmt)
     n_step = field(args, operand, ROW_STRIDE)
@@ -194,13 +203,14 @@ def _pack_strided(args, operand, n0, columns, k0, count, base):
             min(16, columns - panel * 16),
             count,
             base + at.W_AT + panel * at.W_STRIDE,
+            dots,
             base,
         )
         panel += 1
 
 
 @inner
-def _pack_panels(args, operand, n0, columns, k0, count, base):
+def _pack_panels(args, operand, n0, columns, k0, count, dots, base):
     fmt = field(args, operand, FORMAT)
     bits = format_bits(fmt)
     panel_bytes = field(args, operand, ROW_STRIDE) * bits // 8
@@ -208,16 +218,19 @@ def _pack_panels(args, operand, n0, columns, k0, count, base):
     words = (count * bits + 31) // 32
     for panel in range((columns + 15) // 16):
         target = base + at.W_AT + panel * at.W_STRIDE
-        decode_panel(fmt, source + panel * panel_bytes, target, words)
+        _decode_panel(fmt, source + panel * panel_bytes, target, words, dots)
 
 
 @inner
-def pack_w(args, operand, n0, columns, k0, count, base):
-    """Columns [n0, n0 + columns) and k in [k0, k0 + count) of W; n0 and k0 start a group, a chunk."""
+def pack_w(args, operand, n0, columns, k0, count, dots, base):
+    """Columns [n0, n0 + columns) of W for k in [k0, k0 + count), as fp32, or bytes for dots.
+
+    n0 starts a column group, k0 a chunk.
+    """
     if field(args, operand, LAYOUT) == PANEL:
-        _pack_panels(args, operand, n0, columns, k0, count, base)
+        _pack_panels(args, operand, n0, columns, k0, count, dots, base)
     else:
-        _pack_strided(args, operand, n0, columns, k0, count, base)
+        _pack_strided(args, operand, n0, columns, k0, count, dots, base)
 
 
 @inner
@@ -368,11 +381,14 @@ def pack_w_scales(args, operand, n0, columns, block, first, blocks, base):
 
 
 @inner
-def product_may_round(a, w):
+def product_may_round(a, w, dots):
     """Whether some product of two scales within these ranges is not exact and finite in fp32.
 
-    Scale products have at most 8 significant bits, hence the margin above 2^-149.
+    Scale products have at most 8 significant bits, hence the margin above 2^-149. For dots, the
+    product with a block's sum must be exact and finite too: 13 bits, of which two are fractions.
     """
     highest = np.float64(f32_of_bits(a & 0xFFFFFFFF)) * np.float64(f32_of_bits(w & 0xFFFFFFFF))
     lowest = np.float64(f32_of_bits(a >> 32)) * np.float64(f32_of_bits(w >> 32))
+    if dots:
+        return highest >= 2.0**112 or lowest < 2.0**-128
     return highest >= 2.0**128 or lowest < 2.0**-142

@@ -8,6 +8,7 @@ that the stream needs.
 """
 
 from emulator.jit import helper, njit
+from emulator.retire import TILE, WORDS
 from emulator.timing import layout as at
 from emulator.timing.dma import back_step, front_step
 from emulator.timing.heap import drop_first
@@ -20,28 +21,6 @@ from emulator.timing.units import ROW, compute_step, control_step, gap_cycles
 
 STARVED, FULL, IDLE = range(3)  #: why `run` returned: records wanted, no room for signals, no event
 _VPU = 2
-
-
-@njit
-def store(pool, after, tiles, g, chunk, rows, first):
-    """Append records from `first` on to their tiles' FIFOs while there is room: the next one."""
-    for i in range(first, len(chunk)):
-        record = g[at.G_POOL_FREE]
-        if record < 0:
-            return i
-        g[at.G_POOL_FREE] = after[record]
-        for word in range(16):
-            pool[record, word] = chunk[i, word]
-        pool[record, ROW] = rows[i]
-        after[record] = -1
-        tile = chunk[i, 0]
-        tail = tiles[tile, at.T_TAIL]
-        if tail < 0:
-            tiles[tile, at.T_HEAD] = record
-        else:
-            after[tail] = record
-        tiles[tile, at.T_TAIL] = record
-    return len(chunk)
 
 
 @helper
@@ -71,6 +50,30 @@ def _open(at_address):
         table(at_address[20, 0], WINDOW_FIELDS),
         table(at_address[21, 0], at.ROW_FIELDS),
     )
+
+
+@njit
+def store(addresses, chunk_address, rows_address, first, count):
+    """Append records first..count-1 to their tiles' FIFOs while there is room: the next one."""
+    s = _open(addresses)
+    chunk, rows = table(chunk_address, WORDS), row(rows_address)
+    for i in range(first, count):
+        record = s.g[at.G_POOL_FREE]
+        if record < 0:
+            return i
+        s.g[at.G_POOL_FREE] = s.after[record]
+        for word in range(WORDS):
+            s.pool[record, word] = chunk[i, word]
+        s.pool[record, ROW] = rows[i]
+        s.after[record] = -1
+        tile = chunk[i, TILE]
+        tail = s.tiles[tile, at.T_TAIL]
+        if tail < 0:
+            s.tiles[tile, at.T_HEAD] = record
+        else:
+            s.after[tail] = record
+        s.tiles[tile, at.T_TAIL] = record
+    return count
 
 
 @njit

@@ -37,7 +37,7 @@ class Timing:
         self._entry = entry
         s = self._state
         self._recover_records()
-        for array in (s.units, s.queue, s.chans, s.res, s.seen, s.ts, s.tiles):
+        for array in (s.units, s.chans, s.res, s.seen, s.ts, s.tiles):
             array.fill(0)
         s.chans[:, at.C_REC] = s.chans[:, at.C_LAST_SPACE] = -1
         s.tiles[:, at.T_HEAD] = s.tiles[:, at.T_TAIL] = -1
@@ -65,7 +65,9 @@ class Timing:
         first = 0
         while first < len(chunk):
             s = self._state
-            first = engine.store(s.pool, s.after, s.tiles, s.g, chunk, rows, first)
+            first = engine.store(
+                addresses(s), chunk.ctypes.data, rows.ctypes.data, first, len(chunk)
+            )
             if first < len(chunk):
                 self._grow_pool(2 * len(s.pool))
         self._run()

@@ -27,8 +27,8 @@ def _channel(res, p, f, channel, arrival, size, runs, now):
 @inlined
 def move_piece(s, tile, u, record, now):
     """Move channel u's next piece: (completion, delays by NoC, TSRAM, HBM, CSRAM), in cycles."""
-    size = s.chans[u, at.C_PIECE]
-    flits = ceil_div(size, s.p[at.P_LINK_BYTES])
+    runs = s.chans[u, at.C_PIECE_RUNS]  # a short run is a packet of its own
+    flits = runs * ceil_div(ceil_div(s.chans[u, at.C_PIECE], runs), s.p[at.P_LINK_BYTES])
     out, node, row_first, head, tail, hbm, csram = _source(s, tile, u, record, flits, now)
     local = (
         out >= s.p[at.R_TILE_OUT]

@@ -19,6 +19,7 @@ from emulator.timing.sync import (
     turn_to,
     wake,
 )
+from emulator.timing.tables import prefetch
 
 ROW = 3  #: the record's word `context`, which `feed` replaces by the number of the report's row
 DEQUEUE = 1  #: cycles a unit needs for a wait or signal of its queue: estimate
@@ -73,9 +74,12 @@ def control_step(s, tile, time):
 @inlined
 def _next_record(s, tile, record):
     """The tile's FIFO moves on."""
-    s.tiles[tile, at.T_HEAD] = s.after[record]
-    if s.tiles[tile, at.T_HEAD] < 0:
+    following = s.after[record]
+    s.tiles[tile, at.T_HEAD] = following
+    if following < 0:
         s.tiles[tile, at.T_TAIL] = -1
+    else:
+        prefetch(s.pool, following)  # FIFOs of many tiles are larger than a cache
     s.units[tile * at.UNITS, at.U_FETCHED] = 0
 
 

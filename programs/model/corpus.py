@@ -1,15 +1,16 @@
 """The text Tessera's small language model learns from and is measured on.
 
-Every machine with CPython already has it: the standard library's docstrings and comment blocks, and `pydoc_data.topics`
-(PSF licence). This module finds that text and keeps the prose: paragraphs are unwrapped; doctests, signatures, tables,
-markup, code, licence headers and repetitions are dropped. Nothing of it is ever stored in the repository.
+Every machine with CPython already has it: the standard library's docstrings and comment blocks, and
+`pydoc_data.topics` (PSF licence). This module finds that text and keeps the prose: paragraphs are
+unwrapped; doctests, signatures, tables, markup, code, licence headers and repetitions are dropped.
+Nothing of it is ever stored in the repository.
 
-Held-out text is the pydoc topics named in `held_out_topics.txt`, read from the running Python. A training paragraph
-that shares any eight consecutive words with a held-out one is dropped.
+Held-out text is the pydoc topics named in `held_out_topics.txt`, read from the running Python. A
+training paragraph that shares any eight consecutive words with a held-out one is dropped.
 
     python corpus.py                        # statistics of the running Python's corpus
     python corpus.py --sample 5             # and five of its documents
-    python corpus.py --stdlib DIR ...       # add other CPythons' standard libraries (such as lib/python3.12)
+    python corpus.py --stdlib DIR ...       # add other CPythons' standard libraries
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ GRAM = 8  # consecutive words that identify a passage
 REPEATED = 0.5  # a training paragraph with this share of known 8-grams is a repetition
 SKIPPED_FOLDERS = {"site-packages", "dist-packages", "__pycache__", "_bundled", "pydoc_data"}
 
-# ---------------------------------------------------------------------------------------------------- paragraphs
+# --------------------------------------------------------------------------------------- paragraphs
 
 BULLET = re.compile(r"^\s*(?:[*+-]|o|\(?\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)")
 RULE = re.compile(r"^\s*[-=~^*#+_.|/\\ ]{3,}$")
@@ -92,7 +93,7 @@ def unwrap(lines: Iterable[str]) -> str:
     return BROKEN.sub("-", " ".join(line.strip() for line in lines))
 
 
-# -------------------------------------------------------------------------------------------------------- markup
+# ------------------------------------------------------------------------------------------- markup
 
 MARKUP: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"[\u2018\u2019]"), "'"),
@@ -121,7 +122,9 @@ MARKUP: list[tuple[re.Pattern[str], str]] = [
 
 
 def without_markup(text: str) -> str:
-    """Plain text of one reST-like paragraph: code in straight double quotes, no emphasis, single spaces."""
+    """Plain text of one reST-like paragraph: code in straight double quotes, no emphasis, single
+    spaces.
+    """
     for pattern, replacement in MARKUP:
         text = pattern.sub(replacement, text)
     return text.strip()
@@ -133,7 +136,8 @@ def word_set(text: str) -> frozenset[str]:
 
 
 DANGLING = word_set(
-    "a also an and are as be but by for from if in is it nor not of on or so than that the then to was with"
+    """a also an and are as be but by for from if in is it nor not of on or so than that the then
+    to was with"""
 )
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
 
@@ -159,20 +163,22 @@ def started(text: str) -> str:
     return text[:1].upper() + text[1:] if english else text
 
 
-# --------------------------------------------------------------------------------------------------------- prose
+# -------------------------------------------------------------------------------------------- prose
 
 PLAIN_WORDS = word_set(
-    """a about after all also always an and any are as at be because been before but by can cannot could do does
-    each either else every first for from get had has have how however if in instead into is it its just like
-    make may might more most must need needs no not note now of on once one only or other our out over return
-    returns same set should since so some such than that the their them then there these they this those to too
-    two under unless until use used using value very want was we were what when where whether which while will
-    with without would you your"""
+    """a about after all also always an and any are as at be because been before but by can
+    cannot could do does each either else every first for from get had has have how however if
+    in instead into is it its just like make may might more most must need needs no not note now
+    of on once one only or other our out over return returns same set should since so some such
+    than that the their them then there these they this those to too two under unless until use
+    used using value very want was we were what when where whether which while will with without
+    would you your"""
 )
 REJECTED = re.compile(
-    r"copyright|licen[cs]e|warrant[yi]|permission (?:is|to)|all rights|merchantab|be liable|liability"
-    r"|redistribut|trademark"
-    r"|https?:|www\.|ftp:|\w@\w|\$(?:id|revision)|coding[:=]|\b(?:xxx|todo|fixme)\b|usr/|\.py\b.{0,3}\.py\b"
+    r"copyright|licen[cs]e|warrant[yi]|permission (?:is|to)|all rights|merchantab"
+    r"|be liable|liability|redistribut|trademark"
+    r"|https?:|www\.|ftp:|\w@\w|\$(?:id|revision)|coding[:=]|\b(?:xxx|todo|fixme)\b"
+    r"|usr/|\.py\b.{0,3}\.py\b"
     r"|(?:\b\d[\d.,]*\b\W+){4}|\b[0-9a-f]{12,}\b|[<>=|+]{3}|_{4}|-{4}|\.{4}|#\s*#|%s.*%s|\\[xnu0]",
     re.IGNORECASE,
 )
@@ -210,7 +216,7 @@ def paragraphs(text: str) -> Iterator[str]:
                 yield candidate
 
 
-# ------------------------------------------------------------------------------------------------------- sources
+# ------------------------------------------------------------------------------------------ sources
 
 
 def running_stdlib() -> Path:
@@ -219,7 +225,7 @@ def running_stdlib() -> Path:
 
 
 def source_files(stdlib: Path) -> Iterator[Path]:
-    """The Python files of a standard library, without what is installed into it, in a fixed order."""
+    """A standard library's Python files, without what is installed into it, in a fixed order."""
     for path in sorted(stdlib.rglob("*.py")):
         if not SKIPPED_FOLDERS.intersection(path.relative_to(stdlib).parts):
             yield path
@@ -301,7 +307,9 @@ def documented(owner: object) -> Iterator[str]:
 
 
 def extension_names() -> list[str]:
-    """The running Python's modules that have no Python source: built in, or its standard library's shared objects."""
+    """The running Python's modules that have no Python source: built in, or its standard library's
+    shared objects.
+    """
     dynamic = Path(sysconfig.get_paths()["stdlib"]) / "lib-dynload"
     shared = {path.name.split(".")[0] for path in dynamic.glob("*.so")}
     return sorted(set(sys.builtin_module_names) | {name for name in shared if "test" not in name})
@@ -316,7 +324,7 @@ def extension_texts(name: str) -> list[str]:
     return [inspect.cleandoc(text) for text in documented(module) if isinstance(text, str) and text]
 
 
-# ----------------------------------------------------------------------------------------------------- documents
+# ---------------------------------------------------------------------------------------- documents
 
 
 def words_of(text: str) -> list[str]:
@@ -332,7 +340,9 @@ def grams(text: str) -> set[int]:
 
 @dataclass
 class Novelty:
-    """Which passages have been seen: held-out ones are always refused, training ones once they repeat."""
+    """Which passages have been seen: held-out ones are always refused, training ones once they
+    repeat.
+    """
 
     held_out: set[int]
     seen: set[int] = field(default_factory=set)
@@ -426,7 +436,8 @@ def main() -> None:
     print(f"training: {size(documents)}")
     print(f"held out: {size(held_out_documents())} (Python {sys.version.split()[0]})")
     print(
-        f"dropped:  {novelty.repeated} repeated paragraphs, {novelty.leaked} shared with the held-out text"
+        f"dropped:  {novelty.repeated} repeated paragraphs, "
+        f"{novelty.leaked} shared with the held-out text"
     )
     for document in random.Random(1).sample(documents, options.sample):
         print(f"\n{'=' * 80}\n{document[:3000]}")

@@ -1,7 +1,8 @@
-"""Measure the model with transformers, in fp32 and in bf16, on the held-out text of the running Python.
+"""Measure the model with transformers, in fp32 and in bf16, on the held-out text of the running
+Python.
 
-Prints perplexity with its standard error, bits per byte, the paired difference between the two, and what `xz -9` needs
-for the same text.
+Prints perplexity with its standard error, bits per byte, the paired difference between the two, and
+what `xz -9` needs for the same text.
 
     python evaluate_hf.py [MODEL_DIR] [--context N]
 """
@@ -14,9 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
-from transformers import LlamaForCausalLM
-
 from held_out import (
     CONTEXT,
     held_out_bytes,
@@ -25,6 +23,8 @@ from held_out import (
     mean_and_error,
     score,
 )
+from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
 
 MODEL = Path(__file__).resolve().parent / "tessera-tiny"
 
@@ -61,7 +61,8 @@ def main() -> None:
     )
     version = platform.python_version()
     print(
-        f"held out: {len(text)} bytes of pydoc topics, Python {version}, windows of {options.context}"
+        f"held out: {len(text)} bytes of pydoc topics, Python {version}, "
+        f"windows of {options.context}"
     )
     full = losses_as(torch.float32, options.model, rows)
     half = losses_as(torch.bfloat16, options.model, rows)

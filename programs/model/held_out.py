@@ -1,8 +1,10 @@
-"""How the model is measured: the held-out documents as token windows, and the figures computed from their losses.
+"""How the model is measured: the held-out documents as token windows, and the figures computed from
+their losses.
 
-Each document is `<|endoftext|>`, its tokens, `<|endoftext|>`. It is cut into windows of at most `context` predictions;
-each window begins with the last token of the one before, so every token is predicted exactly once and the windows can
-be run independently, in any batch. Needs no torch: every implementation of the model is measured by these functions.
+Each document is `<|endoftext|>`, its tokens, `<|endoftext|>`. It is cut into windows of at most
+`context` predictions; each window begins with the last token of the one before, so every token is
+predicted exactly once and the windows can be run independently, in any batch. Needs no torch: every
+implementation of the model is measured by these functions.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ def document_ids(tokenizer: Encoder, text: str) -> list[int]:
 
 
 def windows(ids: Sequence[int], context: int = CONTEXT) -> list[list[int]]:
-    """A document cut up: in each window every token but the first is predicted from those before it."""
+    """A document cut up: in each window every token but the first is predicted from those before
+    it.
+    """
     return [list(ids[i : i + context + 1]) for i in range(0, len(ids) - 1, context)]
 
 
@@ -96,7 +100,8 @@ class Score:
         """One line for a table."""
         return (
             f"perplexity {self.perplexity:.2f} +- {self.perplexity_error:.2f}, "
-            f"loss {self.loss:.4f} +- {self.loss_error:.4f}, {self.bits_per_byte:.4f} bits/byte, {self.tokens} tokens"
+            f"loss {self.loss:.4f} +- {self.loss_error:.4f}, "
+            f"{self.bits_per_byte:.4f} bits/byte, {self.tokens} tokens"
         )
 
 

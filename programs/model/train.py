@@ -1,8 +1,9 @@
 """Train Tessera's small language model from nothing, on text every CPython carries (see corpus.py).
 
-A development-only step: it needs torch, transformers and tokenizers, and an hour of one core. The result is a plain
-`LlamaForCausalLM` checkpoint in bfloat16 with its tokenizer. Training is seeded, and resumes from `--work` if it was
-interrupted; with `--steps 0` it only writes out the checkpoint that is there.
+A development-only step: it needs torch, transformers and tokenizers, and an hour of one core. The
+result is a plain `LlamaForCausalLM` checkpoint in bfloat16 with its tokenizer. Training is seeded,
+and resumes from `--work` if it was interrupted; with `--steps 0` it only writes out the checkpoint
+that is there.
 
     python train.py --stdlib DIR ...        # other CPythons' standard libraries, for more text
 """
@@ -21,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
-
 from corpus import HERE, size, training_documents
 from evaluate_hf import token_losses
 from held_out import document_ids, held_out_bytes, held_out_windows, score
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 Tokens = list[torch.Tensor]
 
@@ -89,7 +89,7 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-# ------------------------------------------------------------------------------------------------------ tokenizer
+# ---------------------------------------------------------------------------------------- tokenizer
 
 
 def train_tokenizer(documents: list[str]) -> Tokenizer:
@@ -119,7 +119,9 @@ def encoded(tokenizer: Tokenizer, documents: list[str]) -> Tokens:
 
 
 def continuous(documents: list[str]) -> list[str]:
-    """The longer paragraphs of the documents that have enough of them: what a reader would call prose."""
+    """The longer paragraphs of the documents that have enough of them: what a reader would call
+    prose.
+    """
     longer = [
         [text for text in document.split("\n\n") if len(text.split()) >= 15]
         for document in documents
@@ -130,7 +132,9 @@ def continuous(documents: list[str]) -> list[str]:
 
 
 def prepare(work: Path, stdlibs: list[Path]) -> tuple[Tokenizer, list[Tokens]]:
-    """The tokenizer, and the tokens of all training documents and of the continuous ones; kept in the work folder."""
+    """The tokenizer, and the tokens of all training documents and of the continuous ones; kept in
+    the work folder.
+    """
     tokens, vocabulary = work / "tokens.pt", work / "tokenizer.json"
     if not tokens.exists():
         documents, _ = training_documents(stdlibs)
@@ -146,7 +150,7 @@ def prepare(work: Path, stdlibs: list[Path]) -> tuple[Tokenizer, list[Tokens]]:
 
 
 def batch(documents: Tokens, step: int, context: int, options: argparse.Namespace) -> torch.Tensor:
-    """The windows of one step. The documents are one long ring, in another order each time round."""
+    """One step's windows. The documents are one long ring, in another order each time round."""
     total = sum(map(len, documents))
     first = step * options.batch_tokens
     pieces: list[torch.Tensor] = []
@@ -160,7 +164,7 @@ def batch(documents: Tokens, step: int, context: int, options: argparse.Namespac
     return stream.long().unfold(0, context + 1, context)
 
 
-# ---------------------------------------------------------------------------------------------------------- model
+# -------------------------------------------------------------------------------------------- model
 
 
 def new_model() -> LlamaForCausalLM:
@@ -176,9 +180,11 @@ def new_model() -> LlamaForCausalLM:
 
 
 def add_dropout(model: LlamaForCausalLM, rate: float) -> None:
-    """Dropout on the embeddings and on what each sub-layer adds, by hooks: the checkpoint stays a plain Llama."""
+    """Dropout on the embeddings and on what each sub-layer adds, by hooks: the checkpoint stays a
+    plain Llama.
+    """
 
-    def drop(module: torch.nn.Module, _: Any, output: Any) -> Any:  # noqa: ANN401 (what torch calls it with)
+    def drop(module: torch.nn.Module, _: Any, output: Any) -> Any:
         if isinstance(output, tuple):
             return (torch.nn.functional.dropout(output[0], rate, module.training), *output[1:])
         return torch.nn.functional.dropout(output, rate, module.training)
@@ -252,7 +258,9 @@ class Run:
         self.file.with_suffix(".new").replace(self.file)
 
     def rows(self, sets: list[Tokens]) -> torch.Tensor:
-        """This step's windows: first short ones, which are cheaper, of everything; then full-length ones of prose."""
+        """This step's windows: first short ones, which are cheaper, of everything; then full-length
+        ones of prose.
+        """
         if self.step < (1 - self.options.long_share) * self.options.steps:
             return batch(sets[0], self.step, self.options.short_context, self.options)
         return batch(sets[1], self.step, SHAPE["max_position_embeddings"], self.options)
@@ -287,11 +295,13 @@ class Run:
                 slow.lerp_(fast, 1 - decay)
 
 
-# --------------------------------------------------------------------------------------------------------- output
+# ------------------------------------------------------------------------------------------- output
 
 
 def export(model: LlamaForCausalLM, tokenizer: Tokenizer, output: Path) -> None:
-    """Write the checkpoint folder beside its place and swap it in; files this does not write (the card) are kept."""
+    """Write the checkpoint folder beside its place and swap it in; files this does not write (the
+    card) are kept.
+    """
     finished = copy.deepcopy(model)
     for parameter in finished.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)

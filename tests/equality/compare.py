@@ -10,7 +10,7 @@ from emulator.errors import ProgramFault
 from emulator.fast import FastMachine
 from emulator.memory import Memory
 from emulator.reference.machine import ReferenceMachine
-from equality.programs import CHIP, LISTS
+from equality.draft import CHIP, LISTS
 from isa.program import Program
 
 Outcome = tuple[list[tuple[int, int, int, str]], np.ndarray]

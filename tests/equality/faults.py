@@ -11,20 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from equality.programs import (
-    CHIP,
-    FIXED,
-    TENSOR,
-    Draft,
-    Label,
-    _draw,
-    block,
-    draft,
-    finish,
-    issue,
-    scalar,
-)
-from equality.programs import TILE as TILE_REGISTER
+from equality.draft import CHIP, FIXED, TENSOR, Draft, Label, draft
+from equality.draft import TILE as TILE_REGISTER
+from equality.programs import block, draw, finish, issue, scalar
 from equality.tensors import Rng
 from isa.codec import encode
 from isa.descriptor import Descriptor, Space
@@ -41,7 +30,7 @@ def _tensor(change: Callable[[Rng, np.ndarray], None]) -> Bad:
 
     def write(d: Draft) -> None:
         mnemonic = str(d.rng.choice(TENSOR))
-        operation, _ = _draw(d, mnemonic)
+        operation, _ = draw(d, mnemonic)
         unit = {Unit.MXU: 1, Unit.VPU: 2}.get(BY_MNEMONIC[mnemonic].unit, 4)
         name = str(d.rng.choice(list(operation.descriptors)))
         before = len(d.table)

@@ -9,13 +9,12 @@ import numpy as np
 
 from equality.tensors import Place, Rng, operand, shape
 from isa.descriptor import Descriptor
-from isa.formats import Format as F
-from isa.formats import ScaleKind
+from isa.formats import Format, ScaleKind
 
-FLOATS = (F.FP32, F.BF16, F.FP16)
-NARROW = (F.E4M3FN, F.E5M2, F.E2M1)
-MATRIX = (F.BF16, F.FP16, *NARROW)
-BYTEWISE = tuple(f for f in F if f is not F.E2M1)
+FLOATS = (Format.FP32, Format.BF16, Format.FP16)
+NARROW = (Format.E4M3FN, Format.E5M2, Format.E2M1)
+MATRIX = (Format.BF16, Format.FP16, *NARROW)
+BYTEWISE = tuple(f for f in Format if f is not Format.E2M1)
 NUMBERS = (0, 0x3F800000, 0xBF000000, 0x7F800000, 0x7FC00000, 0x80000000, 0x42280000, 0x00000001)
 
 
@@ -43,12 +42,12 @@ class Places:
     def index_list(self, count: int, rng: Rng) -> Descriptor:
         """`count` indices below 8, prepared in memory."""
         start = self.lists.start + 4 * int(rng.integers(0, 64 - count + 1))
-        return Descriptor(self.lists.space, F.I32, (count,), (1,), start)
+        return Descriptor(self.lists.space, Format.I32, (count,), (1,), start)
 
     def bounds(self, rows: int, rng: Rng) -> Descriptor:
         """[rows, 2] bounds, prepared in memory."""
         start = self.lists.start + 256 + 4 * int(rng.integers(0, 100 - 2 * rows))
-        return Descriptor(self.lists.space, F.I32, (rows, 2), (2, 1), start)
+        return Descriptor(self.lists.space, Format.I32, (rows, 2), (2, 1), start)
 
 
 Maker = Callable[[Rng, Places], Operation]
@@ -63,7 +62,7 @@ def _maker(*mnemonics: str) -> Callable[[Callable[[Rng, Places, str], Operation]
     return register
 
 
-def _pick(rng: Rng, formats: tuple[F, ...]) -> F:
+def _pick(rng: Rng, formats: tuple[Format, ...]) -> Format:
     return formats[int(rng.integers(len(formats)))]
 
 
@@ -72,11 +71,11 @@ def _matrix(rng: Rng, limit: int = 300) -> tuple[int, int]:
     return rows, columns
 
 
-def _scales(rng: Rng, fmt: F) -> ScaleKind:
+def _scales(rng: Rng, fmt: Format) -> ScaleKind:
     kinds = [ScaleKind.NONE]
     if fmt in NARROW:
         kinds += [ScaleKind.MX32] * 2
-    if fmt is F.E2M1:
+    if fmt is Format.E2M1:
         kinds += [ScaleKind.NV16] * 2
     return kinds[int(rng.integers(len(kinds)))]
 
@@ -99,7 +98,7 @@ def _gemm(rng: Rng, places: Places, name: str) -> Operation:
         rows = 0
     fa, fw = _pick(rng, MATRIX), _pick(rng, MATRIX)
     used = {
-        "acc": operand(rng, places.accumulator, F.FP32, (rows, columns), written=True),
+        "acc": operand(rng, places.accumulator, Format.FP32, (rows, columns), written=True),
         "a": operand(rng, places.take(), fa, (rows, depth), scale_kind=_scales(rng, fa)),
         "w": operand(
             rng,
@@ -120,16 +119,16 @@ def _gemm(rng: Rng, places: Places, name: str) -> Operation:
 @_maker("readout")
 def _readout(rng: Rng, places: Places, name: str) -> Operation:
     rows, columns = _matrix(rng)
-    fmt = _pick(rng, (*FLOATS, F.E4M3FN, F.E5M2))
+    fmt = _pick(rng, (*FLOATS, Format.E4M3FN, Format.E5M2))
     used = {
         "dst": operand(rng, places.take(), fmt, (rows, columns), written=True),
-        "acc": operand(rng, places.accumulator, F.FP32, (rows, columns)),
+        "acc": operand(rng, places.accumulator, Format.FP32, (rows, columns)),
     }
     factors = places.take()
     if rng.random() < 0.5:
-        used["row"] = operand(rng, factors, _pick(rng, (F.FP32, F.E8M0)), (rows, 1))
+        used["row"] = operand(rng, factors, _pick(rng, (Format.FP32, Format.E8M0)), (rows, 1))
     if rng.random() < 0.5:
-        used["col"] = operand(rng, factors, _pick(rng, (F.FP32, F.E8M0)), (1, columns))
+        used["col"] = operand(rng, factors, _pick(rng, (Format.FP32, Format.E8M0)), (1, columns))
     return Operation(name, used, ("dst",), {"sat": int(rng.integers(2))})
 
 
@@ -137,8 +136,8 @@ def _readout(rng: Rng, places: Places, name: str) -> Operation:
 def _seed(rng: Rng, places: Places, name: str) -> Operation:
     dims = _matrix(rng)
     used = {
-        "acc": operand(rng, places.accumulator, F.FP32, dims, written=True),
-        "src": operand(rng, places.take(), F.FP32, dims),
+        "acc": operand(rng, places.accumulator, Format.FP32, dims, written=True),
+        "src": operand(rng, places.take(), Format.FP32, dims),
     }
     return Operation(name, used, ("acc",))
 
@@ -149,9 +148,9 @@ def _seed(rng: Rng, places: Places, name: str) -> Operation:
 @_maker("vadd", "vsub", "vmul", "vdiv", "vmin", "vmax")
 def _binary(rng: Rng, places: Places, name: str) -> Operation:
     dims = shape(rng)
-    formats: tuple[F, ...] = FLOATS
+    formats: tuple[Format, ...] = FLOATS
     if name != "vdiv" and rng.random() < 0.3:
-        formats = (F.I32,)
+        formats = (Format.I32,)
     place = places.take()
     used = {"dst": operand(rng, place, _pick(rng, formats), dims, written=True)}
     used["a"] = operand(rng, places.take(), _pick(rng, formats), dims)
@@ -166,9 +165,9 @@ def _binary(rng: Rng, places: Places, name: str) -> Operation:
 @_maker("vcmp")
 def _compare(rng: Rng, places: Places, name: str) -> Operation:
     dims = shape(rng)
-    formats = (F.I32,) if rng.random() < 0.3 else FLOATS
+    formats = (Format.I32,) if rng.random() < 0.3 else FLOATS
     used = {
-        "dst": operand(rng, places.take(), F.U8, dims, written=True),
+        "dst": operand(rng, places.take(), Format.U8, dims, written=True),
         "a": operand(rng, places.take(), _pick(rng, formats), dims),
     }
     fields = {"relation": int(rng.integers(6))}
@@ -199,21 +198,21 @@ def _unary(rng: Rng, places: Places, name: str) -> Operation:
 @_maker("vcvt")
 def _convert(rng: Rng, places: Places, name: str) -> Operation:
     dims = shape(rng)
-    to = _pick(rng, (*FLOATS, *NARROW, F.I32))
+    to = _pick(rng, (*FLOATS, *NARROW, Format.I32))
     used = {
         "dst": operand(rng, places.take(), to, dims, written=True),
-        "a": operand(rng, places.take(), _pick(rng, tuple(F)), dims),
+        "a": operand(rng, places.take(), _pick(rng, tuple(Format)), dims),
     }
-    sat = 0 if to is F.E2M1 else int(rng.integers(2))
+    sat = 0 if to is Format.E2M1 else int(rng.integers(2))
     return Operation(name, used, ("dst",), {"sat": sat})
 
 
 @_maker("vsel")
 def _select(rng: Rng, places: Places, name: str) -> Operation:
-    dims, fmt = shape(rng), _pick(rng, (*FLOATS, F.I32, F.U8))
+    dims, fmt = shape(rng), _pick(rng, (*FLOATS, Format.I32, Format.U8))
     used = {
         "dst": operand(rng, places.take(), fmt, dims, written=True),
-        "mask": operand(rng, places.take(), F.U8, dims),
+        "mask": operand(rng, places.take(), Format.U8, dims),
         "a": operand(rng, places.take(), fmt, dims),
         "b": operand(rng, places.take(), fmt, dims),
     }
@@ -222,7 +221,7 @@ def _select(rng: Rng, places: Places, name: str) -> Operation:
 
 @_maker("viota")
 def _iota(rng: Rng, places: Places, name: str) -> Operation:
-    used = {"dst": operand(rng, places.take(), F.I32, shape(rng), written=True)}
+    used = {"dst": operand(rng, places.take(), Format.I32, shape(rng), written=True)}
     return Operation(name, used, ("dst",), {"start": int(rng.integers(-(1 << 31), 1 << 31))})
 
 
@@ -230,8 +229,8 @@ def _iota(rng: Rng, places: Places, name: str) -> Operation:
 def _scan(rng: Rng, places: Places, name: str) -> Operation:
     dims = shape(rng)
     used = {
-        "dst": operand(rng, places.take(), F.FP32, dims, written=True),
-        "a": operand(rng, places.take(), F.FP32, dims),
+        "dst": operand(rng, places.take(), Format.FP32, dims, written=True),
+        "a": operand(rng, places.take(), Format.FP32, dims),
     }
     return Operation(name, used, ("dst",))
 
@@ -265,7 +264,7 @@ def _reduce(rng: Rng, places: Places, name: str) -> Operation:
 def _argmax(rng: Rng, places: Places, name: str) -> Operation:
     rows, columns = int(rng.integers(0, 6)), int(rng.choice([1, 2, 17, 33, 64]))
     used = {
-        "dst": operand(rng, places.take(), F.I32, (rows, 1), written=True),
+        "dst": operand(rng, places.take(), Format.I32, (rows, 1), written=True),
         "src": operand(rng, places.take(), _pick(rng, FLOATS), (rows, columns)),
     }
     return Operation(name, used, ("dst",), {"offset": int(rng.integers(-5, 1000))})
@@ -276,9 +275,9 @@ def _topk(rng: Rng, places: Places, name: str) -> Operation:
     rows, columns = int(rng.integers(0, 5)), int(rng.choice([1, 2, 17, 33, 64]))
     k = int(rng.integers(0, min(columns, 12) + 1))
     used = {
-        "values": operand(rng, places.take(), F.FP32, (rows, k), written=True),
-        "indices": operand(rng, places.take(), F.I32, (rows, k), written=True),
-        "src": operand(rng, places.take(), F.FP32, (rows, columns)),
+        "values": operand(rng, places.take(), Format.FP32, (rows, k), written=True),
+        "indices": operand(rng, places.take(), Format.I32, (rows, k), written=True),
+        "src": operand(rng, places.take(), Format.FP32, (rows, columns)),
     }
     fields = {"offset": int(rng.integers(-5, 1000))}
     return Operation(name, used, ("values", "indices"), fields)
@@ -288,7 +287,7 @@ def _topk(rng: Rng, places: Places, name: str) -> Operation:
 def _quant(rng: Rng, places: Places, name: str) -> Operation:
     rows, depth = int(rng.integers(0, 6)), int(rng.choice([1, 2, 16, 31, 32, 33, 64, 65]))
     fmt = _pick(rng, NARROW)
-    kind = ScaleKind.NV16 if fmt is F.E2M1 and rng.random() < 0.6 else ScaleKind.MX32
+    kind = ScaleKind.NV16 if fmt is Format.E2M1 and rng.random() < 0.6 else ScaleKind.MX32
     used = {
         "dst": operand(rng, places.take(), fmt, (rows, depth), written=True, scale_kind=kind),
         "src": operand(rng, places.take(), _pick(rng, FLOATS), (rows, depth)),
@@ -304,9 +303,13 @@ def _quantr(rng: Rng, places: Places, name: str) -> Operation:
     rows, depth = int(rng.integers(0, 6)), int(rng.choice([0, 1, 2, 31, 32, 64, 65]))
     used = {
         "dst": operand(
-            rng, places.take(), _pick(rng, (F.E4M3FN, F.E5M2)), (rows, depth), written=True
+            rng,
+            places.take(),
+            _pick(rng, (Format.E4M3FN, Format.E5M2)),
+            (rows, depth),
+            written=True,
         ),
-        "scale": operand(rng, places.take(), F.E8M0, (rows, 1), written=True),
+        "scale": operand(rng, places.take(), Format.E8M0, (rows, 1), written=True),
         "src": operand(rng, places.take(), _pick(rng, FLOATS), (rows, depth)),
     }
     fields = {"scale_mode": int(rng.integers(2))}
@@ -316,9 +319,9 @@ def _quantr(rng: Rng, places: Places, name: str) -> Operation:
 # ---- DMA
 
 
-def _moved_shape(rng: Rng, fmt: F, rank: int | None = None) -> tuple[int, ...]:
+def _moved_shape(rng: Rng, fmt: Format, rank: int | None = None) -> tuple[int, ...]:
     dims = shape(rng, rank)
-    if fmt is F.E2M1:
+    if fmt is Format.E2M1:
         rows = dims[:-1] if dims else (3,)
         dims = (*rows, 2 * int(rng.integers(1, 9)))
     return dims
@@ -326,7 +329,7 @@ def _moved_shape(rng: Rng, fmt: F, rank: int | None = None) -> tuple[int, ...]:
 
 @_maker("dma")
 def _dma(rng: Rng, places: Places, name: str) -> Operation:
-    fmt = _pick(rng, tuple(F))
+    fmt = _pick(rng, tuple(Format))
     dims = _moved_shape(rng, fmt)
     used = {
         "dst": operand(rng, places.take(), fmt, dims, written=True),
@@ -337,8 +340,8 @@ def _dma(rng: Rng, places: Places, name: str) -> Operation:
 
 @_maker("dmag", "dmas")
 def _indexed(rng: Rng, places: Places, name: str) -> Operation:
-    fmt = _pick(rng, tuple(F))
-    rank = int(rng.integers(2 if fmt is F.E2M1 else 1, 4))
+    fmt = _pick(rng, tuple(Format))
+    rank = int(rng.integers(2 if fmt is Format.E2M1 else 1, 4))
     row = _moved_shape(rng, fmt, rank - 1) if rank > 1 else ()
     while int(np.prod(row)) > 30:
         row = tuple(2 if d > 2 else d for d in row)
