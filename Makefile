@@ -23,7 +23,7 @@ SETUP_HF := $(VENV)/.setup-hf-$(call checksum,requirements/hf.lock requirements/
 
 MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
-PROMPT ?= A list is
+PROMPT ?= Return a new list
 
 .PHONY: help setup test lint format docs demo test-hf perplexity scale lock clean distclean
 
@@ -64,7 +64,8 @@ docs: $(SETUP) ## Check that docs/isa is what the specification says
 	$(BIN)/python -m isa.document docs/isa --check
 
 demo: $(DEMO) ## Compile the model that comes along, and let it write
-	$(BIN)/emu run $(DEMO) --prompt "$(PROMPT)" --max-new-tokens 60 --seed 1
+	$(BIN)/emu run $(DEMO) --prompt "$(PROMPT)" --max-new-tokens 60 \
+		--temperature 0.7 --top-k 40 --seed 1
 
 # Compiled again when the compiler, the ISA or the model changes.
 $(DEMO): $(shell find compiler isa $(MODEL) -type f ! -name '*.pyc' 2>/dev/null) | $(SETUP)

@@ -79,7 +79,10 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
                         return _layout(sizing, capacity, chunk, block_panels, depth), candidate
                     except DoesNotFit as problem:
                         last = problem
-    raise CompileError(f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows")
+    raise CompileError(
+        f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows, "
+        "--sequences or --logit-rows, or less --context"
+    )
 
 
 class CapacityFor:

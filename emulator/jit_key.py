@@ -78,9 +78,7 @@ class _Walk:
             self._object(name, value)
 
     def _module(self, name: str, module: ModuleType, names: tuple[str, ...]) -> None:
-        if not _is_ours(getattr(module, "__file__", None)):
-            self._add(name, module.__name__)
-            return
+        self._add(name, module.__name__)
         for attribute in names:
             if hasattr(module, attribute):
                 self._value(f"{name}.{attribute}", getattr(module, attribute), ())

@@ -47,22 +47,26 @@ class DecoderJob:
 
     def run(self, machine: Machine, meter: Meter | None, status: Status) -> Outcome:
         """Prefill, then draw tokens; prints text as it comes."""
-        options, keep = self.options, "logits" in self.options.output_files
-        printer = _Printer(options, self.tokenizer, self.prompt, status)
+        options = self.options
+        timing_only = options.timing_only  # then tokens mean nothing
+        tokenizer = None if timing_only else self.tokenizer
+        printer = _Printer(options, tokenizer, self.prompt, status)
         total = len(self.prompt) + options.max_new_tokens - 1
-        eos = () if options.ignore_eos or options.timing_only else self.facts.eos
-        found = generate(
-            _Watched(machine, meter, status, total),
-            self.prompt,
-            options.max_new_tokens,
-            self.sampling,
-            chunk=options.chunk,
-            keep_logits=keep,
-            ends=lambda token: token in eos,
-            on_token=printer.push,
-            on_prefilled=meter.prefill_done if meter is not None else lambda: None,
-        )
-        printer.finish()
+        eos = () if options.ignore_eos or timing_only else self.facts.eos
+        try:
+            found = generate(
+                _Watched(machine, meter, status, total),
+                self.prompt,
+                options.max_new_tokens,
+                self.sampling,
+                chunk=options.chunk,
+                keep_logits="logits" in options.output_files,
+                ends=lambda token: token in eos,
+                on_token=printer.push,
+                on_prefilled=meter.prefill_done if meter is not None else lambda: None,
+            )
+        finally:
+            printer.finish()  # an error after some text has a line of its own
         return self._outcome(found, printer.text)
 
     def _outcome(self, found: Generation, text: str | None) -> Outcome:
@@ -172,6 +176,8 @@ class _Printer:
 
     def finish(self) -> None:
         """No more tokens."""
+        if not self._pieces:
+            return
         if self._stream is not None:
             self._pieces.append(self._stream.finish())
             self._write(self._pieces[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tokenizers
 from decoder_runs import SMALL
 from tiny_models import write_model
@@ -98,6 +100,86 @@ def assembled(output: Path, text: str) -> Path:
     source.write_text(f".chip t1-mini\n{text}")
     done("asm", source, "-o", output)
     return output
+
+
+PLAIN = """
+.region io 0 0x1000 io
+.region control 0x1000 0x1000 control
+.symbol x io fp32[2, 3] in
+.symbol b io+0x100 bf16[4] in
+.symbol n io+0x200 e2m1[4] in
+.symbol s io+0x300 e8m0[4] in
+.symbol i io+0x400 i32[4] in
+.symbol y io+0x500 fp32[4] out
+.entry one
+    halt
+.entry two
+    halt
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Programs: a decoder, one without tokenizer, one without weights, and no decoder."""
+
+    good: Path
+    mute: Path
+    bare: Path
+    plain: Path
+
+
+@cache
+def made() -> Made:
+    """Programs for tests that do not change them; made once in a process."""
+    _ROOM.append(tempfile.TemporaryDirectory(prefix="tessera-tests-"))
+    folder = Path(_ROOM[0].name)
+    model = write_checkpoint(folder / "model")
+    mute = write_checkpoint(folder / "mute", tokenizer=False)
+    return Made(
+        compiled(model, folder / "good.bin", "--rows", 8, "--top-k", 6),
+        compiled(mute, folder / "mute.bin", "--rows", 8),
+        compiled(model, folder / "bare.bin", "--rows", 8, "--no-weights"),
+        assembled(folder / "plain.bin", PLAIN),
+    )
+
+
+_ROOM: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
+
+
+# ---- refusals
+
+KEPT = "kept.bin"  # an output that exists already
+
+
+def keep_outputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go to a folder that holds nothing but output files of before."""
+    monkeypatch.chdir(folder)
+    for name in (KEPT, "kept.json", "kept.npy"):
+        Path(name).write_text("as it was")
+
+
+def refused(expected: str, *arguments: object, status: int = 2, lines: int = 1) -> Result:
+    """The command ends with so many lines, one of which has the text, and changes no file."""
+    before = files(Path())
+    result = emu(*arguments)
+    assert (result.status, result.out) == (status, ""), result
+    found = result.err.splitlines()
+    assert len(found) == lines, result.err
+    assert all(line.startswith("emu: error: ") for line in found)
+    assert expected in result.err
+    assert files(Path()) == before
+    return result
+
+
+def compile_refused(expected: str, *arguments: object) -> Result:
+    """`emu compile` refuses; it is for t1-mini unless another chip is given."""
+    chip = () if "--chip" in arguments else MINI
+    return refused(expected, "compile", *arguments, *chip, "-o", KEPT)
+
+
+def run_refused(expected: str, program: Path, *arguments: object) -> Result:
+    """`emu run` refuses."""
+    return refused(expected, "run", program, *arguments, "--json", "kept.json")
 
 
 # ---- results

@@ -173,7 +173,7 @@ class Shape:
     @property
     def head_norms(self) -> bool:
         """Whether query and key heads are normalised."""
-        return self.config["model_type"] == "qwen3"
+        return str(self.config["model_type"]) == "qwen3"
 
     def matrices(self, weights: str) -> dict[str, Matrix]:
         """A layer's matrices."""

@@ -91,7 +91,7 @@ def option_sets(draw: st.DrawFn) -> Options:
         activations=draw(st.sampled_from(FORMATS)),
         kv=draw(st.sampled_from(["bf16", "fp8"])),
         lm_head=draw(st.sampled_from([None, "bf16", "mxfp8"])),
-        rows=draw(st.sampled_from([4, 12, 40])),
+        rows=draw(st.sampled_from([4, 12, 40, None])),
         sequences=4,
         logit_rows=draw(st.sampled_from([1, 5, None])),
         context=CONTEXT,

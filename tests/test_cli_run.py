@@ -1,27 +1,16 @@
 """`emu run` from end to end: text, tokens, bits, files; and that nothing else changes them."""
 
 import json
-import os
-import pty
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from emulator import status
-from emulator.status import Status
 from isa.chip import CHIPS
-from isa.formats import Format, decode, encode
 from tests.cli_runs import (
     PROMPT,
     TOKENS,
     VOCAB,
-    assembled,
     compiled,
     done,
     emu,
@@ -32,9 +21,7 @@ from tests.cli_runs import (
     write_checkpoint,
 )
 
-ASM = Path(__file__).parent.parent / "programs" / "asm"
 NUMBERS = ("--tokens", ",".join(map(str, TOKENS)))
-EMU = [sys.executable, "-c", "from emulator.cli import main; main()"]
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +88,9 @@ def test_without_a_tokenizer_tokens_are_printed(program: Path, mute: Path) -> No
     assert generated(mute, *NUMBERS)["text"] is None
 
 
-def test_the_end_of_text_ends_the_run(folder: Path) -> None:
+def test_the_end_of_text_ends_the_run(folder: Path, program: Path) -> None:
     options = (*NUMBERS, "--max-new-tokens", 8)
-    tokens = generated(folder / "p.bin", *options, "--ignore-eos")["tokens"]
+    tokens = generated(program, *options, "--ignore-eos")["tokens"]
     end = next(token for token in tokens[1:] if token != tokens[0])
     model = write_checkpoint(folder / "ending", eos_token_id=[end, 2])
     ending = compiled(model, folder / "ending.bin")
@@ -276,199 +263,6 @@ def test_timing_only_prints_the_report_alone(bare: Path) -> None:
     wanted = ("run", bare, *NUMBERS, "--timing-only", "--max-new-tokens", 2)
     assert "cycles" in done(*wanted).out
     assert done(*wanted, "--quiet").out == ""
-
-
-# ---- programs that are no decoders
-
-PASS_ON = """
-.region io 0 0x1000 io
-.symbol given io fp32[2, 3] in
-.symbol made io fp32[2, 3] out
-.entry first
-    halt
-.entry second
-    halt
-"""
-
-
-def test_symbols_in_and_out(folder: Path) -> None:
-    done("asm", ASM / "topk.tasm", "-o", "topk.bin")
-    logits = np.random.default_rng(5).permutation(4000).astype(np.float32)
-    np.save("logits.npy", logits)
-    run = done("run", "topk.bin", "--input", "logits=logits.npy", "--output", "values=v.npy",
-               "--output", "indices=i.npy")  # fmt: skip
-    assert "cycles" in run.out
-    assert np.load("v.npy").tolist() == [float(3999 - rank) for rank in range(8)]
-    assert logits[np.load("i.npy")].tolist() == np.load("v.npy").tolist()
-
-
-def test_plain_programs_are_the_same_on_both_executors(folder: Path) -> None:
-    done("asm", ASM / "softmax.tasm", "-o", "s.bin")
-    facts = done("info", "s.bin", "--json", "-").json["symbols"]
-    inputs, outputs = ([s for s in facts if s["role"] == role] for role in ("in", "out"))
-    options: list[str] = []
-    for symbol in inputs:
-        values = np.random.default_rng(1).standard_normal(symbol["shape"]).astype(np.float32)
-        np.save(f"{symbol['name']}.npy", values)
-        options += ["--input", f"{symbol['name']}={symbol['name']}.npy"]
-    results = {}
-    for executor in ("fast", "reference"):
-        for symbol in outputs:
-            options += ["--output", f"{symbol['name']}={executor}.npy"]
-        done("run", "s.bin", *options, "--executor", executor, "--no-timing")
-        results[executor] = Path(f"{executor}.npy").read_bytes()
-        options = options[: 2 * len(inputs)]
-    assert results["fast"] == results["reference"]
-
-
-def test_an_entry_is_chosen_by_name() -> None:
-    path = assembled(Path("p.bin"), PASS_ON)
-    given = np.asfortranarray(np.arange(6).reshape(2, 3).astype(">f4"))
-    np.save("given.npy", given)
-    for entry in ("first", "second"):
-        result = done("run", path, "--entry", entry, "--input", "given=given.npy",
-                      "--output", "made=made.npy", "--json", "-").json  # fmt: skip
-        assert result["tokens"] is None
-        assert result["cycles"]["total"] > 0
-        assert np.load("made.npy").tolist() == given.tolist()
-
-
-@pytest.mark.parametrize("kind", ["fp16", "bf16", "e4m3fn", "e5m2", "e2m1"])
-def test_numbers_are_rounded_to_the_symbols_format(kind: str) -> None:
-    path = assembled(Path("p.bin"), f".region io 0 64 io\n.symbol x io {kind}[5] in\n"
-                     ".entry e\nhalt\n")  # fmt: skip
-    values = np.array([0.3, -1.26, 3.4, 1e9, 0], np.float32)
-    np.save("values.npy", values)
-    run = ("run", path, "--no-timing", "--output", "x=out.npy", "--input")
-    done(*run, "x=values.npy")
-    form = Format[kind.upper()]
-    codes = encode(form, values)
-    out = np.load("out.npy")
-    assert out.dtype == (np.float16 if kind == "fp16" else codes.dtype)
-    assert out.view(codes.dtype).tolist() == codes.tolist()
-    assert decode(form, out.view(codes.dtype))[4] == 0
-    # What came out goes in again: codes, or numbers that NumPy knows.
-    Path("out.npy").rename("in.npy")
-    done(*run, "x=in.npy")
-    assert Path("out.npy").read_bytes() == Path("in.npy").read_bytes()
-
-
-def test_timing_only_of_a_plain_program_takes_its_inputs(folder: Path) -> None:
-    done("asm", ASM / "topk.tasm", "-o", "topk.bin")
-    np.save("logits.npy", np.zeros(4000, np.float32))
-    run = ("run", "topk.bin", "--input", "logits=logits.npy", "--json", "-")
-    timed, real = done(*run, "--timing-only").json, done(*run).json
-    assert timed["cycles"]["total"] > 0
-    assert timed["traffic"]["hbm"] == real["traffic"]["hbm"]
-
-
-# ---- what is printed where
-
-
-def test_output_can_be_piped(program: Path) -> None:
-    wanted = ["run", str(program), "--prompt", PROMPT, "--max-new-tokens", "4", "--quiet"]
-    process = subprocess.run([*EMU, *wanted], capture_output=True, text=True, check=False)
-    assert (process.returncode, process.stderr) == (0, "")
-    expected = generated(program, "--prompt", PROMPT, "--max-new-tokens", 4)["text"]
-    assert process.stdout == f"{PROMPT}{expected}\n"
-
-
-def test_a_reader_may_leave(program: Path) -> None:
-    process = subprocess.Popen(
-        [*EMU, "run", str(program), *NUMBERS, "--no-timing", "--json", "r.json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    _, errors = process.communicate()
-    assert (process.returncode, errors) == (141, b"")
-    assert files(Path()) == {}
-
-
-LOUD = """
-from emulator.cli import main
-from emulator.fast.machine import FastMachine
-ring = FastMachine.ring
-def loud(*arguments):
-    print("ready", flush=True)
-    ring(*arguments)
-FastMachine.ring = loud
-main()
-"""
-
-
-@pytest.mark.parametrize("executor", ["fast", "reference"])
-def test_an_interrupt_ends_even_an_endless_program(executor: str) -> None:
-    path = assembled(Path("p.bin"), ".region io 0 64 io\n.symbol x io fp32[2] out\n"
-                     ".entry e\nagain: jmp again\n")  # fmt: skip
-    Path("r.json").write_text("old")
-    before = files(Path())
-    script = LOUD if executor == "fast" else LOUD.replace("fast", "reference").replace(
-        "FastMachine", "ReferenceMachine")  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, "run", str(path), "--executor", executor, "--no-timing",
-         "--json", "r.json", "--output", "x=x.npy"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "emu: error: interrupted\n")
-    assert files(Path()) == before
-
-
-def test_status_is_for_terminals_only(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(status, "_PATIENCE", 0.0)
-    with Status("working"):
-        time.sleep(0.05)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with Status("working") as line:
-        time.sleep(0.2)
-        line.say("still working")
-        time.sleep(0.2 + status._PERIOD)
-    shown = capsys.readouterr().err
-    assert "working, 0 s" in shown
-    assert "still working, " in shown
-    assert shown.endswith("\r\033[K")
-
-
-def test_text_and_status_share_a_terminal(program: Path) -> None:
-    """Once text is written to the terminal, nothing else is."""
-    ours, theirs = pty.openpty()
-    script = (
-        "from emulator import cli, status\nstatus._PATIENCE = 0.0\nstatus._PERIOD = 0.01\n"
-        "cli.main()"
-    )
-    wanted = ["run", str(program), "--prompt", PROMPT, "--max-new-tokens", "3", "--quiet"]
-    with subprocess.Popen(
-        [sys.executable, "-c", script, *wanted], stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        shown = b"".join(_chunks(ours)).decode()
-    os.close(ours)
-    assert process.returncode == 0
-    text = generated(program, "--prompt", PROMPT, "--max-new-tokens", 3)["text"]
-    before, _, after = shown.rpartition("\033[K")
-    assert after == f"{PROMPT}{text}\r\n"
-    assert "preparing the emulator, 0 s" in before
-
-
-def _chunks(terminal: int) -> Any:
-    """What a terminal shows, until nobody writes to it any more."""
-    while True:
-        try:
-            chunk = os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            return
-        if not chunk:
-            return
-        yield chunk
 
 
 def test_help_names_every_option() -> None:

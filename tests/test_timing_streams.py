@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import retire
+from emulator.accounting import ProgramInfo
+from emulator.timing.model import Timing
+from emulator.timing.result import EntryTiming
 from isa.chip import Chip, load_chip
 from isa.descriptor import Space
 from isa.faults import DMA0, MXU, NUM_UNITS, VPU
@@ -24,6 +27,12 @@ Stream = NDArray[np.int64]
 HBM, CSRAM, TSRAM = (int(space) for space in (Space.HBM, Space.CSRAM, Space.TSRAM))
 FP32, BF16, FP8, FP4 = Format.FP32, Format.BF16, Format.E4M3FN, Format.E2M1
 MINI = load_chip("t1-mini")
+T1 = load_chip("t1")
+INFO = ProgramInfo(
+    ops=("embed", "attend", "multiply", "sample"),
+    op_of_pc=np.array([0, 0, 1, 1, 2, 2, 3, -1], np.int32),
+    region_classes=(0, 3, 4, 6),
+)
 
 
 def record(tile: int, unit: int, mnemonic: str, /, **words: int) -> Stream:
@@ -50,9 +59,7 @@ def signal(
     tile: int, unit: int, sem: int, count: int = 1, scope: int = 0, target: int = 0, **words: int
 ) -> Stream:
     """A unit signals: scope 0 self, 1 tile, 2 cluster, 3 all."""
-    return record(
-        tile, unit, "signal", SEM=sem, COUNT=count, SCOPE=scope, TARGET=target, **words
-    )
+    return record(tile, unit, "signal", SEM=sem, COUNT=count, SCOPE=scope, TARGET=target, **words)
 
 
 def gemm(
@@ -153,6 +160,24 @@ def dma(
 def stream(chip: Chip, *records: Stream) -> Stream:
     """Records, then the halts of all tiles."""
     return np.array([*records, *(halt(tile) for tile in range(chip.num_tiles))], np.int64)
+
+
+def timed(
+    chip: Chip, records: Stream, chunk: int | None = None, timing: Timing | None = None
+) -> EntryTiming:
+    """The timing of one entry whose stream arrives in chunks."""
+    timing = Timing(chip, INFO) if timing is None else timing
+    timing.begin("entry")
+    for first in range(0, len(records), chunk or len(records)):
+        timing.feed(records[first : first + (chunk or len(records))])
+    return timing.end()
+
+
+def span(chip: Chip, *records: Stream) -> int:
+    """Cycles from first start to last end of records that are one operation."""
+    found = timed(chip, stream(chip, *records))
+    assert len(found.keys) == 1
+    return int(found.spans[0])
 
 
 # ---- random streams

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emulator.errors import InputError
+from emulator.status import Status
 from isa.files import check_writable
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def command(
     other formats is printed, and recorded in the program. With --no-weights MODEL may also be a
     config.json.
     """
-    from compiler.config import ModelConfig
     from compiler.options import Options
     from isa.chip import load_chip
 
@@ -62,16 +62,19 @@ def command(
     if output is None:
         raise InputError("-o PROGRAM is needed (or --dump STAGE)")
     _check_output(model, output)
-    if no_weights:
-        from compiler.api import compile_config
-
-        program = compile_config(ModelConfig.load(model), machine, chosen)
-    else:
-        from compiler.api import compile_checkpoint
-
-        _check_checkpoint(model)
-        program = compile_checkpoint(model, machine, chosen)
+    with Status("compiling"):
+        program = _compiled(model, machine, chosen, no_weights)
     _save(program, output, quiet)
+
+
+def _compiled(model: Path, chip: Chip, options: Options, no_weights: bool) -> Program:
+    from compiler.api import compile_checkpoint, compile_config
+    from compiler.config import ModelConfig
+
+    if no_weights:
+        return compile_config(ModelConfig.load(model), chip, options)
+    _check_checkpoint(model)
+    return compile_checkpoint(model, chip, options)
 
 
 def _dumped(model: Path, chip: Chip, options: Options, stage: str) -> str:

@@ -22,7 +22,7 @@ F32, F64 = ir.FloatType(), ir.DoubleType()
 
 
 def target_features() -> frozenset[str]:
-    """The machine features Numba compiles for (it honours NUMBA_CPU_FEATURES), such as 'avx512vnni'."""
+    """The features Numba compiles for (it honours NUMBA_CPU_FEATURES), such as 'avx512vnni'."""
     _triple, _cpu, features = cpu_target.target_context.codegen().magic_tuple()
     return frozenset(item[1:] for item in features.split(",") if item.startswith("+"))
 
@@ -115,13 +115,14 @@ class Vec:
 
 
 def splat_constant(kind: ir.Type, number: int | float) -> ir.Constant:
+    """A number in every lane of a vector type, or as a scalar."""
     if isinstance(kind, ir.VectorType):
         return ir.Constant(kind, [ir.Constant(kind.element, number)] * kind.count)
     return ir.Constant(kind, number)
 
 
 class Lanes:
-    """Emits vector memory accesses, broadcasts, intrinsic calls and loops at the builder's position."""
+    """Emits vector accesses, broadcasts, intrinsic calls and loops at the builder's position."""
 
     def __init__(self, builder: ir.IRBuilder) -> None:
         self.builder = builder
@@ -189,7 +190,7 @@ class Lanes:
     def counted_loop(
         self, count: Vec, carried: Sequence[Vec], body: Callable[[Sequence[Vec]], Sequence[Vec]]
     ) -> list[Vec]:
-        """Run `body` `count` (at least once) times over carried values; returns their last values."""
+        """Run `body` `count` times (at least once) over carried values; returns the last ones."""
         builder = self.builder
         before = builder.block
         head = builder.append_basic_block("loop")

@@ -99,7 +99,7 @@ def _exchange(lanes: Lanes, rows: list[Vec], distance: int) -> list[Vec]:
 
 
 def _make_grid_decode(fmt: int) -> Callable[..., Any]:
-    """(address of (k0, n0), bytes from k to k + 1, fp32 address, panels, count of k): n contiguous."""
+    """(address of (k0, n0), bytes from k to k + 1, target, panels, count of k): n contiguous."""
 
     @intrinsic
     def decode(typingctx, source, k_stride, target, panels, count):

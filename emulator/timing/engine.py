@@ -14,7 +14,7 @@ from emulator.timing.dma import back_step, front_step
 from emulator.timing.heap import drop_first
 from emulator.timing.ledger import charge
 from emulator.timing.reserve import FIELDS, WINDOW_FIELDS
-from emulator.timing.state import State
+from emulator.timing.state import FIELD_NAMES, State
 from emulator.timing.sync import arrive, wake
 from emulator.timing.tables import float_row, row, table
 from emulator.timing.units import ROW, compute_step, control_step, gap_cycles
@@ -26,6 +26,7 @@ _VPU = 2
 @helper
 def _open(at_address):
     """The state, from the (address, row length) of each of its arrays."""
+    _ = FIELD_NAMES  # their order is in nothing else that the key of the cache is made from
     return State(
         row(at_address[0, 0]),
         float_row(at_address[1, 0]),

@@ -42,6 +42,8 @@ class State(NamedTuple):
     rows: Ints  #: [capacity, ROW_FIELDS]
 
 
+FIELD_NAMES = State._fields
+
 _CONTROL = {"wait": at.OP_WAIT, "signal": at.OP_SIGNAL, "halt": at.OP_HALT, "ld": at.OP_LOAD}
 _MATRIX = {"gemm": at.OP_GEMM, "readout": at.OP_READOUT, "seed": at.OP_SEED}
 

@@ -108,7 +108,7 @@ def write_checkpoint(directory: Path, config: Config, seed: int = 0) -> None:
     (directory / "config.json").write_text(json.dumps(config, indent=1))
     shards = _shards(tensors(config))
     rng = np.random.default_rng(seed)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards):
         name = f"model-{number + 1:05}-of-{len(shards):05}.safetensors"
         weight_map |= dict.fromkeys(shard, name)

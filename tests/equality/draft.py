@@ -128,6 +128,7 @@ class Draft:
     order: Order
     mnemonics: tuple[str, ...] = TENSOR
     alone: bool = False  # one tile only comes here
+    mends: bool = True  # descriptors may be loaded wrong first
     loads: bool = True  # scalars may come from tensor memory
 
     # ---- lines
@@ -174,7 +175,7 @@ class Draft:
     def load(self, descriptor: Descriptor, register: int, offset: int = 0) -> None:
         """Load a descriptor; some are mended after a wrong one was loaded. offset: a register."""
         words = descriptor.words()
-        if self.chance(0.2):
+        if self.mends and self.chance(0.2):
             name = str(self.rng.choice(list(_FIELDS)))
             right, wrong = int(words[_FIELDS[name]]), int(self.rng.integers(-9, 1 << 20))
             words[_FIELDS[name]] = wrong

@@ -32,12 +32,11 @@ def _tensor(change: Callable[[Rng, np.ndarray], None]) -> Bad:
         mnemonic = str(d.rng.choice(TENSOR))
         operation, _ = draw(d, mnemonic)
         unit = {Unit.MXU: 1, Unit.VPU: 2}.get(BY_MNEMONIC[mnemonic].unit, 4)
-        name = str(d.rng.choice(list(operation.descriptors)))
-        before = len(d.table)
+        first = len(d.table)
+        d.mends = False
         issue(d, operation, unit)
-        # The descriptors are the last ones of the table; mended ones may hide the change.
-        index = before + list(operation.descriptors).index(name) % max(len(d.table) - before, 1)
-        change(d.rng, d.table[min(index, len(d.table) - 1)])
+        d.mends = True
+        change(d.rng, d.table[int(d.rng.integers(first, len(d.table)))])
 
     return write
 
@@ -45,17 +44,26 @@ def _tensor(change: Callable[[Rng, np.ndarray], None]) -> Bad:
 def _any_word(rng: Rng, words: np.ndarray) -> None:
     word = int(rng.integers(16))
     value = int(rng.choice([-1, 0, 1, 2, 3, 5, 1 << 13, 1 << 14, 1 << 40, (1 << 40) + 1, 1 << 62]))
-    words[word] = value if rng.random() < 0.6 else int(words[word]) ^ 1 << int(rng.integers(64))
+    words[word] = value if rng.random() < 0.6 else int(words[word]) ^ 1 << int(rng.integers(63))
 
 
-def _meta(rng: Rng, words: np.ndarray) -> None:
-    lsb = int(rng.choice([0, 8, 16, 24, 32, 40]))
-    words[1] = (int(words[1]) & ~(0xFF << lsb)) | int(rng.integers(0, 10)) << lsb
+def _meta(*lsbs: int) -> Callable[[Rng, np.ndarray], None]:
+    """Another space, format, layout, scale kind or rank."""
+
+    def change(rng: Rng, words: np.ndarray) -> None:
+        lsb = int(rng.choice(lsbs))
+        words[1] = (int(words[1]) & ~(0xFF << lsb)) | int(rng.integers(0, 10)) << lsb
+
+    return change
 
 
-def _nudge(rng: Rng, words: np.ndarray) -> None:
-    word = int(rng.choice([0, 6, *range(7, 16)]))
-    words[word] += int(rng.choice([-3, -1, 1, 2, 3, 64]))
+def _nudge(*places: int) -> Callable[[Rng, np.ndarray], None]:
+    """A little more or less of some word."""
+
+    def change(rng: Rng, words: np.ndarray) -> None:
+        words[int(rng.choice(places))] += int(rng.choice([-3, -1, 1, 2, 3, 64]))
+
+    return change
 
 
 def _words(*lines: str | tuple[str, dict[str, object]]) -> Bad:
@@ -127,8 +135,11 @@ def _overflow(d: Draft) -> None:
 
 BAD: dict[str, Bad] = {
     "any word": _tensor(_any_word),
-    "meta": _tensor(_meta),
-    "nudge": _tensor(_nudge),
+    "meta": _tensor(_meta(0, 16, 24, 32, 40)),
+    "format": _tensor(_meta(8)),
+    "base": _tensor(_nudge(0, 6)),
+    "shape": _tensor(_nudge(7, 8, 9, 10)),
+    "strides": _tensor(_nudge(11, 12, 13, 14, 15)),
     "illegal": _illegal,
     "read-only": _read_only,
     "index": _bad_index,
