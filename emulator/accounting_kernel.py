@@ -5,7 +5,7 @@ Long for a reason: one pass over the stream fills all of them.
 
 import math
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.retire import (
     BYTES,
     BYTES_A,
@@ -38,6 +38,7 @@ from emulator.retire import (
 )
 from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
+from emulator.timing.compiled import helper
 from emulator.timing.costs import array_rate, ceil_div, gemm_cost
 from emulator.timing.tables import float_row
 from emulator.timing.tables import row as row_at

@@ -71,11 +71,7 @@ class Descriptor:
         rank = len(self.shape)
         out[W_BASE] = self.base
         out[W_META] = (
-            self.space
-            | self.format << 8
-            | self.layout << 16
-            | self.scale_kind << 24
-            | rank << 32
+            self.space | self.format << 8 | self.layout << 16 | self.scale_kind << 24 | rank << 32
         )
         out[W_OWNER : W_CHIP + 1] = (self.owner, self.fan, self.fanstep, 0)
         out[W_SCALE] = self.scale

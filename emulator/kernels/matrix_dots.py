@@ -1,7 +1,7 @@
 """E2M1 by E2M1 with integer dot products: the same bits, three times as fast.
 
-Source: the arithmetic contract, section 1, consequence (c): every partial sum of a block is exact in
-fp32, so the order of additions inside a block is free and integers will do. Doubled values are
+Source: the arithmetic contract, section 1, consequence (c): every partial sum of a block is exact
+in fp32, so the order of additions inside a block is free and integers will do. Doubled values are
 integers from -12 to 12; A is kept as signed bytes, W as unsigned bytes with 12 added, and each
 block's sum starts at -12 times the sum of A, which takes the offset away again. The sum is four
 times s; A's scales are divided by four for it.

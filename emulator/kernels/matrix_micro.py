@@ -20,7 +20,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from emulator.kernels.convert import canonical
+from emulator.kernels.code_lanes import canonical
 from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, F64, WIDTH, Lanes, Vec, target_features
 from emulator.kernels.memory import out_of_line

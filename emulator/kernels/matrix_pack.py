@@ -19,12 +19,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from emulator.kernels import scratch as at
-from emulator.kernels.convert import (
-    block_bytes,
-    decode_lanes,
-    decode_run,
-    load_codes,
-)
+from emulator.kernels.code_lanes import block_bytes, decode_lanes, load_codes
+from emulator.kernels.convert import decode_run
 from emulator.kernels.inner import inner
 from emulator.kernels.lanes import I8, I32, I64, WIDTH, Lanes, Vec
 from emulator.kernels.matrix_dots import decode_w_dots

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from emulator.kernels.convert import SHAPES, decode_lanes, decode_top
+from emulator.kernels.code_lanes import SHAPES, decode_lanes, decode_top
 from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I1, I8, I16, I32, I64, WIDTH, Lanes, Vec, target_features
 from emulator.kernels.memory import out_of_line

@@ -12,7 +12,8 @@ or 0 for an operand that is one number.
 from __future__ import annotations
 
 from emulator.kernels import scratch as at
-from emulator.kernels.convert import RAW8, RAW16, RAW32, decode_run, encode_run
+from emulator.kernels.code_lanes import RAW8, RAW16, RAW32
+from emulator.kernels.convert import decode_run, encode_run
 from emulator.kernels.inner import inner
 from emulator.kernels.memory import (
     copy_bytes,

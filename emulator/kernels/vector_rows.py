@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from emulator.jit import njit
 from emulator.kernels import scratch as at
-from emulator.kernels.convert import canonical
+from emulator.kernels.code_lanes import canonical
 from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I32, WIDTH, Lanes, Vec
 from emulator.kernels.memory import (
@@ -56,7 +56,7 @@ from emulator.kernels.rows import (
     row_address,
     row_length,
 )
-from emulator.kernels.vector import Operation, maximum, minimum
+from emulator.kernels.vector_loops import Operation, maximum, minimum
 from isa.spec import BY_MNEMONIC
 
 VRSUM, VRMAX, VRMIN = (BY_MNEMONIC[name].opcode for name in ("vrsum", "vrmax", "vrmin"))

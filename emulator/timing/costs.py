@@ -2,9 +2,8 @@
 
 import math
 
-from emulator.jit import helper
-from emulator.kernels.memory import out_of_line
 from emulator.timing import layout as at
+from emulator.timing.compiled import helper
 
 LANES_PER_ROW = 32  #: a row is reduced in 32 lanes: the arithmetic contract, section 2
 REDUCE_LEVELS = 5  #: then in log2(32) steps
@@ -45,7 +44,6 @@ def gemm_cost(p, f, m, n, k, formats, split):
 
     `split` is the number of sub-arrays. `columns` is how often the rows of a are read again.
     """
-    out_of_line()
     rate = array_rate(f, formats)
     rows = p[at.P_MXU_ROWS] // split
     depth = int(rows * rate) if rate > 1.0 else rows  # narrow pairs are packed along K
@@ -89,7 +87,6 @@ def _stream_banks(p, elements, stride, bits):
 @helper
 def vector_cost(p, f, record, vector_class):
     """(cycles, conflict cycles, bank accesses) of a vector instruction, beside its start."""
-    out_of_line()
     elements, rows, last = record[7], record[8], record[9]
     if elements == 0:
         return 0, 0, 0

@@ -6,12 +6,12 @@ order, as far as the requests under way allow, and carries out a `signal` when e
 it is complete. A queue entry is held until its last piece has been issued.
 """
 
-from emulator.jit import helper
 from emulator.retire import BYTES, DST_ADDRESS, DST_OWNER, OPCODE, SRC_ADDRESS, SRC_OWNER, STRIDE
 from emulator.timing import layout as at
 from emulator.timing import pieces
+from emulator.timing.compiled import helper, inlined
 from emulator.timing.costs import ceil_div
-from emulator.timing.ledger import begin_row, charge, complete, end_row, inlined
+from emulator.timing.ledger import begin_row, charge, complete, end_row
 from emulator.timing.mesh import distance, hbm_channel
 from emulator.timing.network import move_piece
 from emulator.timing.sync import end_wait, fire, pop, try_wait, turn_to, wake, wake_back

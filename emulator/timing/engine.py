@@ -7,9 +7,10 @@ or cut into chunks. Records that arrived early wait in their tile's FIFO, which 
 that the stream needs.
 """
 
-from emulator.jit import helper, njit
+from emulator.jit import njit
 from emulator.retire import TILE, WORDS
 from emulator.timing import layout as at
+from emulator.timing.compiled import helper
 from emulator.timing.dma import back_step, front_step
 from emulator.timing.heap import drop_first
 from emulator.timing.ledger import charge

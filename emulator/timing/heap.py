@@ -4,15 +4,13 @@ Keys of pending events are unique (tile, slot, and for signals a sequence number
 which events are taken does not depend on the order in which they were put.
 """
 
-from emulator.jit import helper
-from emulator.kernels.memory import out_of_line
+from emulator.timing.compiled import helper
 from emulator.timing.layout import G_HEAP, H_KEY, H_PAYLOAD, H_TIME
 
 
 @helper
 def push(heap, g, time, key, payload):
     """Add an event."""
-    out_of_line()
     i = g[G_HEAP]
     g[G_HEAP] = i + 1
     while i > 0:
@@ -31,7 +29,6 @@ def push(heap, g, time, key, payload):
 @helper
 def drop_first(heap, g):
     """Remove the earliest event, which is heap[0]."""
-    out_of_line()
     count = g[G_HEAP] - 1
     g[G_HEAP] = count
     if count == 0:

@@ -7,15 +7,8 @@ A path therefore always sums to the pointer, and the path of the unit that compl
 entry's critical path.
 """
 
-import numba
-
-from emulator.jit import OPTIONS, helper
-from emulator.kernels.memory import out_of_line
 from emulator.timing import layout as at
-
-#: For functions that take the whole state: passed by value, its two dozen tables would cost more
-#: than the function does.
-inlined = numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+from emulator.timing.compiled import helper
 
 
 @helper
@@ -34,7 +27,6 @@ def _enter(units, rows, u, upto, cause, row):
 @helper
 def charge(units, rows, u, upto, cause, row):
     """Account for unit u's time up to a moment; nothing if it has been accounted for."""
-    out_of_line()
     if upto <= units[u, at.U_PTR]:
         return
     drain = min(units[u, at.U_DRAIN], upto)
@@ -61,7 +53,6 @@ def copy_path(units, u, time, paths, line, column):
     been accounted for ahead of time (up to the end of what it has begun): the causes are then cut
     to the moment, work first.
     """
-    out_of_line()
     for i in range(at.NC):
         paths[line, column + i] = units[u, at.U_PATH + i]
     rest = time - units[u, at.U_PTR]

@@ -10,8 +10,8 @@ links would need 1.9 times their bandwidth.) Both orders need a virtual channel 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.jit import helper
 from emulator.timing import layout as at
+from emulator.timing.compiled import helper
 from isa.chip import Chip
 
 EAST, WEST, SOUTH, NORTH = range(4)

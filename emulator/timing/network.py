@@ -5,12 +5,11 @@ A piece moves as a wormhole: its head goes on to the next resource as soon as it
 its tail follows, at the slowest resource's rate.
 """
 
-from emulator.jit import helper
 from emulator.retire import DST_ADDRESS, DST_OWNER, FANSTEP, SRC_OWNER
 from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
+from emulator.timing.compiled import helper, inlined
 from emulator.timing.costs import bank_accesses, ceil_div, hbm_ticks
-from emulator.timing.ledger import inlined
 from emulator.timing.reserve import reserve, reserve_banks
 
 STAMP, HEAD, TAIL = 0, 1, 2

@@ -5,9 +5,9 @@ at most a quarter of the requests a DMA channel may have under way. Short runs o
 together; a list of rows (gather, scatter) is cut at every row.
 """
 
-from emulator.jit import helper
 from emulator.retire import BYTES, DST_ADDRESS, OPCODE, RUNS, SPACES, SRC_ADDRESS, STRIDE
 from emulator.timing import layout as at
+from emulator.timing.compiled import helper
 from emulator.timing.costs import ceil_div
 from isa.descriptor import Space
 from isa.spec import BY_MNEMONIC

@@ -9,8 +9,7 @@ TSRAM is different, because MXU and VPU use a part of its banks for a long time.
 into windows; a window's bank accesses never exceed what its banks can do in it.
 """
 
-from emulator.jit import helper
-from emulator.kernels.memory import out_of_line
+from emulator.timing.compiled import helper
 
 # ---- interval lists: columns of a resource's row
 COUNT, BUSY = 0, 1  #: intervals now; time reserved in all
@@ -58,7 +57,6 @@ def _end(res, r, i):
 @helper
 def reserve(res, r, arrival, length, now):
     """Reserve `length` of resource r's time from `arrival` (>= now) on: (start, end)."""
-    out_of_line()
     if length <= 0:
         return arrival, arrival
     res[r, BUSY] += length
@@ -152,7 +150,6 @@ def reserve_banks(ts, tile, begin, length, accesses, banks, now):
 
     The end is later than begin + length where the windows have not that many accesses left.
     """
-    out_of_line()
     _advance(ts, tile, now)
     nominal = begin + length
     limit = ts[tile, 0] + WINDOWS

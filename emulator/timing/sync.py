@@ -1,10 +1,10 @@
 """Semaphores, signals on their way, and the queues between control processor and units."""
 
-from emulator.jit import helper
 from emulator.retire import COUNT, SCOPE, SEM, TARGET
 from emulator.timing import layout as at
+from emulator.timing.compiled import helper, inlined
 from emulator.timing.heap import push
-from emulator.timing.ledger import charge, complete, copy_path, inlined, wait_for
+from emulator.timing.ledger import charge, complete, copy_path, wait_for
 from emulator.timing.mesh import distance
 
 SELF, TILE, CLUSTER, ALL = range(4)  # isa.spec.sync.SCOPES

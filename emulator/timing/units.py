@@ -4,11 +4,11 @@ An event of a unit takes the head of its queue. Instructions run in order; what 
 already do while an earlier one is under way is said at each.
 """
 
-from emulator.jit import helper
 from emulator.retire import GAP, OPCODE, UNIT
 from emulator.timing import layout as at
+from emulator.timing.compiled import helper, inlined
 from emulator.timing.costs import bank_accesses, ceil_div, gemm_cost, vector_cost
-from emulator.timing.ledger import begin_row, charge, complete, copy_path, end_row, inlined
+from emulator.timing.ledger import begin_row, charge, complete, copy_path, end_row
 from emulator.timing.reserve import reserve_banks
 from emulator.timing.sync import (
     end_wait,

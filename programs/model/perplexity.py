@@ -93,24 +93,40 @@ def main() -> None:
     options = parser.parse_args()
     text = held_out_bytes()
     rows = held_out_windows(Tokenizer.from_file(str(MODEL / "tokenizer.json")))[: options.windows]
-    print(f"held out: pydoc topics of CPython {platform.python_version()}, {len(text)} bytes, "
-          f"{sum(len(row) - 1 for row in rows)} tokens in {len(rows)} windows of {CONTEXT}")  # fmt: skip
+    tokens = sum(len(row) - 1 for row in rows)
+    print(
+        f"held out: pydoc topics of CPython {platform.python_version()}, {len(text)} bytes, "
+        f"{tokens} tokens in {len(rows)} windows of {CONTEXT}"
+    )
     print(f"xz -9 on the same text: {lzma_bits_per_byte(text):.4f} bits/byte")
-    print(f"{'where':<13}{'weights':<8}{'inputs':<8}{'perplexity':>16}{'loss over the first':>24}"
-          f"{'bits/byte':>11}")  # fmt: skip
+    print(
+        f"{'where':<13}{'weights':<8}{'inputs':<8}{'perplexity':>16}"
+        f"{'loss over the first':>24}{'bits/byte':>11}"
+    )
     table = []
     base = None
     for where, weights, activations, losses in combinations(rows):
         base = base or losses
         found = score(losses, len(text))
         difference, error = mean_and_error([b - a for a, b in zip(base, losses, strict=True)])
-        print(f"{where:<13}{weights:<8}{activations:<8}"
-              f"{found.perplexity:>9.3f} ±{found.perplexity_error:>5.3f}"
-              f"{difference:>+14.5f} ± {error:.5f}{found.bits_per_byte:>11.4f}", flush=True)  # fmt: skip
-        table.append({"where": where, "weights": weights, "activations": activations,
-                      "perplexity": found.perplexity, "perplexity_error": found.perplexity_error,
-                      "loss_difference": difference, "loss_difference_error": error,
-                      "bits_per_byte": found.bits_per_byte})  # fmt: skip
+        print(
+            f"{where:<13}{weights:<8}{activations:<8}"
+            f"{found.perplexity:>9.3f} ±{found.perplexity_error:>5.3f}"
+            f"{difference:>+14.5f} ± {error:.5f}{found.bits_per_byte:>11.4f}",
+            flush=True,
+        )
+        table.append(
+            {
+                "where": where,
+                "weights": weights,
+                "activations": activations,
+                "perplexity": found.perplexity,
+                "perplexity_error": found.perplexity_error,
+                "loss_difference": difference,
+                "loss_difference_error": error,
+                "bits_per_byte": found.bits_per_byte,
+            }
+        )
     if options.windows:
         print("(bits per byte are of all text: run all windows for them)")
     if options.json:
