@@ -16,10 +16,14 @@ import numpy.typing as npt
 import tiny_models
 from graph_model import Forward, GraphModel, Numeric
 
-from compiler.api import compile_checkpoint
+from compiler.api import compile_checkpoint, compile_stages
+from compiler.buffers import Rows
+from compiler.config import ModelConfig
 from compiler.options import Options
 from emulator.decoder import Decoder, Machine, Request, Sequence
+from emulator.reference.machine import ReferenceMachine
 from isa.chip import Chip, load_chip
+from isa.descriptor import Space
 from isa.formats import Format, decode, encode
 from isa.program import Program
 
@@ -76,7 +80,16 @@ class Model:
 
     def compile(self, chip: Chip, numeric: Numeric, **others: int | None) -> Program:
         """The model's program, with some capacities and other options that change no bits."""
-        options = Options(
+        return compile_checkpoint(self.path, chip, self.options(numeric, **others))
+
+    def buffers(self, chip: Chip, numeric: Numeric, **others: int | None) -> dict[str, Rows]:
+        """Where that program has its activations."""
+        options = self.options(numeric, **others)
+        return compile_stages(ModelConfig.load(self.path), chip, options).plan.buffers.rows
+
+    def options(self, numeric: Numeric, **others: int | None) -> Options:
+        """Numeric and other options as the compiler wants them."""
+        return Options(
             numeric.weights,
             numeric.activations,
             numeric.kv,
@@ -84,7 +97,6 @@ class Model:
             numeric.scale_mode,
             **others,  # type: ignore[arg-type]
         )
-        return compile_checkpoint(self.path, chip, options)
 
     def text(self, length: int, seed: int = 0) -> list[int]:
         """A random text."""
@@ -163,6 +175,19 @@ class Player:
             self.played.keys[name] = cached(self.decoder, sequence, "k_cache")
             self.played.values[name] = cached(self.decoder, sequence, "v_cache")
         return self.played
+
+
+def inside(machine: ReferenceMachine, rows: Rows, count: int) -> Array:
+    """Patterns of the first rows of an FP32 buffer, once they are equal wherever it has a copy."""
+    part = rows.data
+    size = part.rows * part.row_bytes
+    copies = [memory[part.base : part.base + size] for memory in machine.memory.csram]
+    if part.space is Space.HBM:
+        copies = [machine.memory.read(part.base, size)]
+    tables = [copy.reshape(part.rows, -1)[:count, : 4 * rows.columns] for copy in copies]
+    for other in tables[1:]:
+        same(f"copies of {rows.name}", other, tables[0])
+    return np.ascontiguousarray(tables[0]).view(np.uint32)
 
 
 def play(machine: Machine, texts: Texts, steps: list[Step], logits: int = 1) -> Played:

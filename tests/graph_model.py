@@ -68,15 +68,22 @@ class Operand:
 
 @dataclass(frozen=True)
 class Forward:
-    """Logits [T, vocabulary], and what is in the cache: codes [layers, KV heads, T, head_dim]."""
+    """Logits [T, vocabulary], and what is in the cache: codes [layers, KV heads, T, head_dim].
+
+    ``last`` has values [T, columns] from inside the last layer: `qkv` with its biases, `o` from
+    attention and `f` from SwiGLU before they are quantised, and `x` after the layer.
+    """
 
     logits: F32
     keys: Codes
     values: Codes
+    last: dict[str, F32]
 
     def until(self, length: int) -> Forward:
         """The same of the first positions only: later ones change nothing before them."""
-        return Forward(self.logits[:length], self.keys[:, :, :length], self.values[:, :, :length])
+        last = {name: values[:length] for name, values in self.last.items()}
+        cache = self.keys[:, :, :length], self.values[:, :, :length]
+        return Forward(self.logits[:length], *cache, last)
 
 
 class GraphModel:
@@ -94,28 +101,25 @@ class GraphModel:
         """Logits and cache of a text."""
         x = round_to(Format.BF16, self.weights["model.embed_tokens.weight"][tokens])
         cos, sin = rope(self.config, len(tokens))
-        keys, values = [], []
+        keys, values, last = [], [], {}
         for layer in range(self.config["num_hidden_layers"]):
-            base = f"model.layers.{layer}"
-            window = float_model.windows(self.config)[layer]
+            base, window = f"model.layers.{layer}", float_model.windows(self.config)[layer]
             h = self.quantise(self.norm(x, f"{base}.input_layernorm.weight"))
-            q, k, v = (self.heads(f"{base}.self_attn", part, h, cos, sin) for part in "qkv")
+            q, k, v = (self.linear(f"{base}.self_attn.{part}_proj", h) for part in "qkv")
+            last["qkv"] = np.concatenate((q, k, v), axis=1)
+            keys.append(self.cached(self.heads(k, f"{base}.self_attn.k_norm.weight", cos, sin)))
+            values.append(self.cached(self.split(v)))
+            q = round_to(Format.BF16, self.heads(q, f"{base}.self_attn.q_norm.weight", cos, sin))
             fmt = KV[self.numeric.kv]
-            keys.append(to_format(fmt, k))
-            values.append(to_format(fmt, v))
-            o = attention(
-                round_to(Format.BF16, q),
-                from_format(fmt, keys[-1]),
-                from_format(fmt, values[-1]),
-                window,
-            )
+            o = attention(q, from_format(fmt, keys[-1]), from_format(fmt, values[-1]), window)
             x = add(x, self.linear(f"{base}.self_attn.o_proj", self.quantise(o)))
             h = self.quantise(self.norm(x, f"{base}.post_attention_layernorm.weight"))
-            gate = self.linear(f"{base}.mlp.gate_proj", h)
-            f = mul(silu(gate), self.linear(f"{base}.mlp.up_proj", h))
+            gate, up = (self.linear(f"{base}.mlp.{part}_proj", h) for part in ("gate", "up"))
+            f = mul(silu(gate), up)
             x = add(x, self.linear(f"{base}.mlp.down_proj", self.quantise(f)))
+            last |= {"o": o, "f": f, "x": x}
         logits = self.linear(self.head, self.quantise(self.norm(x, "model.norm.weight")))
-        return Forward(logits, np.array(keys), np.array(values))
+        return Forward(logits, np.array(keys), np.array(values), last)
 
     @property
     def head(self) -> str:
@@ -131,15 +135,20 @@ class GraphModel:
         y = mul(mul(rows, r[:, None]), self.weights[gain])
         return y.reshape(x.shape)
 
-    def heads(self, module: str, part: str, h: Operand, cos: F32, sin: F32) -> F32:
-        """Queries, keys or values [heads, T, head_dim] of a layer, before they are rounded."""
-        y = self.linear(f"{module}.{part}_proj", h)
-        y = y.reshape(len(y), -1, self.config["head_dim"]).swapaxes(0, 1)
-        if part == "v":
-            return y
-        if f"{module}.{part}_norm.weight" in self.weights:
-            y = self.norm(y, f"{module}.{part}_norm.weight")
+    def split(self, y: F32) -> F32:
+        """[T, heads * d] as [heads, T, d]."""
+        return y.reshape(len(y), -1, self.config["head_dim"]).swapaxes(0, 1)
+
+    def heads(self, y: F32, gain: str, cos: F32, sin: F32) -> F32:
+        """Queries or keys [heads, T, d] with head norm, if the model has it, and RoPE."""
+        y = self.split(y)
+        if gain in self.weights:
+            y = self.norm(y, gain)
         return rotate(y, cos, sin)
+
+    def cached(self, y: F32) -> Codes:
+        """Codes of keys or values in the cache."""
+        return to_format(KV[self.numeric.kv], y)
 
     # ---- matrices
 

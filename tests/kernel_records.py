@@ -74,11 +74,12 @@ def run(
     flags: int = 0,
     number: int = 0,
     k0: int = 0,
+    scratch: np.ndarray = _SCRATCH,
 ) -> int:
     """Call an instruction's kernel; returns its status."""
     opcode = BY_MNEMONIC[mnemonic].opcode
     header = np.zeros(16, np.int64)
-    header[:5] = (opcode, flags, number, k0, address(_SCRATCH) + 4)
+    header[:5] = (opcode, flags, number, k0, address(scratch))
     records = [ABSENT if operand is None else operand.record for operand in operands]
     args = np.concatenate([header, *records])
     return int(KERNELS[opcode](address(args)))

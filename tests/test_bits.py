@@ -30,6 +30,7 @@ from graph_model import Forward, Numeric
 from compiler.errors import CompileError
 from emulator.decoder import Machine
 from emulator.fast import FastMachine
+from emulator.memory import Memory
 from emulator.reference.machine import ReferenceMachine
 from emulator.reference.scheduler import Scheduler
 from isa.chip import Chip, load_chip
@@ -151,20 +152,32 @@ def test_the_executors_agree(
     )
     texts = {"a": model.text(9, 3), "b": model.text(7, 4)}
     steps: list[Step] = [{"a": 8, "b": 4}, {"b": 3, "a": 1}]
-    want = play(ReferenceMachine(program, chip), texts, steps, 2)
+    reference = ReferenceMachine(program, chip)
+    want = play(reference, texts, steps, 2)
     for threads in (1, 2):
-        got = play(FastMachine(program, chip, threads=threads), texts, steps, 2)
-        equal(got, want)
+        fast = FastMachine(program, chip, threads=threads)
+        equal(play(fast, texts, steps, 2), want)
+        equal_memories(fast.memory, reference.memory)
 
 
 def equal(got: Played, want: Played) -> None:
-    """Every bit of two runs is the same."""
+    """Every bit that came out of two runs is the same."""
     assert got.logits.keys() == want.logits.keys()
     for place, row in want.logits.items():
         same(f"logits {place}", got.logits[place], row)
     for name in want.keys:
         same(f"keys of {name}", got.keys[name], want.keys[name])
         same(f"values of {name}", got.values[name], want.values[name])
+
+
+def equal_memories(got: Memory, want: Memory) -> None:
+    """So is every bit that the runs left behind: what is quantised later hides nothing."""
+    same("TSRAM", got.tsram, want.tsram)
+    same("CSRAM", got.csram, want.csram)
+    same("ACC", got.acc, want.acc)
+    for one, other in zip(got.regions, want.regions, strict=True):
+        assert one.data is not None and other.data is not None
+        same(one.name, one.data, other.data)
 
 
 # ---- chips

@@ -17,9 +17,10 @@ import graph_model
 import numpy as np
 import pytest
 import tiny_models
-from decoder_runs import SMALL, Model, chunks, mini, play
-from graph_model import GraphModel, Numeric
+from decoder_runs import SMALL, Model, chunks, inside, mini, play, same
+from graph_model import Forward, GraphModel, Numeric
 
+from compiler.buffers import Rows
 from emulator.fast import FastMachine
 from emulator.reference.convert import round_to
 from emulator.reference.machine import ReferenceMachine
@@ -43,17 +44,17 @@ COVER = [
     )
     for index, (weights, activations) in enumerate(PAIRS)
 ]
-#: family, what differs from SMALL, length of the text, numeric options
+#: family, what differs from SMALL, length of the text, numeric options. Attention's output is FP32.
 LONG: dict[str, tuple[str, dict[str, Any], int, Numeric]] = {
-    "no window": ("llama", {}, 140, Numeric("mxfp4", "mxfp8")),
-    "whole head groups": ("llama-64", {}, 133, Numeric("nvfp4", "mxfp4", "fp8")),
+    "no window": ("llama", {}, 180, Numeric("mxfp4", "mxfp8")),
+    "two groups": ("llama-64", {}, 180, Numeric("nvfp4", "fp8", "fp8")),
     "rows past their first block": ("mistral", {"sliding_window": 9}, 140, Numeric("mxfp8", "fp8")),
-    "window in a later layer": ("qwen2", {}, 180, Numeric("bf16", "bf16")),
+    "window in a later layer": ("qwen2", {}, 190, Numeric("bf16", "mxfp4", "fp8")),
     "window longer than a block": (
         "qwen3",
         {"sliding_window": 130, "num_key_value_heads": 1, "num_attention_heads": 2},
         262,
-        Numeric("fp8", "nvfp4", "fp8"),
+        Numeric("fp8", "fp8"),
     ),
     "window of one": ("mistral", {"sliding_window": 1}, 130, Numeric("bf16", "mxfp8")),
 }
@@ -124,11 +125,30 @@ def test_every_pair_of_formats(name: str, numeric: Numeric, model_of: Callable[.
 def test_past_a_block_and_past_the_window(case: str, model_of: Callable[..., Model]) -> None:
     name, changes, length, numeric = LONG[case]
     model, chip = model_of(SMALL[name] | changes), mini(2, 1)
-    program = model.compile(chip, numeric, rows=140, sequences=4, context=384, top_k=1)
-    text = model.text(length)
+    capacity = {"rows": 140, "sequences": 4, "context": 384, "top_k": 1}
+    machine = ReferenceMachine(model.compile(chip, numeric, **capacity), chip)
+    text, expected = model.text(length), model.expected(numeric, model.text(length))
     steps = chunks("text", length, 60, 140)
-    played = play(ReferenceMachine(program, chip), {"text": text}, steps, logits=4)
-    played.check("text", model.expected(numeric, text))
+    play(machine, {"text": text}, steps, logits=4).check("text", expected)
+    start = length - steps[-1]["text"]
+    check_inside(machine, model.buffers(chip, numeric, **capacity), expected, start)
+
+
+def check_inside(
+    machine: ReferenceMachine, buffers: dict[str, Rows], expected: Forward, start: int
+) -> None:
+    """The FP32 buffers of the last layer, whose last bits a quantised result would hide.
+
+    The last step had the rows from `start` on.
+    """
+    checked = set()
+    for name, values in expected.last.items():
+        if buffers[name].precision.name == "fp32":
+            want = values[start:]
+            got = inside(machine, buffers[name], len(want))[:, : want.shape[1]]
+            same(name, got, np.ascontiguousarray(want).view(np.uint32))
+            checked.add(name)
+    assert {"x", "qkv", "o"} <= checked
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16"])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
+from emulator.kernels.scratch import SCRATCH_BYTES
+from emulator.reference.matrix import block_gemm
 from isa.formats import Format, decode_table
 from tests.kernel_records import (
     NARROW,
@@ -229,3 +233,54 @@ def test_few_rows_of_whole_panels(fmt, specials):
     for m, k in ((1, 256), (2, 300), (1, 129)):
         kind = scale_kinds(rng, fmt)
         check(rng, m, 272, k, Format.BF16, fmt, 0, kind, "panel", specials, "mild", False, True)
+
+
+@pytest.mark.parametrize("formats", [(1, 1), (2, 3), (3, 5), (5, 5)])
+def test_agrees_with_the_reference(formats):
+    """The kernel and the reference model, which share nothing, over scales and bounds."""
+    rng = np.random.default_rng(formats)
+    fa, fw = Format(formats[0]), Format(formats[1])
+    m, n, k, k0 = 11, 40, 200, 64
+    kinds = [scale_kinds(rng, fmt) for fmt in (fa, fw)]
+    a_codes, w_codes = random_codes(rng, fa, (m, k), 0.05), random_codes(rng, fw, (n, k), 0.05)
+    a, w = stored(fa, a_codes), panels(fw, w_codes, rng)
+    block = 16 if NV16 in kinds else 32
+    factors = []
+    for tensor, kind, rows in ((a, kinds[0], m), (w, kinds[1], n)):
+        codes = random_scales(rng, kind, rows, k, "wild")
+        factors.append(None)
+        if codes is not None:
+            attach_scales(tensor, kind, codes, tensor is w, rng)
+            values = scale_values(kind, codes).astype(np.float32)
+            factors[-1] = np.repeat(values, 32 // kind // block, axis=1)
+    bounds, ranges = random_ranges(rng, m, k, k0)
+    old = rng.standard_normal((m, n)).astype(np.float32)
+    acc = stored(Format.FP32, old.view(np.uint32))
+    run("gemm", acc, a, w, stored(Format.I32, bounds.astype(np.int32)), flags=1, k0=k0)
+    tables = decode_table(fa)[a_codes], decode_table(fw)[w_codes]
+    want = block_gemm(old, *tables, *factors, block, (ranges[:, 0], ranges[:, 1]))
+    np.testing.assert_array_equal(acc.codes(), want.view(np.uint32))
+
+
+def test_threads_do_not_share():
+    """Two threads at once, each with its scratch, give what one gives."""
+    rng = np.random.default_rng(0)
+    fmt = Format.E4M3FN
+    a = stored(fmt, random_codes(rng, fmt, (64, 512)))
+    w = panels(fmt, random_codes(rng, fmt, (256, 512)), rng)
+    results = [stored(Format.FP32, np.zeros((64, 256), np.uint32)) for _ in range(5)]
+    run("gemm", results[0], a, w, None)
+
+    def work(mine):
+        scratch = np.zeros(SCRATCH_BYTES, np.uint8)
+        for acc in mine:
+            for _ in range(20):
+                run("gemm", acc, a, w, None, scratch=scratch)
+
+    threads = [threading.Thread(target=work, args=(results[i::2],)) for i in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for acc in results[1:]:
+        np.testing.assert_array_equal(acc.codes(), results[0].codes())

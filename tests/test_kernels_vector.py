@@ -8,7 +8,7 @@ import pytest
 from emulator.reference import arith, reduce
 from emulator.reference.convert import from_integer, to_format, to_integer
 from emulator.reference.quantise import quantise_mx, quantise_nvfp4
-from isa.formats import FORMATS, Format, decode
+from isa.formats import FORMATS, Format, decode, encode
 from tests.kernel_records import Tensor, attach_scales, panels, row_major, run, stored
 
 FLOATS = (Format.FP32, Format.BF16, Format.FP16)
@@ -480,3 +480,34 @@ def test_panels_hold_what_they_say():
     t = panels(Format.E4M3FN, codes, np.random.default_rng(0))
     words = t.data.view(np.uint32).reshape(2, -1, 16)
     assert words[1, 2, 1] & 0xFFFF == int(codes[17, 8]) | int(codes[17, 9]) << 8
+
+
+# ---- many patterns at once
+
+
+@pytest.mark.parametrize("fmt", [Format.BF16, Format.FP16, Format.E4M3FN, Format.E5M2, Format.E2M1])
+def test_convert_many_patterns(fmt):
+    """Any patterns, and those around every exponent's ties, against the compiler's own codec."""
+    rng = np.random.default_rng(int(fmt))
+    anything = rng.integers(0, 1 << 32, 1 << 19, dtype=np.uint32)
+    fraction = rng.integers(0, 1 << 12, 1 << 19).astype(np.uint32) << np.uint32(11)
+    near = rng.integers(-1, 2, 1 << 19).astype(np.uint32)
+    ties = (anything & np.uint32(0xFF800000)) + fraction + near
+    x = np.concatenate([anything, ties]).view(np.float32)[None]
+    for nosat in (0, 2) if fmt is not Format.E2M1 else (0,):
+        dst = stored(fmt, np.zeros(x.shape, np.uint8 if fmt is Format.E2M1 else FORMATS[fmt].dtype))
+        run("vcvt", dst, stored(Format.FP32, x.view(np.uint32)), flags=nosat)
+        same(dst.codes(), encode(fmt, x, not nosat))
+
+
+def test_exp2_many_patterns():
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            rng.integers(0, 1 << 32, 1 << 18, dtype=np.uint32).view(np.float32),
+            rng.uniform(-165, 135, 1 << 18).astype(np.float32),
+        ]
+    )[None]
+    dst = stored(Format.FP32, np.zeros(x.shape, np.uint32))
+    run("vexp2", dst, stored(Format.FP32, x.view(np.uint32)))
+    same(dst.codes(), arith.bits_of(arith.exp2(x)))

@@ -127,7 +127,7 @@ def dma(
     src: int,
     dst: int,
     size: int,
-    src_owner: int = 0,
+    src_owner: int | None = None,
     dst_owner: int | None = None,
     src_address: int = 0,
     dst_address: int = 0,
@@ -138,8 +138,10 @@ def dma(
     mnemonic: str = "dma",
     **words: int,
 ) -> Stream:
-    """A transfer; contiguous unless `run` (bytes) and `stride` are given."""
+    """A transfer; contiguous unless `run` (bytes) and `stride` are given; TSRAM is the own one."""
     run = run or size
+    if src_owner is None:
+        src_owner = tile if src == TSRAM else 0
     return record(
         tile,
         DMA0 + channel,

@@ -21,8 +21,9 @@ from isa.spec.model import NO_DESCRIPTOR
 
 Words = NDArray[np.int64]
 
-RING_ROWS = 1024  # retire records of a tile between two supersteps
-BUDGET = 1 << 18  # instructions of a tile in one superstep
+RING_ROWS = 1024  # retire records of a tile between two supersteps, if there are few tiles
+ALL_RING_ROWS = 1 << 17  # of all tiles together, beyond 64 for each
+BUDGET = 1 << 15  # a tile's share of a superstep: some 100 us
 
 
 def address(array: NDArray[Any]) -> int:
@@ -84,8 +85,9 @@ class Blocks:
         self.machine[at.M_NEXT_TILE] = 0
         self.machine[at.M_RECORDING] = recording
         if recording and not self.rings:
+            rows = min(RING_ROWS, max(64, ALL_RING_ROWS // len(self.tiles)))
             for tile in range(len(self.tiles)):
-                self.rings.append(np.empty((RING_ROWS, retire.WORDS), np.int64))
+                self.rings.append(np.empty((rows, retire.WORDS), np.int64))
                 self._place_ring(tile)
 
     def _place_ring(self, tile: int) -> None:

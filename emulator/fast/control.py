@@ -251,7 +251,9 @@ def draw(m, t, site):
 @helper
 def run(m, t, w):
     """Run until the control processor must stop for something; says for what."""
-    pc, gap, left = get(t, at.T_PC), get(t, at.T_GAP), get(w, at.W_BUDGET)
+    pc, gap = get(t, at.T_PC), get(t, at.T_GAP)
+    left = get(w, at.W_BUDGET) - get(w, at.W_SPENT)
+    put(w, at.W_SPENT, 0)
     code, rows = get(m, at.M_CODE), np.uint64(get(m, at.M_CODE_ROWS))
     registers = t + 8 * at.T_REGISTERS
     loop_end = _loop_end(t)
@@ -387,6 +389,8 @@ def run(m, t, w):
                     return ENDED
                 return YIELDED if outcome == NO_ROOM else STUCK
             gap = 0
+            left -= get(w, at.W_SPENT)
+            put(w, at.W_SPENT, 0)
             if get(t, at.T_READY) != 0 or outcome == SENT_ON:
                 if following == loop_end:
                     following = _turn_loops(t, following)

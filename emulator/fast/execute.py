@@ -214,10 +214,23 @@ def _compute(m, t, w, rule, op, shapes):
     for _ in range(get(info, at.I_FAN)):
         status |= call(kernel, (w + 8 * at.W_ARGS,))
         put(destination, at.A_ADDRESS, get(destination, at.A_ADDRESS) + get(info, at.I_STRIDE))
+    put(w, at.W_SPENT, get(w, at.W_SPENT) + _cost(w, rule))
     if status & STATUS_BAD_INDEX:
         return OUT_OF_BOUNDS
     put(t, at.T_STICKY, get(t, at.T_STICKY) | status)
     return NONE
+
+
+@helper
+def _cost(w, rule):
+    """Roughly how many scalar instructions would take as long: only for fair supersteps."""
+    if get(rule, rules.RULE_RECORD) == rules.RECORD_GEMM:
+        depth = get(operand_record(w, 1), at.A_SHAPE + 3)
+        return get(operand_info(w, 0), at.I_ELEMENTS) * depth >> 10
+    moved = get(operand_info(w, 0), at.I_BYTES)
+    if get(rule, rules.RULE_OPERANDS) > 1:
+        moved += get(operand_info(w, 1), at.I_BYTES)
+    return moved >> 6
 
 
 @helper

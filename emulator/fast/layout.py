@@ -37,7 +37,7 @@ M_RULES = 17  # address of the operand rules, by opcode
 M_TILE0 = 18  # address of tile 0's block
 M_TIMING_ONLY = 19
 M_RECORDING = 20
-M_BUDGET = 21  # control-processor instructions of one tile in one superstep
+M_BUDGET = 21  # a tile's share of one superstep, in scalar instructions' worth
 M_NEXT_TILE = 22  # the next tile that a worker takes: changed atomically
 M_SITES = 23  # address of the choice sites' rows, by site; 0: none are declared
 M_SEED = 24
@@ -131,7 +131,8 @@ Q_WORDS = Q_DESCRIPTORS + 5 * 16
 # ---- w: a worker
 
 W_SCRATCH = 0  # address of the kernels' scratch memory
-W_BUDGET = 1  # instructions left of the tile's share
+W_BUDGET = 1  # what is left of the tile's share, in scalar instructions' worth
+W_SPENT = 2  # what tensor instructions have taken of it since it was last reckoned up
 W_OPERAND = 8  # addresses of up to five descriptors
 W_INFO = 16  # 16 words for each operand
 W_ARGS = W_INFO + 5 * 16  # the kernel's argument record

@@ -36,7 +36,7 @@ from isa.spec.model import NUM_ARGUMENTS
 Sink = Callable[[NDArray[np.int64]], None]
 
 CHUNK_ROWS = 4096
-_SUPERSTEPS = 8  # between two looks at the keyboard
+_SUPERSTEPS = 16  # at most, between two looks at the keyboard
 _SHORT_SECONDS = 100e-6  # supersteps shorter than this are not worth waking other threads for
 
 
@@ -114,17 +114,17 @@ class FastMachine:
 
     def _run(self, sink: Sink | None) -> None:
         """Supersteps until nothing moves, with the records handed on in between."""
-        m, more, seconds = address(self._blocks.machine), True, 0.0
+        m, alone, more = address(self._blocks.machine), 1, True
+        many = len(self._workers) > 1
         while more:
             start = perf_counter()
-            if len(self._workers) == 1:
-                more = advance(m, self._workers.block(0), _SUPERSTEPS) != FINISHED
-            elif seconds < _SHORT_SECONDS:
-                more = advance(m, self._workers.block(0), 1) != FINISHED
+            if alone:
+                more = advance(m, self._workers.block(0), alone) != FINISHED
             else:
                 self._workers.run(lambda machine, block: advance(machine, block, 0), m)
                 more = deliver(m) != FINISHED
-            seconds = perf_counter() - start
+            long = perf_counter() - start >= _SHORT_SECONDS
+            alone = 0 if many and long else min(2 * alone + 1, _SUPERSTEPS)
             if sink is not None:
                 self._hand_on(sink, last=False)
                 self._blocks.grow_rings()

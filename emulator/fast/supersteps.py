@@ -40,6 +40,7 @@ def _run_tile(m, t, w):
     """One tile's part of a superstep."""
     put(t, at.T_RUNNABLE, 0)
     put(w, at.W_BUDGET, get(m, at.M_BUDGET))
+    put(w, at.W_SPENT, 0)
     while True:
         serve_ready(m, t, w)
         if get(t, at.T_CONTROL) != at.RUNNING or get(unit_of(t, 0), at.U_STATE) == at.SENDING:

@@ -208,7 +208,8 @@ def _tail_bytes(lanes: Lanes, fmt: int, count: Vec) -> Vec:
     """Bytes of `count` consecutive elements; an odd nibble takes a whole byte."""
     if fmt == E2M1:
         return (count + 1).lshr(1)
-    return count * (element_type(fmt).width // 8)
+    size: int = element_type(fmt).width // 8
+    return count * size
 
 
 def _stack_block(lanes: Lanes) -> tuple[ir.Value, Vec]:

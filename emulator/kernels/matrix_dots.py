@@ -49,7 +49,7 @@ QUARTER = np.float32(0.25)
 WORD_BYTES = 128  # of W in scratch, for one panel word of eight k
 
 
-def _dot(lanes: Lanes, total: Vec, w: Vec, a: Vec) -> Vec:
+def dot_bytes(lanes: Lanes, total: Vec, w: Vec, a: Vec) -> Vec:
     """total + the sum of four products unsigned w * signed a, in every 32-bit lane."""
     kind = total.value.type
     w_words, a_words = (lanes.vec(lanes.builder.bitcast(x.value, kind)) for x in (w, a))
@@ -83,8 +83,8 @@ def _decode_a(typingctx: Any, source: Any, target: Any) -> Any:
         lanes.store(even, target)
         lanes.store(odd, target + ODD_AT)
         factor = lanes.constant(I8, OFFSET, 64)
-        total = _dot(lanes, lanes.constant(I32, 0), factor, even)
-        lanes.store(_dot(lanes, total, factor, odd), target + SUMS_AT)
+        total = dot_bytes(lanes, lanes.constant(I32, 0), factor, even)
+        lanes.store(dot_bytes(lanes, total, factor, odd), target + SUMS_AT)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
@@ -186,8 +186,8 @@ def _sums(
                 w_even = lanes.load(at_w + offset, I8, 64)
                 w_odd = lanes.load(at_w + offset + 64, I8, 64)
             for i, (even, odd) in enumerate(values):
-                total = _dot(lanes, after[i * panels + j], w_even, even)
-                after[i * panels + j] = _dot(lanes, total, w_odd, odd)
+                total = dot_bytes(lanes, after[i * panels + j], w_even, even)
+                after[i * panels + j] = dot_bytes(lanes, total, w_odd, odd)
         return [at_a + 4, at_w + (64 if decode else WORD_BYTES), *after]
 
     first = [start for start in starts for _ in offsets]

@@ -215,9 +215,10 @@ def _issue_piece(s, tile, unit, time):
     record = s.chans[u, at.C_REC]
     row = s.pool[record, ROW]
     size, requests = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_REQUESTS]
-    arrived, noc, banks, hbm, csram = move_piece(s, tile, u, record, time)
-    finish = max(arrived, s.chans[u, at.C_FINISH])
-    pace = max(ceil_div(size, s.p[at.P_DMA_BYTES]), requests)
+    first, arrived, noc, banks, hbm, csram = move_piece(s, tile, u, record, time)
+    own = ceil_div(size, s.p[at.P_DMA_BYTES])  # cycles at the channel's own rate
+    pace = max(own, requests)
+    finish = max(arrived, first + own, s.chans[u, at.C_FINISH])
     _account(s.units, s.rows, s.chans, u, row, finish, pace, noc, banks, hbm, csram)
     s.chans[u, at.C_FINISH] = finish
     slot = (s.chans[u, at.C_RING_HEAD] + s.chans[u, at.C_RING_COUNT]) % s.p[at.P_OUTSTANDING]

@@ -25,7 +25,10 @@ def _channel(res, p, f, channel, arrival, size, runs, now):
 
 @inlined
 def move_piece(s, tile, u, record, now):
-    """Move channel u's next piece: (completion, delays by NoC, TSRAM, HBM, CSRAM), in cycles."""
+    """Move channel u's next piece: when its first byte arrives, when it is complete, and why later.
+
+    The delays are by NoC, TSRAM, HBM and CSRAM, in cycles.
+    """
     runs = s.chans[u, at.C_PIECE_RUNS]  # a short run is a packet of its own
     flits = runs * ceil_div(ceil_div(s.chans[u, at.C_PIECE], runs), s.p[at.P_LINK_BYTES])
     out, node, row_first, head, tail, hbm, csram = _source(s, tile, u, record, flits, now)
@@ -41,7 +44,7 @@ def move_piece(s, tile, u, record, now):
         head, end = reserve(s.res, out, head, flits, now)
         head += s.p[at.P_INTERFACE]
         tail = max(tail, end) + s.p[at.P_INTERFACE]
-    finish, noc, banks = 0, 0, 0
+    first_byte, finish, noc, banks = 0, 0, 0, 0
     s.g[at.G_STAMP] += 1
     for j in range(pieces.fan_out(s.pool[record])):
         owner = s.pool[record, DST_OWNER] + j * s.pool[record, FANSTEP]
@@ -55,6 +58,7 @@ def move_piece(s, tile, u, record, now):
             end += s.p[at.P_INTERFACE]
             free_way = source_tail + 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * hops
             noc = max(noc, end - free_way)
+        first_byte = max(first_byte, arrived)
         stored = _store(s, u, record, owner, channel, arrived, end, now)
         delay = stored - end
         end = stored
@@ -68,7 +72,7 @@ def move_piece(s, tile, u, record, now):
             hops = mesh.distance(s.p, there, s.tile_node[tile])
             end += 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * hops
         finish = max(finish, end)
-    return finish, noc, banks, hbm, csram
+    return first_byte, finish, noc, banks, hbm, csram
 
 
 @inlined
