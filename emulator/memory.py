@@ -133,4 +133,5 @@ def _region(program: Program, declared: Declared, timing_only: bool) -> Region:
     elif declared.writable:
         # Machines may share a program; what they can write must be their own.
         data = np.array(data, np.uint8)
+    data = np.ascontiguousarray(data)
     return Region(name, declared.base, declared.size, declared.writable, kind, data)

@@ -33,14 +33,13 @@ Texts = Mapping[str, list[int]]
 
 
 def _small(name: str, **changes: int) -> dict[str, Any]:
-    heads = tiny_models.CONFIGS[name]["num_attention_heads"]
     shared = tiny_models.CONFIGS[name]["num_key_value_heads"]
     sizes = {
         "hidden_size": 44,
         "intermediate_size": 136,
         "vocab_size": 67,
-        "num_attention_heads": heads // 2 + 1 if shared > 1 else 3,
-        "num_key_value_heads": {1: 1, 2: 2, 7: 4}[shared],
+        "num_attention_heads": {1: 3, 2: 4, 7: 3}[shared],
+        "num_key_value_heads": {1: 1, 2: 2, 7: 3}[shared],
     }
     return tiny_models.CONFIGS[name] | sizes | changes
 

@@ -24,6 +24,7 @@ from emulator import retire
 from emulator.accounting import Accounting, ProgramInfo, Traffic
 from emulator.decoder import Decoder, Request
 from emulator.fast.machine import FastMachine
+from emulator.meter import Meter
 from emulator.timing import EntryTiming, Timing
 from emulator.timing.result import BOUNDS
 from isa.chip import Chip, load_chip
@@ -308,6 +309,26 @@ def test_cycles_do_not_depend_on_how_records_arrive(real: Program, machine: dict
 def test_laws_hold_when_values_are_computed(real: Program) -> None:
     for entry in _timed(real):
         check_laws(entry, MINI)
+
+
+def test_the_reported_shares_sum_to_the_whole(real: Program) -> None:
+    meter = Meter(real, MINI)
+    decoder = Decoder(FastMachine(real, MINI), meter)
+    place(decoder, MIXED)
+    meter.prefill_done()
+    place(decoder, SINGLE)
+    result = meter.result(1)
+    for group, operations in result["operations"].items():
+        whole = result["bounds"][group]["cycles"]
+        assert sum(op["exclusive"] for op in operations) == whole
+        for op in operations:
+            assert op["span"] >= max(op["bounds"].values(), default=0), op["name"]
+            assert sum(op["causes"].values()) == op["gap"]
+    for unit, shares in result["units"].items():
+        assert sum(shares.values()) == pytest.approx(1), unit
+    by_class = result["traffic"]["hbm"]["classes"].values()
+    for way in ("read", "write", "read_padded", "write_padded"):
+        assert sum(row[way] for row in by_class) == result["traffic"]["hbm"][way]
 
 
 @settings(max_examples=25, phases=UNSHRUNK)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import gc
+import platform
 import threading
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from equality.draft import CHIP
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from emulator import retire
 from emulator.errors import ProgramFault
 from emulator.fast import FastMachine
+from emulator.fast.workers import FloatModeError
 from emulator.memory import AddressError
 from isa.chip import Chip, load_chip
 from isa.codec import encode, pack_words
@@ -314,3 +321,43 @@ def test_machines_of_one_program_share_nothing_they_write() -> None:
     first.ring("main")
     assert first.memory.read(BASE, 9).tolist() == [0] * 8 + [8]
     assert second.memory.read(BASE, 9).tolist() == list(range(9))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="sets an x86 register")
+def test_another_floating_point_mode_is_refused() -> None:
+    """Some libraries make a whole process flush subnormals: better no result than a wrong one."""
+
+    @intrinsic
+    def load_mode(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+            name = "llvm.x86.sse.ldmxcsr"
+            function = cgutils.get_or_insert_function(builder.module, kind, name)
+            builder.call(function, [builder.inttoptr(args[0], ir.IntType(8).as_pointer())])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), codegen
+
+    @numba.njit
+    def set_mode(address: int) -> None:
+        load_mode(address)
+
+    modes = {"flushes": 0x1F80 | 1 << 15, "subnormal": 0x1F80 | 1 << 6, "round": 0x1F80 | 1 << 13}
+    seen: dict[str, str] = {}
+
+    def ring(word: str, mode: int) -> None:
+        register = np.array([mode, 0x1F80], np.uint32)
+        machine = FastMachine(program_of([HALT]), CHIP)
+        set_mode(register.ctypes.data)
+        try:
+            machine.ring("main")
+        except FloatModeError as error:
+            seen[word] = str(error)
+        finally:
+            set_mode(register.ctypes.data + 4)
+
+    for word, mode in modes.items():  # in a thread of its own: the mode belongs to a thread
+        thread = threading.Thread(target=ring, args=(word, mode))
+        thread.start()
+        thread.join()
+    assert {word for word, text in seen.items() if word in text} == set(modes)

@@ -1,7 +1,7 @@
 """Whole programs compute what section 3 of the arithmetic contract says, to the bit.
 
 The reference executor, with code from the compiler, against `graph_model`. Set TESSERA_EXHAUSTIVE=1
-for every family in every combination of formats (on the fast executor; some minutes).
+for every family in every combination of formats (on the fast executor; a quarter of an hour).
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def test_every_combination(
     numeric = Numeric(*pair, kv, None, mode)
     model, chip = model_of(SMALL[name]), mini(2, 2)
     program = model.compile(chip, numeric, rows=50, sequences=4, context=256, top_k=4)
-    text = model.text(190)
+    text = model.text(140)
     steps = chunks("text", len(text), 13, 1, 50)
     played = play(FastMachine(program, chip), {"text": text}, steps, logits=4)
     played.check("text", model.expected(numeric, text))

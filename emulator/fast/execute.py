@@ -18,14 +18,13 @@ from emulator.fast.records import operand_info, operand_record
 from emulator.fast.relations import formats_agree, shapes_agree
 from emulator.fast.words import call, get, put
 from emulator.jit import helper, njit
+from emulator.kernels.copy import STATUS_BAD_INDEX
 from emulator.kernels.memory import load_u8
+from emulator.kernels.operand import STATUS_NAN_TO_E2M1
 from isa.faults import Fault
 from isa.spec import BY_MNEMONIC
 from isa.spec.model import SEMAPHORE_MAX
 from isa.spec.sync import SCOPES
-
-#: What a kernel's status says.
-STATUS_BAD_INDEX = 2
 
 #: How an instruction's turn at its unit ends; other values are faults, negated.
 DONE, WAITING, SENT = range(3)
@@ -217,7 +216,7 @@ def _compute(m, t, w, rule, op, shapes):
     put(w, at.W_SPENT, get(w, at.W_SPENT) + _cost(w, rule))
     if status & STATUS_BAD_INDEX:
         return OUT_OF_BOUNDS
-    put(t, at.T_STICKY, get(t, at.T_STICKY) | status)
+    put(t, at.T_STICKY, get(t, at.T_STICKY) | status & STATUS_NAN_TO_E2M1)
     return NONE
 
 

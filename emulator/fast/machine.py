@@ -24,7 +24,7 @@ from emulator.fast.blocks import Blocks, address
 from emulator.fast.dispatch import connect, kernel_table
 from emulator.fast.execute import OP_DMA
 from emulator.fast.supersteps import FINISHED, advance, deliver, drain
-from emulator.fast.workers import Workers
+from emulator.fast.workers import Workers, check_float_mode
 from emulator.memory import Memory
 from isa.chip import Chip
 from isa.errors import ProgramError
@@ -44,7 +44,8 @@ class FastMachine:
     """A chip with a program in it. Memory and semaphores persist from entry to entry.
 
     The result does not depend on `threads`, nor do retire records; `chunk_rows` is how many of
-    them the sink gets at a time. `seed` is for the choice sites of a timing-only run.
+    them the sink gets at a time. `seed` is for the choice sites of a timing-only run, whose
+    distributions are in the program's metadata: {"choice_sites": {"3": {"low": 0, "high": 8}}}.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class FastMachine:
         if len(arguments) > NUM_ARGUMENTS:
             raise ProgramError(f"{entry}: {len(arguments)} arguments; at most {NUM_ARGUMENTS}")
         pc = self.program.entry(entry)
+        check_float_mode()
         self._blocks.start(pc, [_wrapped(value) for value in arguments], sink is not None)
         self._filled = 0
         self._run(sink)

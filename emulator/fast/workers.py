@@ -11,9 +11,27 @@ import numpy as np
 
 from emulator.fast import layout as at
 from emulator.fast.blocks import address
+from emulator.kernels.float_mode import float_mode_operands, k_float_mode
 from emulator.kernels.scratch import LINE, SCRATCH_BYTES
+from isa.errors import TesseraError
 
 Work = Callable[[int, int], object]
+
+
+class FloatModeError(TesseraError):
+    """This host's floating point is not IEEE's, and so would give other bits than the chip."""
+
+
+def check_float_mode() -> None:
+    """Raise FloatModeError if the calling thread flushes subnormals or rounds otherwise."""
+    operands = float_mode_operands()
+    wrong = k_float_mode(address(operands))
+    if wrong:
+        flushes = "flushes subnormal numbers to zero" if wrong & 3 else "does not round to nearest"
+        raise FloatModeError(
+            f"this process {flushes}, so results would be wrong; some library has changed the "
+            "processor's floating-point mode: run without it, or import it in another process"
+        )
 
 
 class Workers:
@@ -67,6 +85,7 @@ def _serve(
     while (job := inbox.get()) is not None:
         work, machine = job
         try:
+            check_float_mode()
             work(machine, address(block))
             done.put(None)
         except BaseException as problem:  # the caller raises it again

@@ -30,8 +30,13 @@ SHAPES = {FP16: (10, 15, 16), E4M3FN: (3, 7, 8), E5M2: (2, 15, 8), E2M1: (1, 1, 
 
 
 def canonical(lanes: Lanes, value: Vec) -> Vec:
-    """NaN lanes become 0x7FC00000: what arithmetic writes."""
-    return value.is_nan().choose(lanes.float_bits(NAN), value)
+    """NaN lanes become 0x7FC00000: what arithmetic writes.
+
+    Chosen among integers: to LLVM all NaNs are alike, so it may drop a choice among floats.
+    """
+    bits = value.bits()
+    is_nan = (bits & 0x7FFFFFFF).compare(">", 0x7F800000)
+    return is_nan.choose(lanes.float_bits(NAN).bits(), bits).floats()
 
 
 # ---- decode: codes in i32 lanes to fp32

@@ -341,11 +341,18 @@ def _make_panel_scales(kind: int) -> Callable[..., Any]:
 _panel_scales_mx, _panel_scales_nv = (_make_panel_scales(kind) for kind in (SCALE_MX32, 2))
 
 
-@inner
-def clear_w_scales(base):
+@intrinsic
+def clear_w_scales(typingctx, base):
     """Ones, for a W without scales: once is enough for all column groups and chunks."""
-    for word in range(at.GROUP * at.SW_STRIDE // 4):
-        store_u32(base + at.SW_AT + 4 * word, ONE)
+
+    def codegen(context, builder, signature, args):
+        lanes = Lanes(builder)
+        target = lanes.vec(args[0]) + at.SW_AT
+        for vector in range(at.GROUP * at.SW_STRIDE // at.LINE):
+            lanes.store(lanes.float_bits(ONE), target + at.LINE * vector)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 @inner

@@ -149,7 +149,7 @@ def _scale_block(target, source, code, blocks):
     if code == E8M0_NAN:
         fill_bytes(target, 0, 64 * blocks)
     else:
-        inverse = 1 << 22 if code == 254 else (254 - code) << 23
+        inverse = (254 - code) << 23  # a power of two: no finite maximum has a code above 253
         multiply_by(target, source, f32_of_bits(inverse), blocks)
 
 

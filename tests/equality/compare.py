@@ -13,6 +13,15 @@ from emulator.reference.machine import ReferenceMachine
 from equality.draft import CHIP, LISTS
 from isa.program import Program
 
+#: NaNs with payloads and signs, infinities, zeros, the smallest and largest numbers.
+SPECIAL = np.array(
+    [
+        *(0x7FC00000, 0xFFC12345, 0x7F800001, 0x7F800000, 0xFF800000, 0, 0x80000000),
+        *(1, 0x807FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF, 0x3F800000, 0xBF800000),
+    ],
+    np.uint32,
+)
+
 Outcome = tuple[list[tuple[int, int, int, str]], np.ndarray]
 
 
@@ -31,11 +40,13 @@ def fill(memory: Memory, seed: int) -> None:
 
 
 def _make_floats(rng: np.random.Generator, bytes_: np.ndarray) -> None:
-    """Make half of the words ordinary fp32 or bf16 numbers: random bits are mostly huge or tiny."""
+    """Make half of the words ordinary fp32 numbers, and a few special: random bits are neither."""
     words = bytes_.reshape(-1).view(np.uint32)
     ordinary = rng.standard_normal(words.size).astype(np.float32) * 8
-    chosen = rng.random(words.size) < 0.5
-    words[chosen] = ordinary.view(np.uint32)[chosen]
+    kind = rng.random(words.size)
+    words[kind < 0.5] = ordinary.view(np.uint32)[kind < 0.5]
+    special = kind > 0.95
+    words[special] = rng.choice(SPECIAL, int(special.sum()))
 
 
 def outcome(machine: Any, rings: int = 1) -> Outcome:
