@@ -312,15 +312,14 @@ def _add_gemm(p, f, record, row, by_row, totals, macs):
     if m == 0 or n == 0 or k == 0:
         return
     split = 1 << (record[FLAGS] >> 1 & 3)
-    columns = gemm_cost(p, f, m, n, k, formats, split)[4]
+    _, _, _, _, columns, depths = gemm_cost(p, f, m, n, k, formats, split)
     size = record[BYTES_A] * columns + record[BYTES_W]
     totals[MXU_READ] += size
     by_row[row, R_TSRAM] += size
-    folds = ceil_div(k, p[at.P_MXU_ROWS] // split)
-    reads = folds if record[FLAGS] & 1 else folds - 1
+    reads = depths if record[FLAGS] & 1 else depths - 1
     totals[ACC_READ] += record[BYTES_ACC] * reads
-    totals[ACC_WRITE] += record[BYTES_ACC] * folds
-    by_row[row, R_ACC] += record[BYTES_ACC] * (reads + folds)
+    totals[ACC_WRITE] += record[BYTES_ACC] * depths
+    by_row[row, R_ACC] += record[BYTES_ACC] * (reads + depths)
 
 
 @helper

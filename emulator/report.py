@@ -1,114 +1,156 @@
-"""The report for people: a run's timing, operation by operation, in 100 columns."""
+"""The report for people: a run's timing, operation by operation, in 100 columns.
+
+It shows the JSON result (docs/report.md) and nothing else, so a report can be printed again later.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from emulator.report_table import bar, percentages, table, us
+
 #: What the timing model leaves out; every report ends with it. docs/timing.md says why.
 NOT_MODELLED = (
-    "instruction fetch and caches",
-    "HBM rows and banks one by one (a closed form by contiguous bytes stands for them)",
-    "power, clocks and thermal limits",
-    "the host's own work between steps",
-    "errors and their correction",
-    "other chips",
+    "instruction fetch: code is at hand",
+    "HBM bank by bank: a closed form by contiguous bytes stands for rows, banks and turnaround",
+    "routers' buffers: a link's queue is as long as it needs to be",
+    "banks of CSRAM and of the accumulator: each has its rate",
+    "power, clocks and thermal limits; errors and their correction",
+    "the host's work between steps, beyond doorbell and return; other chips",
 )
 WIDTH = 100
+OVERLAP = "overlap"  #: emulator.timing.result's name; importing that would import Numba
 _CLASSES_SHOWN = 8
-_CAUSES_SHOWN = 3
+
+#: Columns of the units' table: what the causes of docs/timing.md mean to a reader.
+UNIT_COLUMNS = {
+    "busy": ("execute",),
+    "starting": ("start",),
+    "fill, load": ("weight load", "drain"),
+    "memory": ("tsram banks", "hbm", "noc", "csram", "latency", "scalar load"),
+    "semaphore": ("semaphore",),
+    "no work": ("issue", "queue full"),
+    "after end": ("after end",),
+}
 
 
 def render(result: dict[str, Any]) -> str:
     """The report of a JSON result that has timing."""
-    lines = [""]
-    lines += _heading(result)
+    lines = ["", *_heading(result)]
     for group, operations in result["operations"].items():
-        steps = result["bounds"][group]["steps"]
-        lines += ["", *_operations(group, operations, result["bounds"][group], steps)]
+        lines += ["", *_operations(group, operations, result["bounds"][group])]
     lines += ["", *_units(result["units"]), "", *_traffic(result["traffic"])]
-    lines += ["", "Not modelled: " + NOT_MODELLED[0] + ";"]
-    lines += [f"  {what};" for what in NOT_MODELLED[1:-1]] + [f"  {NOT_MODELLED[-1]}."]
+    lines += ["", "Not modelled", *(f"  {what}" for what in NOT_MODELLED)]
     return "\n".join(lines)
 
 
+# ---- what a user asks first
+
+
 def _heading(result: dict[str, Any]) -> list[str]:
-    rates, cycles = result["rates"], result["cycles"]
     lines = [f"Timing of {result['program']} on {result['chip']}"]
-    if rates["first_token_seconds"] is not None:
-        first = rates["first_token_seconds"] * 1e6
-        lines.append(
-            f"  prefill {cycles['prefill']:>14,} cycles, first token after {first:,.1f} us"
-        )
-    if cycles["decode"]:
-        mean, seconds = sum(cycles["decode"]) / len(cycles["decode"]), rates["token_seconds"]
-        lines.append(
-            f"  decode  {mean:>14,.0f} cycles a step, {seconds * 1e6:,.1f} us with the host: "
-            f"{1 / seconds:,.0f} tokens/s"
-        )
-    for group, bounds in result["bounds"].items():
-        ratio = bounds["cycles_over_largest"]
-        if ratio is not None:
-            lines.append(
-                f"  {group}: {ratio:.2f} x its {bounds['largest']} bound; "
-                f"array {bounds['array_utilisation']:.1%} used"
-            )
+    header = ("", "steps", "cycles a step", "bound", "cycles", "reached", "array used")
+    rows = [_group(group, bounds) for group, bounds in result["bounds"].items()]
+    lines += table([header, *rows], "<>><>>>")
+    first, later = result["rates"]["first_token_seconds"], result["rates"]["token_seconds"]
+    said = []
+    if first is not None and result["cycles"]["decode"]:
+        said.append(f"first token after {us(first)}")
+    if later:
+        said.append(f"a token every {us(later)}: {1 / later:,.0f} tokens/s")
+    if said:
+        lines.append("  With the host: " + ", ".join(said))
     return lines
 
 
-def _operations(
-    group: str, operations: list[dict[str, Any]], bounds: dict[str, Any], steps: int
-) -> list[str]:
-    plural = f" x {steps}" if steps > 1 else ""
-    lines = [
-        f"{group.capitalize()}{plural}, cycles of a step    (span: first instruction to last; "
-        "own: what it adds to the step)",
-        f"  {'operation':<18}{'times':>6}{'span':>11}{'own':>10}{'':>7} {'bound':<7}"
-        f"{'cycles':>9}  why longer",
+def _group(group: str, bounds: dict[str, Any]) -> tuple[str, ...]:
+    """A group of steps: cycles of one, and how near that is to the largest bound."""
+    steps, cycles = bounds["steps"], bounds["cycles"]
+    most = bounds[bounds["largest"]]
+    return (
+        group,
+        str(steps),
+        f"{cycles / steps:,.0f}",
+        bounds["largest"] if most else "-",
+        f"{most / steps:,.0f}",
+        f"{most / cycles:.1%}" if cycles else "-",
+        f"{bounds['array_utilisation']:.1%}",
+    )
+
+
+# ---- operations
+
+
+def _operations(group: str, operations: list[dict[str, Any]], bounds: dict[str, Any]) -> list[str]:
+    """The table of a group's operations; cycles are those of one step."""
+    steps, cycles = bounds["steps"], max(bounds["cycles"], 1)
+    rows: list[tuple[str, ...]] = [
+        ("operation", "times", "own", "", "", "span", "bound", "", "what made it longer")
     ]
     for op in operations:
-        lines.append(_operation(op, bounds["cycles"], steps))
+        share = op["exclusive"] / cycles
+        bound = op["bounds"].get(op["bound"], 0)
+        rows.append(
+            (
+                op["name"][:20],
+                f"{op['times'] / steps:.0f}",
+                f"{op['exclusive'] / steps:,.0f}",
+                f"{share:.1%}",
+                bar(share, 8),
+                f"{op['span'] / steps:,.0f}",
+                op["bound"] or "-",
+                f"{bound / steps:,.0f}" if bound else "",
+                _why(op),
+            )
+        )
     total = sum(op["exclusive"] for op in operations)
-    lines.append(f"  {'sum':<18}{'':>6}{'':>11}{total / steps:>10,.0f}{1:>7.0%}")
-    return lines
+    rows.append(("sum", "", f"{total / steps:,.0f}", f"{total / cycles:.1%}", *[""] * 5))
+    note = "own: what it adds to the step; span: first instruction to last"
+    return [f"{group.capitalize()}, cycles of a step ({note})", *table(rows, "<>>><><><", WIDTH)]
 
 
-def _operation(op: dict[str, Any], cycles: int, steps: int) -> str:
-    bound = op["bounds"].get(op["bound"], 0) / steps
-    gap = max(op["gap"], 1)
-    shown = list(op["causes"].items())[:_CAUSES_SHOWN]
-    why = ", ".join(f"{name} {part / gap:.0%}" for name, part in shown if part * 100 >= gap)
-    line = (
-        f"  {op['name'][:18]:<18}{op['times'] / steps:>6.0f}{op['span'] / steps:>11,.0f}"
-        f"{op['exclusive'] / steps:>10,.0f}{op['exclusive'] / max(cycles, 1):>7.1%} "
-        f"{op['bound'] or '-':<7}{bound:>9,.0f}  {why}"
+def _why(op: dict[str, Any]) -> str:
+    """The causes of an operation's gap, the largest first; those below 1 % are left out.
+
+    Overlap with operations before it costs nothing: shares are of the rest.
+    """
+    causes = {name: part for name, part in op["causes"].items() if name != OVERLAP}
+    total = sum(causes.values())
+    return ", ".join(
+        f"{name} {part / total:.0%}" for name, part in causes.items() if part * 100 >= total
     )
-    return line if len(line) <= WIDTH else line[: line.rindex(",", 0, WIDTH)]
+
+
+# ---- units
 
 
 def _units(units: dict[str, dict[str, float]]) -> list[str]:
-    """Each kind of unit: shares of time that sum to 100 %."""
-    lines = ["Units, share of all tiles' time"]
-    for name, shares in units.items():
-        parts = sorted(shares.items(), key=lambda item: -item[1])
-        text = ", ".join(f"{cause} {share:.1%}" for cause, share in parts if share >= 0.0005)
-        lines.append(f"  {name:<5}{text}")
-    return lines
+    """Each kind of unit: shares of all tiles' time, which sum to 100 %."""
+    rows: list[tuple[str, ...]] = [("unit", *UNIT_COLUMNS, "largest wait")]
+    for name, causes in units.items():
+        shares = [sum(causes.get(cause, 0.0) for cause in group) for group in UNIT_COLUMNS.values()]
+        waits = {k: v for k, v in causes.items() if k not in ("execute", "after end")}
+        most = max(waits, key=lambda cause: waits[cause], default="")
+        rows.append((name, *percentages(shares), most))
+    return ["Units, shares of all tiles' time in per cent", *table(rows, "<>>>>>>><")]
+
+
+# ---- traffic
 
 
 def _traffic(traffic: dict[str, Any]) -> list[str]:
+    """Bytes by memory; HBM's by what its regions hold, useful and in whole bursts."""
     hbm = traffic["hbm"]
-    lines = [
-        "Traffic of the run, bytes",
-        f"  HBM     read {hbm['read']:,} (in bursts {hbm['read_padded']:,}), "
-        f"written {hbm['write']:,} (in bursts {hbm['write_padded']:,})",
-    ]
+    rows = [("HBM", "read", "in bursts", "written", "in bursts")]
     classes = sorted(hbm["classes"].items(), key=lambda item: -item[1]["read"] - item[1]["write"])
-    for name, row in classes[:_CLASSES_SHOWN]:
-        lines.append(f"    {name:<12} read {row['read']:>16,}   written {row['write']:>14,}")
-    sums = ", ".join(
+    for name, row in [*classes[:_CLASSES_SHOWN], ("sum", hbm)]:
+        values = (row["read"], row["read_padded"], row["write"], row["write_padded"])
+        rows.append((name, *(f"{value:,}" if value else "-" for value in values)))
+    lines = ["Traffic of the run, bytes", *table(rows, "<>>>>")]
+    others = ", ".join(
         f"{space.upper()} {traffic[space]['bytes']:,}" for space in ("csram", "tsram", "acc")
     )
     noc = traffic["noc"]
-    lines.append(f"  {sums}")
-    lines.append(f"  NOC     {noc['bytes']:,}, times hops {noc['byte_hops']:,}")
+    lines.append(f"  {others}")
+    lines.append(f"  NoC {noc['bytes']:,}; times hops {noc['byte_hops']:,}")
     return lines

@@ -34,6 +34,7 @@ from emulator.memory import Memory
 from emulator.reference.machine import ReferenceMachine
 from emulator.reference.scheduler import Scheduler
 from isa.chip import Chip, load_chip
+from isa.codec import decode
 from isa.faults import NUM_UNITS
 from isa.program import Program
 
@@ -332,6 +333,22 @@ class Starving(Scheduler):
 def test_a_slow_unit(unit: int, case_of: Callable[[str], Case]) -> None:
     """Whatever a unit must wait for, it waits for by semaphores: others may be far ahead."""
     brief(case_of(list(NUMERIC)[unit % 5]), mini(2, 1), unit, Starving)
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+def test_one_unit_signals_a_semaphore_and_one_waits(
+    name: str, case_of: Callable[[str], Case]
+) -> None:
+    """Were there two signallers, one that is ahead could stand in for the other."""
+    program = case_of(name).compile(mini())
+    units: dict[tuple[str, int], set[int]] = {}
+    for low, high in program.code[program.entry("step") :].tolist():
+        decoded = decode(low, high)
+        if decoded.entry.mnemonic in ("wait", "signal"):
+            key = (decoded.entry.mnemonic, decoded.fields["sem"])
+            units.setdefault(key, set()).add(decoded.exec_unit)
+    assert len(units) > 50
+    assert all(len(found) == 1 for found in units.values())
 
 
 def brief(

@@ -80,7 +80,7 @@ def test_a_full_queue_blocks_the_control_processor() -> None:
 def test_who_waits_for_a_place_has_the_units_path() -> None:
     found = timed(MINI, stream(MINI, *copies(MINI.tile.queue_depth + 40)))
     assert "queue full" not in found.critical_path
-    assert found.critical_path["execute"] > 0.7 * found.cycles
+    assert found.critical_path["vector"] > 0.7 * found.cycles
 
 
 # ---- semaphores

@@ -40,15 +40,17 @@ def array_rate(f, formats):
 
 @helper
 def gemm_cost(p, f, m, n, k, formats, split):
-    """(steps, stream, load, drain, columns): a GEMM is `steps` folds, each with these cycles.
+    """(steps, stream, load, drain, columns, depths) of a GEMM on an array in `split` parts.
 
-    `split` is the number of sub-arrays. `columns` is how often the rows of a are read again.
+    It is `steps` folds one after the other, each with these cycles. Its weights are `columns`
+    blocks of the array's columns (for each of which a is read again) by `depths` blocks of K.
     """
     rate = array_rate(f, formats)
     rows = p[at.P_MXU_ROWS] // split
     depth = int(rows * rate) if rate > 1.0 else rows  # narrow pairs are packed along K
     blocks = ceil_div(n, p[at.P_MXU_COLUMNS])
-    folds = ceil_div(k, depth) * blocks
+    depths = ceil_div(k, depth)
+    folds = depths * blocks
     steps, groups = ceil_div(folds, split), 1
     if 0 < folds < split:  # spare sub-arrays take other rows of a
         groups = split // folds
@@ -58,7 +60,7 @@ def gemm_cost(p, f, m, n, k, formats, split):
     bits = element_bits(formats >> 8 & 0xFF)
     load = ceil_div(depth * bits, 8 * p[at.P_LOAD_ROWS])
     drain = p[at.P_PE] * (rows - 1) + p[at.P_MXU_COLUMNS] - 1
-    return steps, max(stream, p[at.P_MIN_INTERVAL]), load, drain, blocks
+    return steps, max(stream, p[at.P_MIN_INTERVAL]), load, drain, blocks, depths
 
 
 @helper

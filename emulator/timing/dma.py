@@ -108,7 +108,7 @@ def _begin(s, tile, u, line, record, row, time):
         done = max(s.chans[u, at.C_FINISH], doorbell + start)
         charge(s.units, s.rows, u, done, at.START, row)
         s.chans[u, at.C_FINISH] = done
-        end_row(s.rows, row, done)
+        end_row(s.units, s.rows, u, row, done)
         complete(s.g, u, done)
         return time
     s.chans[u, at.C_REC] = record
@@ -235,7 +235,7 @@ def _issue_piece(s, tile, unit, time):
         following = _window(s.p, s.chans, u, time + pace)
         wake_back(s.heap, s.g, tile, unit, following)
     else:
-        end_row(s.rows, row, finish)
+        end_row(s.units, s.rows, u, row, finish)
         complete(s.g, u, finish)
         s.chans[u, at.C_REC] = -1
         _leave(s, tile, unit, time)

@@ -28,7 +28,7 @@ CAUSES = (
     "issue",  # its queue is empty
     "queue full",  # ctl: waits for a place in a unit's queue
     "scalar load",  # ctl: waits for a `ld`
-    "signal",  # on the critical path only: a signal is under way
+    "signal",  # of a path only, never of a unit: a signal is on its way
     "after end",  # has nothing left to do in this entry
 )
 NC = 16
@@ -49,6 +49,20 @@ NC = 16
     SIGNAL_WAY,
     AFTER_END,
 ) = range(len(CAUSES))
+
+#: Causes along a path: as above, but it says whose work and whose start it is.
+PATH_CAUSES = (
+    "control",  # the control processor's instructions
+    "dma start",
+    *CAUSES[2:],
+    "(spare)",
+    "array",  # MXU streams, reads out or loads
+    "vector",  # VPU computes
+    "moving data",  # DMA channel at its own rate
+    "unit start",  # MXU's and VPU's instructions
+)
+NP = 20
+P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
 
 # ---- constants of the chip (int64); the rest of the names are first numbers of resources
 (
@@ -149,13 +163,13 @@ T_HEAD, T_TAIL, T_FIELDS = range(3)
 ) = range(15)
 U_CAUSES = 16
 U_PATH = U_CAUSES + NC  # causes along the critical path to this unit's U_PTR; sums to U_PTR
-U_FIELDS = U_PATH + NC
+U_FIELDS = U_PATH + NP
 
 # ---- an entry of a unit's queue
 Q_REC, Q_TIME, Q_IDEAL, Q_FROM, Q_TO, Q_FIELDS0 = range(6)  # FROM..TO: the wait, or the doorbell
 Q_PATH = 8  # the control processor's path when it issued this
-Q_WAIT_PATH = Q_PATH + NC  # the path of the signal that ended the wait
-Q_FIELDS = Q_WAIT_PATH + NC
+Q_WAIT_PATH = Q_PATH + NP  # the path of the signal that ended the wait
+Q_FIELDS = Q_WAIT_PATH + NP
 
 # ---- a semaphore
 S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
@@ -183,7 +197,7 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
 # ---- a signal on its way
 SIG_NEXT, SIG_TILE, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)
 SIG_PATH = 8
-SIG_FIELDS = SIG_PATH + NC
+SIG_FIELDS = SIG_PATH + NP
 
 # ---- globals
 (
@@ -206,7 +220,8 @@ SIG_FIELDS = SIG_PATH + NC
 ROW_FIRST, ROW_LAST = 0, 1
 ROW_CAUSES = 2  # by kind of unit (ctl, mxu, vpu, dma), then by cause
 KINDS = ("ctl", "mxu", "vpu", "dma")
-ROW_FIELDS = ROW_CAUSES + len(KINDS) * NC
+ROW_PATH = ROW_CAUSES + len(KINDS) * NC  # the path to its end
+ROW_FIELDS = ROW_PATH + NP
 
 # ---- heap entries: time, key (tile, unit, sequence: breaks ties), payload
 H_TIME, H_KEY, H_PAYLOAD, H_FIELDS = range(4)

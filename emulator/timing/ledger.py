@@ -12,15 +12,25 @@ from emulator.timing.compiled import helper
 
 
 @helper
+def _path_cause(cause, kind):
+    """A cause as a path names it: whose work, whose start."""
+    if cause == at.EXECUTE and kind > 0:
+        return at.P_SPARE + kind
+    if cause == at.START and kind < len(at.KINDS) - 1:
+        return at.P_UNIT_START
+    return cause
+
+
+@helper
 def _enter(units, rows, u, upto, cause, row):
     pointer = units[u, at.U_PTR]
     units[u, at.U_PTR] = upto
+    kind = min(u % at.UNITS, len(at.KINDS) - 1)
     units[u, at.U_CAUSES + cause] += upto - pointer
-    units[u, at.U_PATH + cause] += upto - pointer
+    units[u, at.U_PATH + _path_cause(cause, kind)] += upto - pointer
     if row >= 0:  # a row's time begins with its first instruction
         begin = max(pointer, rows[row, at.ROW_FIRST])
         if begin < upto:
-            kind = min(u % at.UNITS, len(at.KINDS) - 1)
             rows[row, at.ROW_CAUSES + at.NC * kind + cause] += upto - begin
 
 
@@ -41,7 +51,7 @@ def wait_for(units, rows, u, upto, cause, row, paths, line, column):
     """`charge`, where what ended the wait has a path; the unit takes that path over."""
     if upto > units[u, at.U_PTR]:
         charge(units, rows, u, upto, cause, row)
-        for i in range(at.NC):
+        for i in range(at.NP):
             units[u, at.U_PATH + i] = paths[line, column + i]
 
 
@@ -51,9 +61,9 @@ def copy_path(units, u, time, paths, line, column):
 
     Later than the pointer, the array drains or the unit has nothing to do. Earlier, the unit has
     been accounted for ahead of time (up to the end of what it has begun): the causes are then cut
-    to the moment, work first.
+    to the moment, those of work first.
     """
-    for i in range(at.NC):
+    for i in range(at.NP):
         paths[line, column + i] = units[u, at.U_PATH + i]
     rest = time - units[u, at.U_PTR]
     if rest >= 0:
@@ -61,7 +71,7 @@ def copy_path(units, u, time, paths, line, column):
         paths[line, column + at.DRAIN] += drain
         paths[line, column + at.ISSUE] += rest - drain
         return
-    for i in range(at.NC):
+    for i in range(at.NP - 1, -1, -1):
         cut = min(paths[line, column + i], -rest)
         paths[line, column + i] -= cut
         rest += cut
@@ -75,10 +85,11 @@ def begin_row(rows, row, time):
 
 
 @helper
-def end_row(rows, row, time):
-    """An instruction of a row is complete."""
+def end_row(units, rows, u, row, time):
+    """An instruction of a row is complete; the last one's path is kept."""
     if time > rows[row, at.ROW_LAST]:
         rows[row, at.ROW_LAST] = time
+        copy_path(units, u, time, rows, row, at.ROW_PATH)
 
 
 @helper

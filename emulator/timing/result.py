@@ -20,17 +20,16 @@ from isa.chip import Chip
 Ints = NDArray[np.int64]
 
 BOUNDS = ("array", "vector", "tsram", "csram", "noc", "hbm")
-#: Kinds of unit (layout.KINDS) whose time explains a gap, by the bound that is largest.
-_EXPLAINED_BY = {
-    "array": (1,),
-    "vector": (2,),
-    "tsram": (1, 2, 3),
-    "csram": (3,),
-    "noc": (3,),
-    "hbm": (3,),
+#: Causes that are work towards each bound.
+_USEFUL = {
+    "array": ("array",),
+    "vector": ("vector",),
+    "tsram": ("tsram banks", "vector", "array", "moving data"),
+    "csram": ("csram", "moving data"),
+    "noc": ("noc", "moving data"),
+    "hbm": ("hbm", "moving data"),
 }
-ELSEWHERE = "other work or idle"  #: of the same unit, within the operation's span
-PADDING = "array or lanes not filled"
+OVERLAP = "overlap"  #: the row had begun (prefetch, say) while rows before it were still ending
 
 
 @dataclass
@@ -48,6 +47,7 @@ class EntryTiming:
     causes: Ints  #: [rows, kinds, causes] cycles of units' time within the row
     bounds: Ints  #: [rows, BOUNDS] cycles
     exclusive: Ints  #: [rows] by how much the row ends later than all that ended before it
+    exclusive_causes: Ints  #: [rows, PATH_CAUSES] what its path was about in that time
     rest: int  #: cycles after the last row's end: control; with `exclusive` sums to `cycles`
     traffic: Traffic  #: rows in the order of `keys`
     busy: dict[str, float]  #: mean share of time in which links, ports and memories are taken
@@ -61,25 +61,25 @@ class EntryTiming:
         return np.where(self.first >= 0, self.last - self.first, 0)
 
     def reasons(self, row: int) -> tuple[str, int, dict[str, int]]:
-        """(largest bound's name, gap, causes) of a row; the causes sum to the gap."""
+        """(largest bound's name, gap, causes) of a row; the causes sum to the gap.
+
+        A span is the time in which earlier rows still ended (prefetch), then what the row added,
+        of which its path tells the causes. The bound is taken from the causes that are work of
+        its kind, then from the prefetch, then from all that is left.
+        """
         limit = int(np.argmax(self.bounds[row]))
-        gap = max(int(self.spans[row] - self.bounds[row, limit]), 0)
-        kinds = _EXPLAINED_BY[BOUNDS[limit]]
-        used = sum(int(self.causes[row, kind].sum()) for kind in kinds)
-        if used == 0:  # the bounding unit did nothing here: whatever did
-            kinds = tuple(range(len(at.KINDS)))
-        weights = {
-            name: int(self.causes[row, list(kinds), i].sum()) for i, name in enumerate(at.CAUSES)
-        }
-        if BOUNDS[limit] in ("array", "vector"):
-            tiles = len(self.units)
-            ideal = int(self.bounds[row, limit]) * tiles
-            weights[PADDING] = max(weights.pop("execute") - ideal, 0)
-            covered = sum(weights.values()) + ideal
-            weights[ELSEWHERE] = max(int(self.spans[row]) * tiles - covered, 0)
-        elif any(weights[name] for name in weights if name != "execute"):
-            weights.pop("execute")
-        return BOUNDS[limit], gap, apportion(gap, weights)
+        bound = int(self.bounds[row, limit])
+        parts = named(self.exclusive_causes[row])
+        span, own = int(self.spans[row]), int(self.exclusive[row])
+        if own > span:  # nothing ran just before the row: that is not in its span
+            parts, own = apportion(span, parts), span
+        parts[OVERLAP] = span - own
+        for name in (*_USEFUL[BOUNDS[limit]], OVERLAP):
+            useful = min(parts.get(name, 0), bound)
+            bound -= useful
+            parts[name] = parts.get(name, 0) - useful
+        gap = sum(parts.values()) - bound
+        return BOUNDS[limit], gap, apportion(gap, parts)
 
 
 def apportion(total: int, weights: dict[str, int]) -> dict[str, int]:
@@ -133,9 +133,10 @@ def entry_timing(
     order = np.lexsort((traffic.keys[:, 1], traffic.keys[:, 0], raw[:, at.ROW_FIRST]))
     traffic.keys, traffic.rows = traffic.keys[order], traffic.rows[order]
     first, last = first[order], raw[order, at.ROW_LAST]
-    causes = raw[order, at.ROW_CAUSES :].reshape(count, len(at.KINDS), at.NC)
+    causes = raw[order, at.ROW_CAUSES : at.ROW_PATH].reshape(count, len(at.KINDS), at.NC)
     cycles = int(s.g[at.G_END])
     exclusive, rest = exclusive_shares(first, last, cycles)
+    own = exclusive_causes(first, last, exclusive, raw[order, at.ROW_PATH :])
     units = s.units[:-1, at.U_CAUSES : at.U_CAUSES + len(at.CAUSES)]
     busy, busiest = occupation(s, cycles)
     return EntryTiming(
@@ -150,6 +151,7 @@ def entry_timing(
         causes=causes[:, :, : len(at.CAUSES)].copy(),
         bounds=lower_bounds(chip, traffic),
         exclusive=exclusive,
+        exclusive_causes=own,
         rest=rest,
         traffic=traffic,
         busy=busy,
@@ -168,13 +170,36 @@ def exclusive_shares(first: Ints, last: Ints, cycles: int) -> tuple[Ints, int]:
     return shares, cycles - int(shares.sum())
 
 
+def exclusive_causes(first: Ints, last: Ints, exclusive: Ints, paths: Ints) -> Ints:
+    """What the path to each row's end was about since the row before it ended.
+
+    A path that goes on from the end of the row before is that row's and the causes since then.
+    Where it came another way, the causes that grew stand for all.
+    """
+    found = np.zeros_like(paths)
+    timed = np.flatnonzero(first >= 0)
+    before = np.zeros(at.NP, np.int64)
+    for row in timed[np.argsort(last[timed], kind="stable")]:
+        grown = np.maximum(paths[row] - before, 0).tolist()
+        weights = {str(i): value for i, value in enumerate(grown)}
+        for i, part in apportion(int(exclusive[row]), weights).items():
+            found[row, int(i)] = part
+        before = paths[row]
+    return found
+
+
 def critical_path(s: State) -> dict[str, int]:
     """Causes along the path to what completed last: a unit's work, or a signal."""
     u = int(s.g[at.G_LAST_UNIT])
     if u < 0:
         return {}
-    path = s.units[u, at.U_PATH : at.U_PATH + len(at.CAUSES)]
-    return {name: int(value) for name, value in zip(at.CAUSES, path, strict=True) if value}
+    return named(s.units[u, at.U_PATH : at.U_PATH + at.NP])
+
+
+def named(path: Ints) -> dict[str, int]:
+    """A path's causes by name, the largest first; zeros are left out."""
+    pairs = zip(at.PATH_CAUSES, path.tolist(), strict=True)
+    return {name: value for name, value in sorted(pairs, key=lambda pair: -pair[1]) if value}
 
 
 def occupation(s: State, cycles: int) -> tuple[dict[str, float], dict[str, float]]:

@@ -124,7 +124,7 @@ def arrive(s, signal, time):
         _release(s, tile, unit, signal, time, ideal)
     if time > s.g[at.G_END]:  # so far the entry's end: keep the path that led here
         last = s.p[at.P_TILES] * at.UNITS
-        for i in range(at.NC):
+        for i in range(at.NP):
             s.units[last, at.U_PATH + i] = s.signals[signal, at.SIG_PATH + i]
         complete(s.g, last, time)
     s.signals[signal, at.SIG_NEXT] = s.g[at.G_SIGNAL_FREE]
@@ -147,7 +147,7 @@ def _release(s, tile, unit, signal, time, ideal):
         line = u * depth + entry
         s.queue[line, at.Q_TO] = time
         s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], ideal)
-        for i in range(at.NC):
+        for i in range(at.NP):
             s.queue[line, at.Q_WAIT_PATH + i] = s.signals[signal, at.SIG_PATH + i]
     wake(s.heap, s.g, tile, unit, time)
 

@@ -59,8 +59,9 @@ def control_step(s, tile, time):
         if s.pool[record, 7] != 0:
             cycles = s.p[at.P_LOAD_SRAM]
         begin_row(s.rows, row, time)
-        end_row(s.rows, row, time + cycles)
     charge(s.units, s.rows, u, time + cycles, cause, row)
+    if kind == at.OP_LOAD:
+        end_row(s.units, s.rows, u, row, time + cycles)
     s.units[u, at.U_IDEAL] += cycles
     if kind == at.OP_SIGNAL:
         fire(s, u, time + cycles, record, s.units[u, at.U_IDEAL])
@@ -154,7 +155,7 @@ def compute_step(s, tile, unit, time):
                 following = _vector(s, tile, u, row, record, time, ideal)
             else:
                 following = _readout(s, tile, u, row, record, time, ideal, kind)
-            end_row(s.rows, row, s.units[u, at.U_DONE])
+            end_row(s.units, s.rows, u, row, s.units[u, at.U_DONE])
             complete(s.g, u, s.units[u, at.U_DONE])
     wake(s.heap, s.g, tile, unit, following)
 
@@ -190,7 +191,7 @@ def _gemm(s, tile, u, row, record, time, ideal):
         return time + DEQUEUE
     split = 1 << (s.pool[record, 6] >> 1 & 3)
     formats = s.pool[record, 10]
-    steps, stream, load, drain, columns = gemm_cost(s.p, s.f, m, n, k, formats, split)
+    steps, stream, load, drain, columns, _ = gemm_cost(s.p, s.f, m, n, k, formats, split)
     traffic = s.pool[record, 13] * columns + s.pool[record, 14]
     accesses = ceil_div(traffic, s.p[at.P_BANK_BYTES])
     ready = time + s.p[at.P_MXU_START]
