@@ -1,6 +1,6 @@
 """Packs weight matrices into the stored order of the machine: the PANEL layout.
 
-Sources: docs/architecture.md section 2 (layout), the arithmetic contract sections 3 and 4 (scales).
+Sources: docs/isa/descriptors.md (layout), the arithmetic contract sections 3 and 4 (scales).
 A matrix [N, K] is read in blocks of rows, so a large one needs little memory besides its result.
 """
 

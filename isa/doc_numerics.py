@@ -168,8 +168,10 @@ these; it never re-associates them. L is the FP32 number 0x{LOG2_E:08X}.
   blocks without an unmasked key are skipped. The output is RNE(O / l).
 - **Scales never depend on another row.** FP8 weights have one power-of-two scale for each output
   channel, FP8 activations one for each row, by the MX rule over the whole of K. NV16 activations
-  have a static tensor scale, recorded in the program. An FP8 KV cache is E4M3FN with scale 1,
+  have a static tensor scale, recorded in the program; an NV16 weight tensor of the checkpoint has
+  RNE(amax / 2688), at least 2^-126, and 1 if amax is 0. An FP8 KV cache is E4M3FN with scale 1,
   saturating.
+- **Bias** of a matrix is added in FP32, after the read-out's factors.
 - **Sampling** at temperature T with one uniform number u for each sequence and step:
   p = EXP2(RNE(RNE(l - max) * RNE(L / T))); in rank order of the top k, running sums in FP32, one
   after the other; the choice is the first whose running sum is above RNE(u * total), else the last.

@@ -16,7 +16,7 @@ _OVERVIEW = f"""Version {ISA_VERSION[0]}.{ISA_VERSION[1]}. These pages are writt
 machine-readable specification in `isa/spec/`, from which encoder, decoders, assembler and
 disassembler are derived as well; [isa.json](isa.json) holds the same facts for other tools. The
 programmer's view of the machine (spaces, units, queues, semaphores, faults, entries) is
-section 1 of [the architecture page](../architecture.md).
+[machine](machine.md).
 
 An instruction is one 128-bit word, stored as two little-endian 64-bit halves, low half first.
 Bit 0 is the least significant bit of the low half, bit 64 that of the high half. Bits that an
@@ -67,6 +67,8 @@ def readme_page() -> str:
         ("formats.md", "Number formats"),
         ("descriptors.md", "Tensor descriptors"),
         ("faults.md", "Faults"),
+        ("machine.md", "The machine a program sees"),
+        ("program.md", "The program file"),
     ]
     instructions = [
         (f"0x{e.opcode:02x}", f"[{e.mnemonic}]({group_of(e).file}#{e.mnemonic})", e.summary)
@@ -196,13 +198,19 @@ _LEGAL = """Checked when an instruction that uses the descriptor executes; what 
 `bad_descriptor` fault. Space, format, layout and scale kind are known codes; rank 0 to 4;
 dimensions and strides 0 to 2^40; base and scale 0 to 2^48; fan 1 to the number of tiles, and
 above 1 only on a DMA destination in TSRAM or CSRAM; chip 0. A destination has no stride 0 on a
-dimension above 1. A tensor of rank 0 has one element. A tensor with a dimension of 0 has none;
-its addresses are not checked."""
+dimension above 1. A tensor of rank 0 has one element.
+
+An empty tensor, one with a dimension of 0, has no addresses: `misaligned`, `out_of_bounds` and
+`read_only` cannot happen to it. A PANEL layout where none is taken, scales where none are, and a
+scale kind that does not go with the format are a `format_mismatch`; a PANEL layout or scales on
+another rank than 2 are a `shape_mismatch`. DMA ignores scale kinds. A DMA of E2M1 whose innermost
+dimension is odd, and a gather or scatter of E2M1 rows of rank 1, are a `shape_mismatch`."""
 
 _ADDRESS = f"""**STRIDED.** Element (i0, i1, ...) begins at bit base * 8 + (i0 * stride0 +
 i1 * stride1 + ...) * width of its space. Elements of several bytes need a base that is a
 multiple of their size, E2M1 an innermost stride of 1 (unless that dimension is at most 1) and
-even strides elsewhere: else `misaligned`.
+even strides elsewhere, be the dimension 1 or not: else `misaligned`. Writing a row of an odd number
+of E2M1 elements keeps the neighbouring four bits.
 
 **PANEL.** The stored order of packed weights [N, K] in BF16, FP16, E4M3FN, E5M2 or E2M1; only a
 GEMM's `w` may use it. {PANEL_COLUMNS} output columns n make a panel. Within it, a word of

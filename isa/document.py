@@ -17,6 +17,10 @@ from isa.errors import FileError
 from isa.files import write_text
 
 
+#: Pages of the document that nothing derives: they are written by hand, and must be there.
+WRITTEN = ("machine.md", "program.md")
+
+
 def pages() -> dict[str, str]:
     """Every file of the document: name -> text."""
     return {
@@ -50,7 +54,8 @@ def stale(folder: Path) -> list[str]:
             problems.append(f"{path}: missing")
         elif path.read_bytes() != text.encode():
             problems.append(f"{path}: not what the specification says")
-    strangers = {path.name for path in folder.glob("*")} - set(expected)
+    problems += [f"{folder / name}: missing" for name in WRITTEN if not (folder / name).is_file()]
+    strangers = {path.name for path in folder.glob("*")} - set(expected) - set(WRITTEN)
     return problems + [f"{folder / name}: not part of the document" for name in sorted(strangers)]
 
 

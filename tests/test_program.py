@@ -229,7 +229,7 @@ def test_large_programs_are_streamed_and_mapped(tmp_path: Path) -> None:
 
 
 def test_file_is_deterministic_and_readable_by_its_specification(file: Path) -> None:
-    """A reader of its own, written from docs/program.md alone, finds the metadata."""
+    """A reader of its own, written from docs/isa/program.md alone, finds the metadata."""
     raw = file.read_bytes()
     size, count = struct.unpack_from("<QI", raw, 24)
     assert (raw[:8], size) == (b"\x89TSR\r\n\x1a\n", len(raw))

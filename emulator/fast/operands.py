@@ -1,6 +1,6 @@
 """Descriptors resolved to operands: the architected checks of one operand, and its addresses.
 
-A check that fails is a *class* 1..8, in the order of docs/architecture.md, section 1; of all
+A check that fails is a *class* 1..8, in the order of docs/isa/machine.md; of all
 operands and relations of an instruction, the lowest class is the fault that is raised. Nothing
 here touches tensor memory, and no sum can overflow: what does not fit is out of bounds.
 """

@@ -1,6 +1,6 @@
 """A and W of a matrix product as fp32 in scratch, and the range of their scales.
 
-Source: the layouts of docs/architecture.md, section 2. Weights in panels are decoded a word vector
+Source: the layouts of docs/isa/descriptors.md. Weights in panels are decoded a word vector
 at a time (16 columns); strided weights whose k is contiguous are first transposed, 32 bits at a
 time, into the very same panel words, those whose n is contiguous are decoded as they lie, and any
 other strides are copied together first.

@@ -1,6 +1,6 @@
 """Panel words to fp32: sixteen columns at a time, 2, 4 or 8 values of k from each word.
 
-Source: the panel layout of docs/architecture.md, section 2. Where the machine can look codes up in
+Source: the panel layout of docs/isa/descriptors.md. Where the machine can look codes up in
 registers (permutations of lanes or bytes) it does; else they are decoded by bit manipulation, with
 the fix for Inf and NaN left out when a first look finds none.
 """

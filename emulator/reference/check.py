@@ -1,6 +1,6 @@
 """The checks of a tensor instruction's operands, in the architected order.
 
-Source: docs/architecture.md, sections 1 (order of checks) and 2 (rules of descriptors).
+Source: docs/isa/machine.md (order of checks) and docs/isa/descriptors.md.
 """
 
 from __future__ import annotations

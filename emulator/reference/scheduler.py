@@ -1,6 +1,6 @@
 """Who moves next: control processors issue, units serve their queues, until nothing moves.
 
-Source: docs/architecture.md, section 1 (issue, execution, end, faults).
+Source: docs/isa/machine.md (issue, execution, end, faults).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Waiting and signalling: the only order between units.
 
-Source: isa/spec/sync.py; docs/architecture.md, section 1.
+Source: isa/spec/sync.py; docs/isa/machine.md.
 """
 
 from __future__ import annotations

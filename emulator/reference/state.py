@@ -1,6 +1,6 @@
 """The state of the machine: tiles, their control processors, units and semaphores.
 
-Source: docs/architecture.md, section 1. Memories are in emulator/memory.py.
+Source: docs/isa/machine.md. Memories are in emulator/memory.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A tensor operand as the reference model reads and writes it: element by element.
 
-Source: docs/architecture.md, section 2. Addresses are computed in bits, one per element.
+Source: docs/isa/descriptors.md. Addresses are computed in bits, one per element.
 """
 
 from __future__ import annotations

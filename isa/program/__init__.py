@@ -5,7 +5,7 @@
     program = load("program.bin")        # memory-mapped: milliseconds, whatever its size
     program.check_chip(chip)
 
-The file is described byte by byte in docs/program.md.
+The file is described byte by byte in docs/isa/program.md.
 """
 
 from isa.errors import ProgramError

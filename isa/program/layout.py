@@ -1,6 +1,6 @@
 """The bytes of a program file: header, section table and fixed-size records.
 
-docs/program.md is the specification; these are its numbers. Everything is little-endian.
+docs/isa/program.md is the specification; these are its numbers. Everything is little-endian.
 """
 
 import struct
