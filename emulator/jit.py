@@ -12,10 +12,10 @@ Numba's own cache notices an edit of the file a function lies in, but not of com
 and constants that it takes from other files: it would go on returning old code. Here the cache of
 a function lies in a directory named by a hash of all that its machine code depends on: its
 bytecode, that of every compiled function it reaches, the values of the constants they use, the
-sources that emit LLVM code (`@intrinsic`, with what they import), Numba's version and the
-processor. So an edit, of whatever file, costs exactly the functions that it changes one
-compilation; checkouts, users and machines never mix. (Numba also looks at the function's own
-file.) Two rules follow: refer to compiled functions and constants by plain global names or
+sources that emit LLVM code (`@intrinsic`, with what they import), Numba's version, whether it
+checks bounds (NUMBA_BOUNDSCHECK), and the processor. So an edit, of whatever file, costs exactly
+the functions that it changes one compilation; checkouts, users and machines never mix. (Numba also
+looks at the function's own file.) Two rules follow: refer to compiled functions and constants by plain global names or
 `module.NAME`, and extend Numba by `@intrinsic`, never by `@overload`.
 
 `njit` and `helper` are `nogil`, `error_model="numpy"` and never fastmath (fastmath contracts, and
@@ -176,7 +176,8 @@ def _base() -> Path | None:
 def _environment() -> bytes:
     """What compiled code depends on besides sources."""
     target = cpu_target.target_context.codegen().magic_tuple()
-    return repr((numba.__version__, sys.version_info[:2], target, OPTIONS)).encode()
+    checked = {"boundscheck": True} if _config.BOUNDSCHECK else {}  # NUMBA_BOUNDSCHECK=1
+    return repr((numba.__version__, sys.version_info[:2], target, OPTIONS | checked)).encode()
 
 
 @cache
