@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,10 +79,19 @@ class StepResult:
     logits: NDArray[np.float32] | None
 
 
+#: Machines that have been reset. A second `reset` would hand out every buffer's credit twice.
+_driven: WeakSet[Machine] = WeakSet()
+
+
 class Decoder:
-    """A machine with a decoder program, and the sequences in its cache."""
+    """A machine with a decoder program, and the sequences in its cache.
+
+    Raises InputError if the machine has a decoder already.
+    """
 
     def __init__(self, machine: Machine, observer: Observer | None = None) -> None:
+        if machine in _driven:
+            raise InputError("this machine has a decoder already; make another machine")
         self.machine = machine
         self.observer = observer
         self.facts = described(machine.program)
@@ -89,6 +99,7 @@ class Decoder:
         self._free_pages = list(range(self.capacity["pages"]))
         self._free_slots = list(range(self.capacity["sequences"]))
         self._ring("reset", ())
+        _driven.add(machine)
 
     def _ring(self, entry: str, arguments: Items[int]) -> None:
         observer = self.observer

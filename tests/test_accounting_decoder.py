@@ -23,6 +23,7 @@ from compiler.options import Options
 from emulator import retire
 from emulator.accounting import Accounting, ProgramInfo, Traffic
 from emulator.decoder import Decoder, Request
+from emulator.errors import InputError
 from emulator.fast.machine import FastMachine
 from emulator.meter import Meter
 from emulator.timing import EntryTiming, Timing
@@ -309,6 +310,13 @@ def test_cycles_do_not_depend_on_how_records_arrive(real: Program, machine: dict
 def test_laws_hold_when_values_are_computed(real: Program) -> None:
     for entry in _timed(real):
         check_laws(entry, MINI)
+
+
+def test_a_machine_has_one_decoder(real: Program) -> None:
+    machine = FastMachine(real, MINI)
+    Decoder(machine)
+    with pytest.raises(InputError, match="has a decoder already"):
+        Decoder(machine)
 
 
 def test_the_reported_shares_sum_to_the_whole(real: Program) -> None:
