@@ -236,6 +236,8 @@ INSTRUCTIONS = (
         "as vargmax, k times, each time without the elements already taken; values copy bits",
         _TENSOR_FAULTS,
         "topk",
+        notes="With k = 0 nothing is written; mind that a dense descriptor of [M, 0] has a stride 0, "
+        "which a destination may not have if M is above 1.",
     ),
     Instruction(
         "vquant",
@@ -252,6 +254,7 @@ INSTRUCTIONS = (
         "NV16 uses RNE(1 / ts); .floor with NV16 is a format_mismatch",
         _TENSOR_FAULTS,
         "quantise",
+        notes="Section 4 is the part of the numerics page on the quantise unit.",
     ),
     Instruction(
         "vquantr",
@@ -267,5 +270,6 @@ INSTRUCTIONS = (
         "the MX rule with the whole row as one block",
         _TENSOR_FAULTS,
         "quantise",
+        notes="A row without elements has the scale code 0.",
     ),
 )
