@@ -139,8 +139,8 @@ of pattern 0):
 3. The scale is RNE(RNE(amax * r) / 6), converted to E4M3FN, saturating.
 4. If that is zero, every element is a zero with its own sign, and the sticky bit stays.
 5. Otherwise an element is RNE(RNE(x * r) / scale), a true division by the scale without its sign
-   (a negative ts makes negative scales, whose code is stored as it is), converted to E2M1, saturating;
-   a NaN there becomes +6 and sets the sticky bit.
+   (a negative ts makes negative scales, whose code is stored as it is), converted to E2M1,
+   saturating; a NaN there becomes +6 and sets the sticky bit.
 
 A GEMM sees the block scales only. The tensor scale is a factor of the read-out."""
 

@@ -199,14 +199,15 @@ _LEGAL = """Checked when an instruction that uses the descriptor executes; what 
 dimensions and strides 0 to 2^40; base and scale 0 to 2^48; fan 1 to the number of tiles, and
 above 1 only on a DMA destination in TSRAM or CSRAM; chip 0. A destination has no stride 0 on a
 dimension above 1. Limits are inclusive. Dimensions and strides beyond the rank are not looked at;
-strides of scales have no limits but their fields', and may be 0. A tensor of rank 0 has one element.
+strides of scales have no limits but their fields', and may be 0. A tensor of rank 0 has one
+element.
 
 An empty tensor, one with a dimension of 0, has no addresses: `misaligned`, `out_of_bounds` and
 `read_only` cannot happen to it. A PANEL layout where none is taken, scales where none are, and a
 scale kind that does not go with the format are a `format_mismatch`; a PANEL layout or scales on
 another rank than 2 are a `shape_mismatch`. DMA ignores the scale kinds of what it copies, but not
-of an index list, which has none. A DMA of E2M1 whose innermost
-dimension is odd, and a gather or scatter of E2M1 rows of rank 1, are a `shape_mismatch`."""
+of an index list, which has none. A DMA of E2M1 of rank 0 or whose innermost dimension is odd,
+and a gather or scatter of E2M1 rows of rank 1, are a `shape_mismatch`."""
 
 _ADDRESS = f"""**STRIDED.** Element (i0, i1, ...) begins at bit base * 8 + (i0 * stride0 +
 i1 * stride1 + ...) * width of its space. Elements of several bytes need a base that is a
@@ -231,16 +232,18 @@ memory; their values do not matter.
 **Scales.** Only tensors of rank 2 have them. With b the block's index along the last axis, the
 scale of row m is at byte scale + m * sstride0 + b * sstride1 of a STRIDED tensor, and that of
 column n at scale + (n // {PANEL_COLUMNS}) * sstride0 + b * {PANEL_COLUMNS} + n % {PANEL_COLUMNS}
-of a PANEL tensor, whose sstride1 is {PANEL_COLUMNS}: else `misaligned`. The scales of all {PANEL_COLUMNS} columns of a
-panel must lie in memory."""
+of a PANEL tensor, whose sstride1 is {PANEL_COLUMNS}: else `misaligned`. The
+scales of all {PANEL_COLUMNS} columns of a panel must lie in memory."""
 
 _OWNERS = """A DMA reaches the HBM of the chip, every cluster's CSRAM and every tile's TSRAM.
 `owner` says whose: a tile for TSRAM, a cluster for CSRAM, -1 for the issuing tile or its cluster;
 a number beyond the chip is `bad_tile`. HBM ignores it. Operands of MXU and VPU, index lists and
 `ld` from TSRAM reach the own tile only: else `bad_space`. With fan f, a destination is written in
-owner (-1 is resolved first), owner + fanstep, ..., f times; fanstep does not matter if f is 1.
+owner (-1 is resolved first), owner + fanstep, ..., f times; fanstep, which may be negative or 0,
+does not matter if f is 1.
 
-An HBM access, from the first byte of the tensor to its last with all gaps, lies wholly within one of the program's regions, and a write in a writable one: else
+An HBM access, from the first byte of the tensor to its last with all gaps, lies wholly within one
+of the program's regions, and a write in a writable one: else
 `out_of_bounds`, `read_only`.
 
 Operands of one vector instruction may share memory only where every element maps to itself: equal

@@ -16,9 +16,8 @@ from isa.doc_reference import descriptors_page, faults_page, formats_page, readm
 from isa.errors import FileError
 from isa.files import write_text
 
-
 #: Pages of the document that nothing derives: they are written by hand, and must be there.
-WRITTEN = ("machine.md", "program.md")
+BY_HAND = ("machine.md", "program.md")
 
 
 def pages() -> dict[str, str]:
@@ -54,8 +53,8 @@ def stale(folder: Path) -> list[str]:
             problems.append(f"{path}: missing")
         elif path.read_bytes() != text.encode():
             problems.append(f"{path}: not what the specification says")
-    problems += [f"{folder / name}: missing" for name in WRITTEN if not (folder / name).is_file()]
-    strangers = {path.name for path in folder.glob("*")} - set(expected) - set(WRITTEN)
+    problems += [f"{folder / name}: missing" for name in BY_HAND if not (folder / name).is_file()]
+    strangers = {path.name for path in folder.glob("*")} - set(expected) - set(BY_HAND)
     return problems + [f"{folder / name}: not part of the document" for name in sorted(strangers)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from refprogram import (
@@ -236,3 +238,18 @@ def test_four_dimensions_and_none() -> None:
     memory = machine.memory.tsram[0, 101:161].reshape(5, 2, 3, 2)
     assert np.array_equal(memory.transpose(1, 2, 3, 0), x)
     assert CHIP.num_tiles == 4
+
+
+def test_dimensions_beyond_any_array() -> None:
+    """An empty tensor may have other dimensions of any size; a row of stride 0, any length."""
+    huge = 1 << 40
+    shape, strides = (huge, huge, 0, huge), (1, 1, 1, 1)
+    dst = tsram(Format.U8, (1,), 0)
+    dst = replace(dst, shape=shape, strides=strides)
+    execute(encode("dma", channel="dma0", dst=0, src=1), dst, replace(dst, base=64))
+    counted = replace(tsram(Format.I32, (1,), 0), shape=(huge, 0), strides=(1, 1))
+    execute(encode("viota", dst=0, start=0), counted)
+    row = replace(tsram(Format.I32, (1,), 0), shape=(huge,), strides=(0,))
+    last = encode("li", rd=2, imm=huge - 1)
+    machine = execute(encode("ld", rd=1, src=0, index=(2, 0)), row, setup=[last])
+    assert machine.tiles[0].control.scalars[1] == 0

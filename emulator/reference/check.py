@@ -5,6 +5,7 @@ Source: docs/isa/machine.md (order of checks) and docs/isa/descriptors.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -216,18 +217,35 @@ def _check_writable(tensor: Tensor, rule: Rule, memory: Memory) -> None:
 
 
 def _check_overlaps(run: Run, rules: dict[str, Rule]) -> None:
-    """Raise UndefinedBehaviour if a destination shares bytes with another operand."""
+    """Raise UndefinedBehaviour if a destination shares bytes with an operand or with itself."""
+    place = f"tile {run.op.tile}, pc {run.op.pc}: {run.op.entry.mnemonic}"
     for target in run.all:
         if not rules[target.name].write:
             continue
+        if _overlaps_itself(target.descriptor):
+            raise UndefinedBehaviour(f"{place}: elements of {target.name} overlap")
         for other in run.all:
             if other is target or _maps_to_itself(run, target, other):
                 continue
             if _share_bytes(target, rules[target.name], other, rules[other.name]):
-                raise UndefinedBehaviour(
-                    f"tile {run.op.tile}, pc {run.op.pc}: {run.op.entry.mnemonic}: "
-                    f"{target.name} overlaps {other.name}"
-                )
+                raise UndefinedBehaviour(f"{place}: {target.name} overlaps {other.name}")
+
+
+def _overlaps_itself(d: Descriptor) -> bool:
+    """Whether two elements of a destination have one place."""
+    if 0 in d.shape:
+        return False
+    axes = sorted((s, n) for n, s in zip(d.shape, d.strides, strict=True) if n > 1)
+    reach, nested = 0, True
+    for stride, extent in axes:
+        nested &= stride > reach  # each step goes beyond all that lies within it
+        reach += (extent - 1) * stride
+    if nested or math.prod(d.shape) > reach + 1:
+        return not nested
+    places = np.zeros(1, np.int64)
+    for stride, extent in axes:
+        places = (places[:, None] + stride * np.arange(extent)).reshape(-1)
+    return len(np.unique(places)) < len(places)
 
 
 def _maps_to_itself(run: Run, target: Tensor, other: Tensor) -> bool:

@@ -80,9 +80,11 @@ def dmag(run: Run) -> None:
 @tensor("dmas", {"dst": _DST, "src": _SRC, "index": _INDEX}, _scatter_shapes, _one_format)
 def dmas(run: Run) -> None:
     """For i ascending: dst[index[i], ...] = src[i, ...]."""
-    dst, codes = run["dst"], run["src"].codes()
+    dst, src = run["dst"], run["src"]
     indices = _indices(run, dst.shape[0])
-    addresses = dst.bit_addresses()
+    if src.count == 0:
+        return
+    codes, addresses = src.codes(), dst.bit_addresses()
     for memory in dst.memories:
         for row, index in enumerate(indices):
             store_codes(memory, np.atleast_1d(addresses[index]), dst.format, codes[row])

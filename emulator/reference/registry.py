@@ -57,6 +57,14 @@ class Run:
         """An optional operand."""
         return self.tensors.get(name)
 
+    def acts(self, rules: Mapping[str, Rule]) -> bool:
+        """Whether anything can happen: a destination has elements, or an index list is read.
+
+        Other dimensions of an empty tensor may be beyond what any array could have.
+        """
+        written = any(t.count for name, t in self.tensors.items() if rules[name].write)
+        return written or "index" in self.tensors
+
     @property
     def all(self) -> list[Tensor]:
         """The operands that are present, in order."""

@@ -289,5 +289,5 @@ def ld(tile: Tile, op: Op) -> None:
     run = resolve(tile, op, _LD)
     src = run["src"]
     require(0 <= op.b < src.count, Fault.OUT_OF_BOUNDS, f"element {op.b} of {src.count}")
-    tile.control.set(op.field("rd"), int(src.integers()[op.b]))
+    tile.control.set(op.field("rd"), src.integer(op.b))
     tile.machine.retire(op, run)

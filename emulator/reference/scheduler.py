@@ -144,7 +144,8 @@ class Scheduler:
                 self._machine.retire(op, None)
             return done
         run = resolve(tile, op, TENSOR[name])
-        TENSOR[name].run(run)
+        if run.acts(TENSOR[name].rules):
+            TENSOR[name].run(run)
         self._machine.retire(op, run)
         return True
 

@@ -143,6 +143,12 @@ class Tensor:
         """The elements of an I32 or U8 tensor."""
         return self.codes().astype(np.int64)
 
+    def integer(self, index: int) -> int:
+        """One element of an I32 or U8 tensor of rank 1, which may be too long to read whole."""
+        d = self.descriptor
+        address = np.array([(d.base - self.origin + index * d.strides[0] * self.bits // 8) * 8])
+        return int(load_codes(self.memories[0], address, self.format)[0].astype(np.int64))
+
     def scale_codes(self) -> Bytes:
         """The scales' codes, [rows, blocks]."""
         return self.memories[0][self.scale_addresses()]

@@ -166,6 +166,7 @@ INSTRUCTIONS = (
         "dst[..., j] = start + j",
         _TENSOR_FAULTS,
         "vector1",
+        notes="The low 32 bits of start count; the sum wraps.",
     ),
     Instruction(
         "vscan",
@@ -236,8 +237,8 @@ INSTRUCTIONS = (
         "as vargmax, k times, each time without the elements already taken; values copy bits",
         _TENSOR_FAULTS,
         "topk",
-        notes="With k = 0 nothing is written; mind that a dense descriptor of [M, 0] has a stride 0, "
-        "which a destination may not have if M is above 1.",
+        notes="With k = 0 nothing is written; mind that a dense descriptor of [M, 0] has a "
+        "stride 0, which a destination may not have if M is above 1.",
     ),
     Instruction(
         "vquant",
