@@ -152,6 +152,7 @@ def _metadata(plan: Plan) -> dict[str, Any]:
     placed += plan.buffers.raw.values()
     return {
         "kind": "decoder",
+        "check": {"credits": ["reset"]},  # it hands out the empty slots of every buffer
         "model": {
             "family": config.family,
             "hidden": config.hidden,

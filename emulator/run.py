@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulator.decoder import Machine
-from emulator.errors import InputError, ProgramFault
+from emulator.errors import CheckFailed, InputError, ProgramFault
 from emulator.memory import AddressError
 from emulator.run_job import Job, Outcome
 from emulator.run_options import Options
@@ -22,6 +22,7 @@ from isa.files import atomic_write, json_text, write_json
 from isa.program import Program, load
 
 if TYPE_CHECKING:
+    from emulator.check.machine import CheckedMachine
     from emulator.meter import Meter
 
 __all__ = ["SCHEMA", "Options", "run"]
@@ -32,21 +33,31 @@ SCHEMA = 1
 def run(options: Options) -> dict[str, Any]:
     """Run a program as the options say; prints, writes files, and returns the JSON result.
 
-    Raises InputError, ProgramError or ProgramFault; then no file has been written.
+    Raises InputError, ProgramError or ProgramFault; then no file has been written. Raises
+    CheckFailed at the very end.
     """
     options.check()
     program = load(options.program)
     chip = _chip(options, program)
     job = _job(options, program)
     with Status("preparing the emulator") as status:
-        machine = _machine(options, program, chip)
+        machine, checked = _machine(options, program, chip)
         meter = _meter(options, program, chip)
         start = time.perf_counter()
-        outcome = _run(job, machine, meter, status)
+        try:
+            outcome = _run(job, machine, meter, status)
+        except ProgramFault:
+            status.stop()
+            _print_check(checked)
+            raise
         seconds = time.perf_counter() - start
     result = _result(options, chip, program, outcome, meter, seconds)
+    result["check"] = None if checked is None else checked.result()
     _write_files(options, outcome, result, meter)
     _print(options, result, meter)
+    _print_check(checked)
+    if checked is not None and checked.findings():
+        raise CheckFailed(f"{program.path}: --check has findings; docs/check.md explains them")
     return result
 
 
@@ -79,14 +90,30 @@ def _job(options: Options, program: Program) -> Job:
     return PlainJob(options, program)
 
 
-def _machine(options: Options, program: Program, chip: Chip) -> Machine:
+def _machine(
+    options: Options, program: Program, chip: Chip
+) -> tuple[Machine, CheckedMachine | None]:
+    """The machine, and the same one once more if it is checked."""
     if options.executor == "reference":
         from emulator.reference.machine import ReferenceMachine
 
-        return ReferenceMachine(program, chip)
+        return ReferenceMachine(program, chip), None
     from emulator.fast.machine import FastMachine
 
-    return FastMachine(program, chip, options.threads, options.timing_only, seed=options.seed)
+    machine = FastMachine(
+        program,
+        chip,
+        options.threads,
+        options.timing_only,
+        seed=options.seed,
+        log_accesses=options.checked,
+    )
+    if not options.checked:
+        return machine, None
+    from emulator.check.machine import CheckedMachine
+
+    checked = CheckedMachine(machine)
+    return checked, checked
 
 
 def _meter(options: Options, program: Program, chip: Chip) -> Meter | None:
@@ -154,3 +181,10 @@ def _print(options: Options, result: dict[str, Any], meter: Meter | None) -> Non
         sys.stdout.write(json_text(result))
     elif meter is not None and not options.quiet:
         print(meter.text(result))
+
+
+def _print_check(checked: CheckedMachine | None) -> None:
+    """What standard error gets of the check."""
+    if checked is not None:
+        sys.stdout.flush()
+        print(checked.text(), file=sys.stderr)

@@ -36,6 +36,7 @@ class Options:
     threads: int = 1
     timing_only: bool = False
     no_timing: bool = False
+    checked: bool = False
     json_file: Path | None = None
     trace: Path | None = None
     quiet: bool = False
@@ -71,6 +72,10 @@ class Options:
              "--timing-only: the reference executor computes values; use fast"),
             (self.timing_only and bool(self.outputs),
              "--output: a timing-only run has no values; leave out one of the two"),
+            (self.checked and self.timing_only,
+             "--check: a timing-only run computes no addresses that data decide; leave out one"),
+            (self.checked and self.executor == "reference",
+             "--check: the reference executor logs no accesses; use fast"),
             (self.no_timing and self.trace is not None,
              "--trace needs timing; leave out --no-timing"),
         )  # fmt: skip

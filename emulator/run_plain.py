@@ -14,6 +14,7 @@ from emulator.memory import AddressError
 from emulator.run_job import Outcome
 from emulator.run_options import Options
 from emulator.status import Status
+from isa.errors import printable
 from isa.formats import FORMATS, Format, encode
 from isa.program import Program, Role, Symbol
 
@@ -108,8 +109,8 @@ def _open(path: Path) -> Array:
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
         raise InputError(f"{path}: cannot be read: {problem}") from None
-    except (ValueError, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # a header is Python's syntax, and fails in any of its ways
+        reason = printable(str(error).splitlines()[0]) if str(error) else type(error).__name__
         raise InputError(f"{path}: not an .npy file of numbers: {reason}") from None
 
 
@@ -118,7 +119,8 @@ def _codes(symbol: Symbol, array: Array, path: Path) -> Array:
     info, native = FORMATS[symbol.format], _NATIVE.get(symbol.format)
     # Extension types such as ml_dtypes' are saved as plain bytes.
     plain = array.dtype.kind == "u" or (array.dtype.kind == "V" and array.dtype.names is None)
-    if not (plain and array.dtype.itemsize == info.dtype.itemsize) and array.dtype != native:
+    as_codes = plain and array.dtype.itemsize == info.dtype.itemsize
+    if not as_codes and (native is None or array.dtype != native):  # to NumPy, None is float64
         wanted = native if native is not None else f"float32 or codes ({info.dtype})"
         raise InputError(
             f"{path}: {array.dtype} is not what {symbol.name}, {info.format.name}, takes: {wanted}"

@@ -42,6 +42,12 @@ import click
 )
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--timing-only", is_flag=True, help="Cycles without values; needs no weights.")
+@click.option(
+    "--check",
+    "checked",
+    is_flag=True,
+    help="Look for races, unwritten bytes and unbalanced semaphores; explain deadlocks.",
+)
 @click.option("--no-timing", is_flag=True, help="Values without cycles.")
 @click.option(
     "--json",
@@ -66,7 +72,7 @@ def command(**options: object) -> None:
     emu run gemm.bin --input a=a.npy --input b=b.npy --output c=c.npy
 
     Standard output gets the text (without a tokenizer: the tokens' numbers) and then the report;
-    errors are one line, status 2 for bad input, 1 for a fault of the program.
+    errors are one line, status 2 for bad input, 1 for a fault of the program or what --check finds.
     """
     from emulator.run import Options, run
 

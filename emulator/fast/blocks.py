@@ -23,6 +23,7 @@ Words = NDArray[np.int64]
 
 RING_ROWS = 1024  # retire records of a tile between two supersteps, if there are few tiles
 ALL_RING_ROWS = 1 << 17  # of all tiles together, beyond 64 for each
+_SITES = 1 << 12  # numbers that the slot of an instruction holds
 BUDGET = 1 << 15  # a tile's share of a superstep: some 100 us
 
 
@@ -94,11 +95,12 @@ class Blocks:
         self.tiles[tile, at.T_RING] = address(self.rings[tile])
         self.tiles[tile, at.T_RING_ROWS] = len(self.rings[tile])
 
-    def queue_head(self, tile: int, unit: int, head: int) -> int:
-        """The pc of the instruction at the head of a unit's queue."""
+    def queue_head(self, tile: int, unit: int, head: int) -> tuple[int, int]:
+        """The pc and the number (rb + immediate) at the head of a unit's queue."""
         depth = int(self.machine[at.M_QUEUE_DEPTH])
         slot = 8 * at.Q_WORDS * (unit * depth + head % depth)
-        return int(self.queues[tile, slot : slot + 8].view(np.int64)[at.Q_PC])
+        words = self.queues[tile, slot : slot + 16].view(np.int64)
+        return int(words[at.Q_PC]), int(words[at.Q_NUMBER])
 
     def grow_rings(self) -> None:
         """Double the rings that are more than half full although they have been drained.
@@ -173,12 +175,17 @@ def _site_rows(program: Program) -> Words:
     sites = program.metadata.get("choice_sites", {})
     if not sites:
         return np.zeros((0, at.SITE_WORDS), np.int64)
-    rows = np.zeros((1 << 12, at.SITE_WORDS), np.int64)
-    for name, site in sites.items():
-        try:
-            low, high = int(site["low"]), int(site["high"])
-            rows[int(name)] = (low, high - low)
-        except (KeyError, TypeError, ValueError, IndexError):
+    rows = np.zeros((_SITES, at.SITE_WORDS), np.int64)
+    for name, site in sites.items() if isinstance(sites, dict) else [("", sites)]:
+        if not _is_site(name, site):
             problem = f"choice site {name!r}: expected a number below 4096 with low and high"
-            raise ProgramError(f"{program.path}: metadata: {problem}") from None
+            raise ProgramError(f"{program.path}: metadata: {problem}")
+        rows[int(name)] = (site["low"], site["high"] - site["low"])
     return rows
+
+
+def _is_site(name: str, site: object) -> bool:
+    """Whether an instruction can name the site, and its bounds are what an `ld` can give."""
+    bounds = [site.get("low"), site.get("high")] if isinstance(site, dict) else [None]
+    known = name.isascii() and name.isdecimal() and len(name) < 5 and int(name) < _SITES
+    return known and all(type(bound) is int and abs(bound) <= 1 << 31 for bound in bounds)

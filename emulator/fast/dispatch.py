@@ -7,12 +7,14 @@ in one piece, the loop would take three times as long to compile.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fast import layout as at
+from emulator.fast.access_log import log
 from emulator.fast.execute import tensor
 from emulator.fast.operands import resolve
 from emulator.fast.records import fill
@@ -27,6 +29,14 @@ def kernel_table(opcodes: Iterable[int]) -> NDArray[np.int64]:
         if int(opcode) in known:
             table[opcode] = address_of(known[int(opcode)])
     return table
+
+
+def connect_log(machine: NDArray[np.int64]) -> None:
+    """Have the accesses of tensor instructions logged (access_log.py)."""
+    machine[at.M_LOG] = address_of(log, 7)
+    allocate = ctypes.cast(ctypes.pythonapi.PyMem_RawMalloc, ctypes.c_void_p).value
+    assert allocate is not None
+    machine[at.M_ALLOCATE] = allocate
 
 
 def connect(machine: NDArray[np.int64]) -> None:

@@ -169,8 +169,11 @@ def tensor(m, t, w, row, op, number, record):
     put(args, at.A_SCRATCH, get(w, at.W_SCRATCH))
     put(args, at.A_STATUS, 0)
     fault = _compute(m, t, w, rule, op, shapes)
-    if fault == NONE and record != 0:
-        call(get(m, at.M_RECORD), (w, record, get(rule, rules.RULE_RECORD), operands))
+    if record != 0:
+        if fault == NONE:
+            call(get(m, at.M_RECORD), (w, record, get(rule, rules.RULE_RECORD), operands))
+        if get(m, at.M_LOG) != 0:
+            call(get(m, at.M_LOG), (m, t, w, row, rule, record, fault))
     return fault
 
 
@@ -206,7 +209,7 @@ def _compute(m, t, w, rule, op, shapes):
     if get(m, at.M_TIMING_ONLY) != 0 and (op < OP_DMA or not _is_real(w)):
         return NONE
     # An index list is checked even if its rows are empty.
-    if shapes < rules.SHAPES_GATHER and not _writes(w, rule):
+    if shapes < rules.SHAPES_GATHER and not writes(w, rule):
         return NONE
     info, destination = operand_info(w, 0), operand_record(w, 0)
     kernel, status = get(get(m, at.M_KERNELS), op), 0
@@ -233,7 +236,7 @@ def _cost(w, rule):
 
 
 @helper
-def _writes(w, rule):
+def writes(w, rule):
     """Whether a destination has elements."""
     if get(operand_info(w, 0), at.I_ELEMENTS) > 0:
         return True

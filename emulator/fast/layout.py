@@ -44,6 +44,8 @@ M_SEED = 24
 M_RESOLVE = 25  # addresses of the loop's own parts: see dispatch.py
 M_TENSOR = 26
 M_RECORD = 27
+M_LOG = 28  # the function that logs accesses (access_log.py); 0: they are not wanted
+M_ALLOCATE = 29  # a C function that takes a size and gives memory
 M_WORDS = 32
 
 #: One row of the region table.
@@ -93,6 +95,8 @@ T_RING_FULL = 16  # the tile stopped because its ring was full
 T_DRAWS = 17  # values drawn at choice sites
 T_STICKY = 18  # some conversion to E2M1 met a NaN
 T_QUEUES = 19  # address of unit 0's first slot
+T_LOG_PIECE = 20  # address of the access log's piece that is being filled
+T_LOG_AT = 21  # where its next entry goes
 T_REGISTERS = 24
 T_DESCRIPTORS = T_REGISTERS + NUM_SCALARS
 T_SEMAPHORES = T_DESCRIPTORS + 16 * NUM_DESCRIPTORS

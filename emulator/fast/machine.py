@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from emulator import retire
 from emulator.errors import ProgramFault
 from emulator.fast import layout as at
+from emulator.fast.access_log import AccessLog
 from emulator.fast.blocks import Blocks, address
-from emulator.fast.dispatch import connect, kernel_table
+from emulator.fast.dispatch import connect, connect_log, kernel_table
 from emulator.fast.execute import OP_DMA
 from emulator.fast.supersteps import FINISHED, advance, deliver, drain
 from emulator.fast.workers import Workers, check_float_mode
@@ -46,6 +47,8 @@ class FastMachine:
     The result does not depend on `threads`, nor do retire records; `chunk_rows` is how many of
     them the sink gets at a time. `seed` is for the choice sites of a timing-only run, whose
     distributions are in the program's metadata: {"choice_sites": {"3": {"low": 0, "high": 8}}}.
+    With `log_accesses`, `access_log` has what the tensor instructions of the last ringing that had
+    a sink have read and written.
     """
 
     def __init__(
@@ -57,7 +60,10 @@ class FastMachine:
         *,
         chunk_rows: int = CHUNK_ROWS,
         seed: int = 0,
+        log_accesses: bool = False,
     ) -> None:
+        if log_accesses and timing_only:
+            raise ValueError("without data there are no accesses to log")
         program.check_chip(chip)
         self.program = program
         self.chip = chip
@@ -70,6 +76,10 @@ class FastMachine:
         self._workers = Workers(max(1, min(threads, chip.num_tiles)))
         self._chunk = np.empty((chunk_rows, retire.WORDS), np.int64)
         self._filled = 0
+        self.access_log: AccessLog | None = None
+        if log_accesses:
+            self.access_log = AccessLog(self._blocks.tiles)
+            connect_log(self._blocks.machine)
 
     # ---- what the host does
 
@@ -100,6 +110,8 @@ class FastMachine:
         check_float_mode()
         self._blocks.start(pc, [_wrapped(value) for value in arguments], sink is not None)
         self._filled = 0
+        if self.access_log is not None:
+            self.access_log.restart()
         self._run(sink)
         if sink is not None:
             self._hand_on(sink, last=True)
@@ -111,6 +123,22 @@ class FastMachine:
     def sticky(self) -> list[bool]:
         """Each tile's sticky status bit: whether a conversion to E2M1 met a NaN since the ring."""
         return [bool(word) for word in self._blocks.tiles[:, at.T_STICKY]]
+
+    @property
+    def semaphores(self) -> NDArray[np.int64]:
+        """Counts of all semaphores, a copy: int64 [tiles, 64]."""
+        return self._blocks.tiles[:, at.T_SEMAPHORES : at.T_WAITERS].copy()
+
+    @property
+    def registers(self) -> NDArray[np.int64]:
+        """The control processors' scalar registers, a copy: int64 [tiles, 32]."""
+        return self._blocks.tiles[:, at.T_REGISTERS : at.T_DESCRIPTORS].copy()
+
+    def queue_head(self, tile: int, unit: int) -> tuple[int, int]:
+        """The pc at the head of a unit's queue that is not empty, and its rb + immediate."""
+        head = int(self._units()[tile, unit, at.U_HEAD])
+        pc, number = self._blocks.queue_head(tile, unit, head)
+        return pc, number
 
     # ---- supersteps
 
@@ -168,7 +196,7 @@ class FastMachine:
             for tile in np.flatnonzero(blocks.tiles[:, at.T_CONTROL] == at.RUNNING)
         ]
         for tile, unit in zip(*np.nonzero(units[:, :, at.U_COUNT]), strict=True):
-            pc = blocks.queue_head(int(tile), int(unit), int(units[tile, unit, at.U_HEAD]))
+            pc, _ = self.queue_head(int(tile), int(unit))
             reports.append(FaultReport(int(tile), int(unit), pc, Fault.DEADLOCK))
         return reports
 
