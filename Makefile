@@ -25,7 +25,7 @@ MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test lint format docs demo test-hf perplexity scale lock clean distclean
+.PHONY: help setup test fuzz lint format docs demo conformance conformance-full test-hf perplexity scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -51,6 +51,9 @@ $(SETUP_HF): | $(SETUP)
 test: $(SETUP) ## Run the tests
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --hypothesis-profile ci
 
+fuzz: $(SETUP) ## Random programs and mutated inputs: the long run (docs/fuzzing.md)
+	PYTHONPATH=tests $(BIN)/python -m fuzz --jobs $(JOBS) $(FUZZ)
+
 lint: $(SETUP) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,6 +74,12 @@ demo: $(DEMO) ## Compile the model that comes along, and let it write
 $(DEMO): $(shell find compiler isa $(MODEL) -type f ! -name '*.pyc' 2>/dev/null) | $(SETUP)
 	@mkdir -p $(@D)
 	$(BIN)/emu compile $(MODEL) --chip t1 --weights mxfp4 --activations mxfp8 -o $@
+
+conformance: $(SETUP) ## Hold the executors and the C model against the conformance kit
+	JOBS=$(JOBS) tests/conformance.sh
+
+conformance-full: $(SETUP) ## The same with the cases that take minutes; goes on where it was
+	JOBS=$(JOBS) tests/conformance.sh --full
 
 test-hf: $(SETUP_HF) ## Compare with transformers (installs torch)
 	$(BIN)/python -m pytest -q -m hf --hypothesis-profile ci

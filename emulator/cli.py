@@ -19,6 +19,7 @@ COMMANDS = {
     "asm": "Assemble a source file to a program.",
     "disasm": "Show a program as assembly text.",
     "info": "Show what a program file holds.",
+    "conformance": "Hold another implementation of the ISA against this one's bits.",
 }
 
 EXIT_INPUT = 2  # bad input or usage
@@ -30,21 +31,25 @@ MOST_LINES = 20  # of one error: a deadlock has a fault for every unit of every 
 class LazyGroup(click.Group):
     """A group that lists its commands without importing them."""
 
+    table = COMMANDS
+    package = "emulator.commands"
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order a user meets them."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        command: click.Command = importlib.import_module(f"emulator.commands.{cmd_name}").command
+        module = importlib.import_module(f"{self.package}.{cmd_name}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.table.items()))
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -65,7 +70,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 done, 1 the program faulted, 2 bad input or usage.",
+    epilog="Exit status: 0 done, 1 the program faulted or a case failed, 2 bad input or usage.",
 )
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version,

@@ -27,7 +27,8 @@ class _Bar:
         self.label = label
         self.total = max(total, 1e-9)
         self.done = 0.0
-        self.next = time.monotonic() + _PATIENCE
+        self.start = time.monotonic()
+        self.next = self.start + _PATIENCE
         self.shown = False
         self.enabled = sys.stderr.isatty()
 
@@ -41,8 +42,17 @@ class _Bar:
         share = min(1.0, self.done / self.total)
         filled = round(share * _WIDTH)
         bar = "#" * filled + "." * (_WIDTH - filled)
-        print(f"\r{self.label} [{bar}] {share:4.0%}", end="", file=sys.stderr, flush=True)
+        line = f"\r\033[K{self.label} [{bar}] {share:4.0%}{self.left()}"
+        print(line, end="", file=sys.stderr, flush=True)
         self.shown = True
+
+    def left(self) -> str:
+        """How long it will take, at the speed so far; at first nobody knows."""
+        seconds = time.monotonic() - self.start
+        if not self.done or seconds < _PATIENCE:
+            return ""
+        left = round(seconds / self.done * max(0.0, self.total - self.done))
+        return f", {left // 60}:{left % 60:02} left"
 
     def close(self) -> None:
         """Clear the line: what was done speaks for itself."""

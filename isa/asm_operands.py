@@ -112,9 +112,17 @@ def _shortest(value: float, pattern: int) -> str:
     """The shortest decimal that reads back as the pattern, always with a point or exponent."""
     for digits in range(1, 10):
         text = f"{value:.{digits}g}"
-        if float_pattern(float(text)) == pattern:
+        if _reads_as(text) == pattern:
             return text if set(text) & set(".e") else f"{text}.0"
     return ""
+
+
+def _reads_as(text: str) -> int | None:
+    """The pattern of a decimal; none if few digits made it larger than FP32 can be."""
+    try:
+        return float_pattern(float(text))
+    except EncodeError:
+        return None
 
 
 # ---- words and targets

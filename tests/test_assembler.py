@@ -352,3 +352,11 @@ def test_numbers_too_large_are_errors() -> None:
     ]:
         with pytest.raises(AssemblyError, match=message):
             assemble(f"{text}\nhalt", chip=MINI)
+
+
+def test_the_largest_number_can_be_written() -> None:
+    # Few digits of it stand for a number beyond FP32.
+    for pattern in (0x7F7FFFFF, 0x7F7FFFFE, 0x7F7FFFFF - (1 << 31)):
+        word = encode("vquant", dst=0, src=1, imm32=pattern)
+        program = assemble(f"{disassemble_word(*word)}\nhalt", chip=MINI)
+        assert np.array_equal(program.code, pack_words([word, encode("halt")]))

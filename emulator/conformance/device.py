@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from emulator.conformance.result import FaultLine, Result, to_text
@@ -56,9 +57,14 @@ def _ring(machine: Any, entry: str) -> tuple[FaultLine, ...]:
 
 def chip_of(program: Program) -> Chip:
     """A chip that can run the program: t1-mini with the sizes that the program asks for."""
+    return _sized(tuple(program.chip.architecture.items()))
+
+
+@cache
+def _sized(architecture: tuple[tuple[str, int], ...]) -> Chip:
     from isa.chip import load_chip
 
-    return load_chip("t1-mini").with_(**program.chip.architecture)
+    return load_chip("t1-mini").with_(**dict(architecture))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

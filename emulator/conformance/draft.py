@@ -22,6 +22,7 @@ import numpy as np
 
 from emulator.conformance.case import Case, View
 from emulator.conformance.image import BITS, BLOCK, write_codes, write_scales
+from emulator.conformance.points import format_point, points_of_word
 from emulator.conformance.result import Result
 from emulator.conformance.selfcheck import SIGNATURE, passed, with_check
 from isa.chip import Chip
@@ -32,7 +33,7 @@ from isa.faults import unit_name
 from isa.formats import Format, Layout, ScaleKind
 from isa.program import Program, Region, RegionClass, Role, Symbol, require
 from isa.spec import BY_MNEMONIC
-from isa.spec.model import Kind, Unit
+from isa.spec.model import Unit
 
 POISON: Final = 0xA5
 INPUT, OUTPUT = 0x100000, 0x800000  #: addresses of the regions in HBM
@@ -116,7 +117,8 @@ class Draft:
             return self._fresh_panel(fmt, shape, kind)
         even = (*shape[:-1], shape[-1] + shape[-1] % 2) if shape and BITS[fmt] == 4 else shape
         size = (int(np.prod(even, dtype=np.int64)) * BITS[fmt] + 7) // 8
-        d = Descriptor(Space.TSRAM, fmt, shape, contiguous(even), self.room(size))
+        strides = contiguous(tuple(max(count, 1) for count in even))  # none is 0, in empty ones
+        d = Descriptor(Space.TSRAM, fmt, shape, strides, self.room(size))
         if kind is ScaleKind.NONE:
             return d
         blocks = -(-shape[1] // BLOCK[kind])
@@ -167,31 +169,14 @@ class Draft:
             slot = next(op.slot for op in entry.operands if op.name == name)
             fields[slot] = int(slot[1:])
             self.load(fields[slot], value)
-            scale = "" if value.scale_kind is ScaleKind.NONE else f".{value.scale_kind.name}"
-            panel = ".PANEL" if value.layout is Layout.PANEL else ""
-            self._covers.add(f"format:{entry.mnemonic}.{name}:{value.format.name}{scale}{panel}")
+            self._covers.add(format_point(entry.mnemonic, name, value))
         unit = _UNITS[entry.unit]
         if entry.unit is Unit.DMA:
             fields.setdefault("channel", unit_name(_CHANNEL))
         self.emit(mnemonic, **fields)
         self.operation.append(disassemble_word(*self.words[-1]))
-        self._cover_modifiers(entry.mnemonic)
+        self._covers |= points_of_word(*self.words[-1])
         self.fence(unit)
-
-    def _cover_modifiers(self, mnemonic: str) -> None:
-        """Note the instruction, its modifiers and optional operands as covered."""
-        entry = BY_MNEMONIC[mnemonic]
-        self._covers.add(f"instruction:{mnemonic}")
-        flags = self.words[-1][0] >> 8 & 0xFF
-        for flag in entry.flags:
-            value = flags >> flag.lsb & (1 << flag.width) - 1
-            names = {v: name for name, v in flag.choices.items()}
-            word = names.get(value, "") if flag.choices else "scalar" if value else ""
-            self._covers.add(f"modifier:{mnemonic}.{word}" if word else f"modifier:{mnemonic}")
-        for operand in entry.operands:
-            if operand.optional and operand.kind is Kind.D:
-                absent = self.words[-1][0] >> (16 + 6 * int(operand.slot[1:])) & 63 == 32
-                self._covers.add(f"operand:{mnemonic}.{operand.name}:{'no' if absent else 'yes'}")
 
     def fence(self, unit: int) -> None:
         """The control processor goes on once a unit has done all its work."""

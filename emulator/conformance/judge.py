@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
-from emulator.conformance.case import Case, View
+from emulator.conformance.case import View
 from emulator.conformance.image import BITS, bit_addresses, read_codes, scale_addresses
 from emulator.conformance.result import FaultLine, Result
 from emulator.conformance.selfcheck import SIGNATURE
@@ -32,9 +33,26 @@ class Verdict:
     status: Status
     detail: str = ""
     seconds: float = 0.0
+    output: str = ""  # what the device printed, as far as it was kept
 
 
-def judge(case: Case, result: Result) -> Verdict:
+class Known(Protocol):
+    """What a verdict needs of a case: a `Case`, or one that was read from a kit's directory."""
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+
+    @property
+    def expected(self) -> Result:
+        """All that must come out."""
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Where the tensors lie."""
+
+
+def judge(case: Known, result: Result) -> Verdict:
     """Whether a device's result is the expected one."""
     if result.outcome == "unsupported":
         return Verdict(case.name, Status.UNSUPPORTED, result.why)
@@ -42,7 +60,7 @@ def judge(case: Case, result: Result) -> Verdict:
     return Verdict(case.name, Status.FAIL if problem else Status.PASS, problem)
 
 
-def difference(case: Case, result: Result) -> str:
+def difference(case: Known, result: Result) -> str:
     """The first difference in words; empty if there is none."""
     expected = case.expected
     if result.faults != expected.faults:
@@ -74,7 +92,7 @@ def _fault_difference(expected: tuple[FaultLine, ...], actual: tuple[FaultLine, 
     )
 
 
-def _symbol_difference(case: Case, result: Result, name: str) -> str:
+def _symbol_difference(case: Known, result: Result, name: str) -> str:
     expected, actual = case.expected.symbols[name], result.symbols.get(name)
     if actual is None:
         return f"symbol {name} is missing"
@@ -99,7 +117,7 @@ def _signature_difference(expected: bytes, actual: bytes) -> str:
     return f"the device's own check says {words}, not {wanted}, though all bytes are right"
 
 
-def _element(case: Case, symbol: str, byte: int, expected: bytes, actual: bytes) -> str:
+def _element(case: Known, symbol: str, byte: int, expected: bytes, actual: bytes) -> str:
     """The element of a result that a byte belongs to, with both values; empty if none."""
     for view in case.views:
         if view.result and view.symbol == symbol:

@@ -1,0 +1,40 @@
+"""`emu conformance`: the conformance kit (docs/conformance.md)."""
+
+from __future__ import annotations
+
+import click
+
+from emulator.cli import LazyGroup
+
+#: Command -> the line that help shows for it. `strength` is emulator/conformance/mutants.
+_COMMANDS = {
+    "run": "Run the kit on a device and report.",
+    "export": "Write the kit to a directory, for those without Python.",
+    "list": "List the cases.",
+    "vectors": "Print test vectors of one operation as text.",
+    "check": "Check results of such vectors on standard input.",
+    "strength": "Plant errors in an executor; the kit must notice each.",
+}
+
+
+class _Group(LazyGroup):
+    table = _COMMANDS
+    package = "emulator.commands.conformance"
+
+
+@click.group(
+    "conformance",
+    cls=_Group,
+    epilog="Exit status: 0 all pass, 1 something does not, 2 bad input or usage.",
+)
+def command() -> None:
+    """Hold an implementation of the ISA - RTL, a C model, a simulator - against Tessera's bits.
+
+    \b
+    emu conformance run --dut './sim {program} {output}' --html report.html
+    emu conformance run --dut './sim {program} {output}' --profile mxu --case '*mxfp4*'
+    emu conformance export kit/                # for a team without Python
+    emu conformance vectors fp32_to_bf16 | ./unit | emu conformance check fp32_to_bf16
+
+    The command reads a program and writes a result file: docs/conformance.md says how.
+    """
