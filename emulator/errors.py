@@ -11,11 +11,17 @@ from isa.faults import MEANING, FaultReport, unit_name
 if TYPE_CHECKING:
     from isa.program import Program
 
-__all__ = ["FaultReport", "InputError", "ProgramFault"]
+__all__ = ["CheckFailed", "FaultReport", "InputError", "ProgramFault"]
 
 
 class InputError(TesseraError):
     """Input a program cannot take: a prompt beyond the context, an array of another shape."""
+
+
+class CheckFailed(TesseraError):
+    """The program ran, and `--check` has findings."""
+
+    exit_status = 1
 
 
 class ProgramFault(TesseraError):

@@ -15,8 +15,8 @@ bytecode, that of every compiled function it reaches, the values of the constant
 sources that emit LLVM code (`@intrinsic`, with what they import), Numba's version, whether it
 checks bounds (NUMBA_BOUNDSCHECK), and the processor. So an edit, of whatever file, costs exactly
 the functions that it changes one compilation; checkouts, users and machines never mix. (Numba also
-looks at the function's own file.) Two rules follow: refer to compiled functions and constants by plain global names or
-`module.NAME`, and extend Numba by `@intrinsic`, never by `@overload`.
+looks at the function's own file.) Two rules follow: refer to compiled functions and constants by
+plain global names or `module.NAME`, and extend Numba by `@intrinsic`, never by `@overload`.
 
 `njit` and `helper` are `nogil`, `error_model="numpy"` and never fastmath (fastmath contracts, and
 so changes bits). A helper has no cache entry of its own, since it is compiled into its callers,

@@ -5,9 +5,12 @@ A thin layer over the `tokenizers` library, which is imported only when a tokeni
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from isa.errors import TesseraError
+from isa.errors import TesseraError, printable
 
 if TYPE_CHECKING:
     import tokenizers
@@ -35,16 +38,19 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, with what the model's own post-processor adds (such as a bos)."""
         try:
-            return list(self._inner.encode(text.encode("utf-8").decode("utf-8")).ids)
+            text.encode("utf-8")
         except UnicodeEncodeError:
             raise TokenizerError("the text is not valid Unicode: it holds a surrogate") from None
+        with _refusing(self.source):
+            return list(self._inner.encode(text).ids)
 
     def decode(self, tokens: list[int]) -> str:
         """Text of tokens, without special ones; tokens beyond the tokenizer's say nothing."""
-        try:
-            return str(self._inner.decode(tokens, skip_special_tokens=True))
-        except (OverflowError, TypeError):
-            raise TokenizerError(f"{self.source}: tokens must be 0..2^32 - 1") from None
+        with _refusing(self.source):
+            try:
+                return str(self._inner.decode(tokens, skip_special_tokens=True))
+            except (OverflowError, TypeError):
+                raise TokenizerError(f"{self.source}: tokens must be 0..2^32 - 1") from None
 
     def stream(self) -> TextStream:
         """A decoder for tokens that come one by one."""
@@ -96,17 +102,43 @@ def _load(data: bytes, source: str) -> tokenizers.Tokenizer:
         raise TokenizerError(
             "the 'tokenizers' library is missing; install it, or give --tokens instead of text"
         ) from None
-    try:
-        text = data.decode("utf-8")
-        inner = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing more specific
-        raise TokenizerError(f"{source}: not a usable tokenizer: {_line(error)}") from None
-    # Limits saved with the file belong to training batches, not to one prompt.
-    inner.no_truncation()
-    inner.no_padding()
+    with _refusing(source), _without_stderr():
+        inner = tokenizers.Tokenizer.from_str(data.decode("utf-8"))
+        # Limits saved with the file belong to training batches, not to one prompt.
+        inner.no_truncation()
+        inner.no_padding()
+        # Some defects show only in use: better now than after a model was compiled or run.
+        inner.decode(inner.encode("a b").ids)
     return inner
 
 
-def _line(error: Exception) -> str:
+@contextmanager
+def _refusing(source: str) -> Iterator[None]:
+    """Whatever the library raises, as one line: its panics are not even `Exception`s."""
+    try:
+        yield
+    except (TokenizerError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise TokenizerError(f"{source}: not a usable tokenizer: {_line(error)}") from None
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """The library tells of its panics on standard error before anybody can say it in one line."""
+    kept = None
+    with suppress(OSError):  # there may be no standard error, nor a null device
+        kept = os.dup(2)
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _line(error: BaseException) -> str:
     lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    return printable(lines[0]) if lines else type(error).__name__

@@ -1,10 +1,12 @@
 """A program while its source is being read, and how it becomes a `Program`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isa.asm_descriptor import Words
 from isa.asm_lex import Cursor, SyntaxFault, Token
@@ -15,6 +17,7 @@ from isa.descriptor import WORDS
 from isa.errors import ChipError
 from isa.program import Debug, Program, Region, RequiredChip, Symbol, require
 
+_AT_ONCE = 1 << 20  # bytes of data that are made before anybody wants them
 RAW_WORD = ".word"  #: stands for an instruction: a word as it is, legal or not
 
 
@@ -95,7 +98,17 @@ class Draft:
         """The region with what `.data` gave it, zeros behind."""
         if region.name not in self.data:
             return region
-        data = np.zeros(region.size, np.uint8)
         given = np.frombuffer(bytes(self.data[region.name]), np.uint8)
+        if not 0 <= region.size <= _AT_ONCE:  # nobody has checked the size yet
+            return replace(region, source=partial(_pieces, given, region.size))
+        data = np.zeros(region.size, np.uint8)
         data[: len(given)] = given
         return replace(region, data=data)
+
+
+def _pieces(given: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
+    """The bytes given and zeros up to a size, without making them all."""
+    yield given
+    zeros = np.zeros(_AT_ONCE, np.uint8)
+    for start in range(len(given), size, _AT_ONCE):
+        yield zeros[: size - start]

@@ -21,6 +21,7 @@ _INTEGER_ONLY = frozenset({"|", "^", "&", "<<", ">>", "%"})
 _SPECIAL = {"inf": math.inf, "nan": math.nan}
 _MAX_SHIFT = 128
 _MAX_BITS = 4096
+_MAX_DIGITS = 1024  # so that a literal has no more than _MAX_BITS
 
 
 def expression(cursor: Cursor, lookup: Lookup, level: int = 0) -> Number:
@@ -77,6 +78,9 @@ def _finite(token: Token, value: float) -> float:
 
 
 def _literal(token: Token) -> int:
+    if len(token.text) > _MAX_DIGITS:  # Python would not write it out in a message
+        shown = f"'{token.text[:20]}...'"
+        raise SyntaxFault(token, f"{shown} is no integer of at most {_MAX_DIGITS} digits")
     try:
         return int(token.text, 0)
     except ValueError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from isa.errors import TesseraError
+from isa.errors import TesseraError, printable
 
 _TOKEN = re.compile(
     r"""
@@ -56,7 +56,8 @@ class Diagnostic:
         pad = "".join("\t" if char == "\t" else " " for char in self.source[: self.column])
         caret = "^" + "~" * (self.width - 1)
         place = f"{self.file}:{self.line}:{self.column + 1}"
-        return f"{place}: {self.message}\n  {self.source}\n  {pad}{caret}"
+        source = printable(self.source, keep="\t")
+        return f"{place}: {printable(self.message)}\n  {source}\n  {pad}{caret}"
 
 
 class AssemblyError(TesseraError):

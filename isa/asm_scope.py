@@ -12,7 +12,7 @@ _Value = TypeVar("_Value")
 
 #: Register letters, and how many there are of each.
 REGISTERS = {"r": NUM_SCALARS, "d": NUM_DESCRIPTORS, "s": NUM_SEMAPHORES}
-_REGISTER = re.compile(r"([rds])(0|[1-9]\d*)\Z", re.ASCII)
+_REGISTER = re.compile(r"([rds])(0|[1-9]\d?)\Z", re.ASCII)
 _RESERVED = frozenset({"inf", "nan"})
 
 

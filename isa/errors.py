@@ -18,3 +18,11 @@ class ProgramError(TesseraError):
 
 class FileError(TesseraError):
     """A file that cannot be read or written."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text of somebody's file as an error may show it: what no terminal prints becomes `\ufffd`.
+
+    Each character stays one, so that columns stay right; those in `keep` stay as they are.
+    """
+    return "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)

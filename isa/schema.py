@@ -6,7 +6,6 @@ another dataclass for a nested mapping. Unknown and missing keys are refused.
 """
 
 import difflib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import cache
@@ -67,7 +66,8 @@ def build(cls: Callable[..., T], data: object, place: Place) -> T:
     hints = _hints(cls)
     for key in data:
         if key not in hints:
-            raise place.key(str(key)).fail(f"unknown key{_suggest(cls, place, str(key))}")
+            name = show_key(key)
+            raise place.key(name).fail(f"unknown key{_suggest(cls, place, name)}")
     for key in hints:
         if key not in data:
             raise place.key(key).fail("missing key")
@@ -129,7 +129,7 @@ def _real(value: object, rule: Range, place: Place) -> float:
     expected = f"expected a number {_bounds(rule, value)}, got {show(value)}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise place.fail(expected)
-    if not (math.isfinite(value) and rule.lo <= value <= rule.hi):
+    if not rule.lo <= value <= rule.hi:  # nor is a NaN
         raise place.fail(expected)
     return float(value)
 
@@ -159,8 +159,16 @@ def show(value: object) -> str:
     """A value as an error message shows it: short, and on one line."""
     if isinstance(value, dict):
         return "a mapping"
-    text = "nothing" if value is None else repr(value)
+    try:
+        text = "nothing" if value is None else repr(value)
+    except ValueError:  # Python does not write out integers of thousands of digits
+        return "a huge number"
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def show_key(key: object) -> str:
+    """A mapping's key as an error message shows it: as it is, if it is a plain name."""
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= 80 else show(key)
 
 
 def leaves(cls: Any, prefix: str = "") -> Iterator[str]:

@@ -8,11 +8,18 @@ import yaml
 
 from isa.errors import ChipError
 
-_MOST_BYTES = 1 << 20  # a chip's description is some kilobytes; this is somebody's other file
+_MOST_BYTES = 1 << 16  # a chip's description is some kilobytes; beyond, YAML takes for ever
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, and reads numbers as people write them."""
+    """SafeLoader that refuses what a chip cannot mean, and reads numbers as people write them."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node. References are refused: a few of references can stand for billions of values."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "references are not supported", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping; the plain loader would silently keep the last of two equal keys."""
@@ -40,8 +47,9 @@ def read_yaml(path: Path) -> object:
     try:
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ChipError(f"{path}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise ChipError(f"{path}: cannot be read: {problem}") from None
     if len(raw) > _MOST_BYTES:
         raise ChipError(f"{path.name}: larger than {_MOST_BYTES} bytes: not a chip description")
     try:
@@ -53,7 +61,7 @@ def read_yaml(path: Path) -> object:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ChipError(f"{path.name}: {line}{_one_line(error.problem)}") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+    except Exception as error:  # the library's constructors fail in many ways
         raise ChipError(f"{path.name}: not YAML: {_one_line(str(error))}") from None
 
 

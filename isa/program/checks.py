@@ -123,11 +123,24 @@ def _check_debug(program: Program) -> None:
 
 
 def _check_metadata(program: Program, value: object, depth: int) -> None:
-    """JSON that any reader can take: not nested too deeply, every number finite."""
+    """JSON in UTF-8 that any reader takes: nested not too deeply, every number finite."""
     if depth > MAX_DEPTH:
         raise fail(program, "metadata", f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, float) and not math.isfinite(value):
         raise fail(program, "metadata", f"{value} is no number JSON knows")
-    if isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
+    if isinstance(value, str) and not _is_text(value):
+        raise fail(program, "metadata", "a text holds half of a character (a surrogate)")
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        for item in value:
             _check_metadata(program, item, depth + 1)
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

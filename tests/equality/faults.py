@@ -87,6 +87,15 @@ def _read_only(d: Draft) -> None:
     d.emit("dma", channel=5, dst=1, src=2)
 
 
+def _bad_space(d: Draft) -> None:
+    """An operand of the VPU in memory that only DMAs reach."""
+    space = (Space.HBM, Space.CSRAM, Space.ACC)[int(d.rng.integers(3))]
+    words = Descriptor(space, Format.FP32, (4,), (1,), FIXED if space is Space.HBM else 0)
+    d.dld(words.words(), 1)
+    d.dld(replace(words, space=Space.TSRAM, base=0).words(), 2)
+    d.emit("vsqrt", dst=2, a=1)
+
+
 def _bad_index(d: Draft) -> None:
     """A gather whose table has fewer rows than the indices may name."""
     d.dld(Descriptor(Space.TSRAM, Format.I32, (40,), (1,), 0).words(), 1)
@@ -142,6 +151,7 @@ BAD: dict[str, Bad] = {
     "strides": _tensor(_nudge(11, 12, 13, 14, 15)),
     "illegal": _illegal,
     "read-only": _read_only,
+    "space": _bad_space,
     "index": _bad_index,
     "load": _bad_load,
     "loops": _deep_loops,

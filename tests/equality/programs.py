@@ -7,6 +7,7 @@ tiles meet only in `exchange`, `multicast` and `meet`, which all tiles reach ali
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from equality.draft import (
     HBM_OFFSET,
     LISTS,
     NEXT,
+    PART,
     PREVIOUS,
     SCALARS,
     SLOT,
@@ -44,6 +46,8 @@ from isa.formats import Format
 from isa.program import Program
 from isa.spec import BY_MNEMONIC
 from isa.spec.model import Unit
+
+Body = Callable[[], None]  # writes what a loop, a branch or a subroutine holds
 
 # ---- pieces of programs
 
@@ -104,11 +108,14 @@ def draw(d: Draft, mnemonic: str) -> tuple[Operation, dict[str, str]]:
 
 
 def _places(d: Draft, outside: bool) -> list[Place]:
-    """Disjoint places, to be taken from the end; the first one may be outside TSRAM."""
+    """Disjoint places, to be taken from the end; the first one or two may be outside TSRAM."""
     places = [_tsram(int(slot)) for slot in d.rng.permutation(SLOTS)]
     if outside:
-        space, start = (Space.HBM, DATA) if d.chance(0.5) else (Space.CSRAM, 0)
-        places.append(Place(space, start, start + SLOT))
+        half = SLOT // 2
+        others = [Place(Space.HBM, DATA, DATA + SLOT), Place(Space.CSRAM, 0, half)]
+        others += [Place(Space.HBM, DATA + SLOT, DATA + PART), Place(Space.CSRAM, half, SLOT)]
+        chosen = d.rng.permutation(len(others))[: 2 if d.chance(0.4) else 1]
+        places += [others[int(index)] for index in chosen]
     return places
 
 
@@ -161,7 +168,7 @@ def issue(d: Draft, operation: Operation, unit: int) -> None:
     d.emit(operation.mnemonic, **fields)
 
 
-def loop(d: Draft, depth: int) -> None:
+def loop(d: Draft, depth: int, body: Body) -> None:
     """A hardware loop; its count may differ from tile to tile, or be 0."""
     d.barrier()
     end = Label()
@@ -170,7 +177,7 @@ def loop(d: Draft, depth: int) -> None:
     else:
         d.emit("and", rd=COUNTER - depth, ra=int(d.rng.choice(SCALARS)), b=3)
         d.emit("loop", count=(COUNTER - depth, int(d.rng.integers(-1, 2))), target=end)
-    block(d, depth + 1)
+    body()
     d.barrier()
     if d.chance(0.3):  # skip the rest of some turns
         d.emit(str(d.rng.choice(BRANCHES)), ra=int(d.rng.choice(SCALARS)), b=3, target=end)
@@ -181,31 +188,31 @@ def loop(d: Draft, depth: int) -> None:
     d.place(end)
 
 
-def branch(d: Draft, depth: int) -> None:
+def branch(d: Draft, body: Body, otherwise: Body) -> None:
     """An `if`, perhaps with an `else`."""
     d.barrier()
     other, end = Label(), Label()
     operand = (0, int(d.rng.integers(-3, 5))) if d.chance(0.5) else (int(d.rng.choice(SCALARS)), 0)
     ra = TILE if d.chance(0.5) else int(d.rng.choice(SCALARS))
     d.emit(str(d.rng.choice(BRANCHES)), ra=ra, b=operand, target=other)
-    block(d, depth + 1)
+    body()
     d.barrier()
     if d.chance(0.5):
         d.emit("jmp", target=end)
         d.place(other)
-        block(d, depth + 1)
+        otherwise()
         d.barrier()
         d.place(end)
     else:
         d.place(other)
 
 
-def call(d: Draft, depth: int) -> None:
+def call(d: Draft, body: Body) -> None:
     """A subroutine, written after the program's end."""
     d.barrier()
     label = Label()
     d.emit("call", target=label)
-    d.subroutines.append((label, lambda: block(d, depth + 1)))
+    d.subroutines.append((label, body))
 
 
 def exchange(d: Draft) -> None:
@@ -248,28 +255,49 @@ def multicast(d: Draft) -> None:
 def block(d: Draft, depth: int) -> None:
     """A few pieces. Only the outermost block has pieces that concern several tiles."""
     for _ in range(int(d.rng.integers(1, 5 if depth else 9))):
-        kind = d.rng.random()
-        if kind < 0.1 and depth < 3:
-            loop(d, depth)
-        elif kind < 0.18 and depth < 3:
-            branch(d, depth)
-        elif kind < 0.22 and depth < 3:
-            call(d, depth)
-        elif kind < 0.3 and depth == 0:
-            (exchange, multicast, lambda x: x.meet("cluster"))[int(d.rng.integers(3))](d)
-        elif kind < 0.4 and d.loads:
-            load_scalar(d)
-        elif kind < 0.55:
-            scalar(d)
-        else:
-            tensor(d)
+        piece(d, depth)
 
 
-def finish(d: Draft) -> Program:
-    """Show all scalars in memory, halt, and append the subroutines."""
+def piece(d: Draft, depth: int) -> None:
+    """One piece of a block."""
+    kind = d.rng.random()
+
+    def body() -> None:
+        block(d, depth + 1)
+
+    if kind < 0.1 and depth < 3:
+        loop(d, depth, body)
+    elif kind < 0.18 and depth < 3:
+        branch(d, body, body)
+    elif kind < 0.22 and depth < 3:
+        call(d, body)
+    elif kind < 0.3 and depth == 0:
+        (exchange, multicast, meet_cluster)[int(d.rng.integers(3))](d)
+    else:
+        plain(d)
+
+
+def plain(d: Draft) -> None:
+    """A piece without pieces in it."""
+    kind = d.rng.random()
+    if kind < 0.13 and d.loads:
+        load_scalar(d)
+    elif kind < 0.33:
+        scalar(d)
+    else:
+        tensor(d)
+
+
+def meet_cluster(d: Draft) -> None:
+    """The tiles of a cluster meet."""
+    d.meet("cluster")
+
+
+def finish(d: Draft, shown: tuple[int, ...] = tuple(SCALARS)) -> Program:
+    """Show scalars in memory, halt, and append the subroutines."""
     d.barrier()
     target = Descriptor(Space.TSRAM, Format.I32, (2,), (1,), LISTS.stop)
-    for index, register in enumerate(SCALARS):
+    for index, register in enumerate(shown):
         d.dld(target.at(LISTS.stop + 8 * index).words(), 3)
         d.emit("viota", dst=3, start=(register, 0))
     d.emit("halt")
@@ -289,3 +317,11 @@ def random_program(seed: int, mnemonics: tuple[str, ...] = TENSOR, loads: bool =
     d.mnemonics, d.loads = mnemonics, loads
     block(d, 0)
     return finish(d)
+
+
+def short_program(seed: int) -> Program:
+    """A legal program of one or two pieces: a third of the work of a `random_program`."""
+    d = draft(np.random.default_rng([seed, 7]))
+    for _ in range(int(d.rng.integers(1, 3))):
+        piece(d, 0 if d.chance(0.1) else 2)
+    return finish(d, tuple(int(r) for r in d.rng.choice(SCALARS, 2)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class Place:
     space: Space
     start: int
     stop: int
+    flush: int = 0  # -1: operands begin where it begins; 1: they end where it ends
 
 
 class TooBig(Exception):
@@ -94,11 +95,11 @@ def operand(
     strides = (written_strides if written else read_strides)(rng, dims, packed)
     size = extent(fmt, dims, strides)
     align = max(FORMATS[fmt].bits // 8, 1)
-    base = _at(rng, place, size, align)
+    base = _at(rng, place if scale_kind is ScaleKind.NONE else _loose(place), size, align)
     if scale_kind is ScaleKind.NONE:
         return Descriptor(place.space, fmt, dims, strides, base)
     rows, blocks = dims[0], -(-dims[1] // BLOCK[scale_kind])
-    rest = Place(place.space, base + size, place.stop)
+    rest = replace(place, start=base + size)
     steps = (blocks, 1)
     if rng.random() < 0.3:
         steps = (1, rows + int(rng.integers(0, 3)))
@@ -118,16 +119,21 @@ def _panel(
     panels, words = -(-dims[0] // PANEL_COLUMNS), -(-dims[1] // group)
     stride = PANEL_COLUMNS * group * (words + int(rng.integers(0, 2)))
     size = max(panels - 1, 0) * stride * FORMATS[fmt].bits // 8 + words * 4 * PANEL_COLUMNS
-    base = _at(rng, place, size, 4)
+    base = _at(rng, place if scale_kind is ScaleKind.NONE else _loose(place), size, 4)
     scale, steps = 0, (0, 0)
     if scale_kind is not ScaleKind.NONE:
         blocks = -(-dims[1] // BLOCK[scale_kind])
         steps = (blocks * PANEL_COLUMNS + int(rng.integers(0, 5)), PANEL_COLUMNS)
         used = max(panels - 1, 0) * steps[0] + blocks * PANEL_COLUMNS
-        scale = _at(rng, Place(place.space, base + size, place.stop), used, 1)
+        scale = _at(rng, replace(place, start=base + size), used, 1)
     return Descriptor(
         place.space, fmt, dims, (stride, 1), base, Layout.PANEL, scale_kind, scale, steps
     )
+
+
+def _loose(place: Place) -> Place:
+    """The same place for data that have scales behind them."""
+    return place if place.flush < 0 else replace(place, flush=0)
 
 
 def _at(rng: Rng, place: Place, size: int, align: int) -> int:
@@ -136,4 +142,6 @@ def _at(rng: Rng, place: Place, size: int, align: int) -> int:
     last = (place.stop - size) // align
     if last < first:
         raise TooBig
+    if place.flush:
+        return (first if place.flush < 0 else last) * align
     return int(rng.integers(first, min(last, first + 40) + 1)) * align
