@@ -25,10 +25,10 @@ MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test fuzz lint format docs demo conformance conformance-full test-hf perplexity scale lock clean distclean
+.PHONY: help setup test fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity scale lock clean distclean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 setup: $(SETUP) ## Create .venv with everything at the locked versions
 
@@ -80,6 +80,9 @@ conformance: $(SETUP) ## Hold the executors and the C model against the conforma
 
 conformance-full: $(SETUP) ## The same with the cases that take minutes; goes on where it was
 	JOBS=$(JOBS) tests/conformance.sh --full
+
+mutants: $(SETUP) ## Plant errors in the reference: which does the kit notice?
+	$(BIN)/emu conformance strength --jobs $(JOBS) --markdown docs/conformance-strength.md
 
 test-hf: $(SETUP_HF) ## Compare with transformers (installs torch)
 	$(BIN)/python -m pytest -q -m hf --hypothesis-profile ci
