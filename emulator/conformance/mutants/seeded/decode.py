@@ -48,9 +48,9 @@ FAULTS: Final = (
           edit("state", 'base = scalars[fields["rb"]] if "rb" in fields else 0',
                'base = scalars[fields["ra"] if "ra" in fields else fields["rb"]] '
                'if "rb" in fields else 0')),
-    fault("d3-d4-swapped", "the descriptor fields d3 and d4 are swapped", "vpu/ mxu/",
+    fault("d2-d3-swapped", "the descriptor fields d2 and d3 are swapped", "vpu/vsel vpu/",
           edit("state", "register = decoded.fields[operand.slot]",
-               'other = {"d3": "d4", "d4": "d3"}.get(operand.slot, operand.slot)\n'
+               'other = {"d2": "d3", "d3": "d2"}.get(operand.slot, operand.slot)\n'
                "            register = decoded.fields.get(other, "
                "decoded.fields[operand.slot])")),
     fault("register-fields-4-bits", "register fields have 4 bits", "control/",
@@ -119,10 +119,6 @@ FAULTS: Final = (
                "0x70 else 0\n"
                "            illegal = fault.fault is Fault.ILLEGAL_INSTRUCTION\n"
                "            self._report(tile, unit if illegal else CTL, control.pc, fault)\n")),
-    fault("dma-channel-missing", "a DMA channel that the chip lacks is the last one",
-          "faults/ dma/",
-          edit("scheduler", "require(op.unit < DMA0 + channels, Fault.ILLEGAL_INSTRUCTION, "
-               'f"{channels} DMA channels")', "pass")),
     fault("descriptor-meta-ignored", "bits above the rank are ignored", "faults/",
           edit("isa.descriptor", _META, "if rank > MAX_RANK:")),
     fault("descriptor-rank-5", "a rank above 4 is taken as 4", "faults/",
