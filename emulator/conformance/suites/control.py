@@ -10,6 +10,7 @@ from emulator.conformance.suites import (
     control_issue,
     control_load,
     control_loop,
+    control_moved,
     control_scalar,
 )
 
@@ -41,5 +42,7 @@ RULES: Final = {
 
 def makers() -> list[Maker]:
     """The cases."""
-    parts = (control_scalar, control_flow, control_loop, control_load, control_issue)
+    parts = (
+        control_scalar, control_flow, control_loop, control_load, control_moved, control_issue,
+    )  # fmt: skip
     return [maker for part in parts for maker in part.makers()]
