@@ -25,7 +25,7 @@ MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity scale lock clean distclean
+.PHONY: help setup test fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity bench scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -89,6 +89,9 @@ test-hf: $(SETUP_HF) ## Compare with transformers (installs torch)
 
 perplexity: $(SETUP_HF) ## Held-out perplexity of the shipped model in every format (installs torch)
 	$(BIN)/python programs/model/perplexity.py
+
+bench: $(SETUP) ## Measure the emulator beside this machine's limits (minutes)
+	$(BIN)/emu bench $(BENCH)
 
 scale: $(SETUP) ## Compile and run a 1B shape and time an 8B one
 	$(BIN)/python programs/bench/scale_1b.py

@@ -7,7 +7,7 @@ save(program, "program.bin")
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from compiler.precision import KV_FORMATS, precision
 from compiler.safetensors import Checkpoint
 from compiler.tile_memory import CapacityFor, Sizing, plan_tile
 from compiler.verify import verify_code, verify_plan
-from isa.chip import Chip
+from isa.chip import MAX_HBM_BYTES, Chip
 from isa.descriptor import Space
 from isa.formats import Format
 from isa.program import Debug, Program, Role, Symbol, require
@@ -46,6 +46,7 @@ class Compiled:
     plan: Plan
     code: Code
     entries: dict[str, Label]
+    layer_loop: int  #: pc of the loop over layers
 
 
 def compile_checkpoint(model: Path, chip: Chip, options: Options) -> Program:
@@ -60,9 +61,24 @@ def compile_checkpoint(model: Path, chip: Chip, options: Options) -> Program:
     return _program(stages, checkpoint, _tokenizer(model))
 
 
-def compile_config(config: ModelConfig, chip: Chip, options: Options) -> Program:
-    """A program without weights, for timing only."""
-    return _program(compile_stages(config, chip, options), None, None)
+def compile_config(
+    config: ModelConfig, chip: Chip, options: Options, ignore_capacity: bool = False
+) -> Program:
+    """A program without weights, for timing only.
+
+    With `ignore_capacity` it may need more HBM than the chip has; the program then says so.
+    """
+    if not ignore_capacity:
+        return _program(compile_stages(config, chip, options), None, None)
+    stages = compile_stages(config, chip.with_hbm(MAX_HBM_BYTES), options)
+    needed = stages.plan.hbm.end
+    roomy = chip.with_hbm(max(needed, chip.hbm.bytes))
+    stages = replace(stages, plan=replace(stages.plan, chip=roomy))
+    program = _program(stages, None, None)
+    if needed <= chip.hbm.bytes:
+        return program
+    beyond = {"hbm_bytes": needed, "chip_hbm_bytes": chip.hbm.bytes}
+    return replace(program, metadata=program.metadata | {"beyond_capacity": beyond})
 
 
 def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compiled:
@@ -76,9 +92,9 @@ def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compile
     phases = fuse(graph, activations)
     plan = _plan(config, chip, options, phases)
     verify_plan(plan)
-    code, entries = lower(plan, phases)
+    code, entries, layer_loop = lower(plan, phases)
     verify_code(code)
-    return Compiled(graph, phases, plan, code, entries)
+    return Compiled(graph, phases, plan, code, entries, layer_loop)
 
 
 def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> Plan:
@@ -121,7 +137,7 @@ def _program(stages: Compiled, checkpoint: Checkpoint | None, tokenizer: bytes |
         _symbols(plan),
         require(plan.chip),
         Debug(tuple(code.op_names), code.op_index().astype(np.int32)),
-        _metadata(plan),
+        _metadata(stages),
         tokenizer,
         path=plan.config.family,
     )
@@ -145,7 +161,8 @@ def _symbols(plan: Plan) -> tuple[Symbol, ...]:
     )
 
 
-def _metadata(plan: Plan) -> dict[str, Any]:
+def _metadata(stages: Compiled) -> dict[str, Any]:
+    plan = stages.plan
     config, cap, tile = plan.config, plan.capacity, plan.tile
     rows = plan.buffers.rows.values()
     placed = [part for buffer in rows for part in (buffer.data, buffer.scales, buffer.row_scale)]
@@ -181,6 +198,7 @@ def _metadata(plan: Plan) -> dict[str, Any]:
             "page": PAGE,
         },
         "plan": {
+            "layer_loop": stages.layer_loop,
             "chunk": tile.chunk,
             "block_panels": tile.block_panels,
             "weight_slots": tile.w_depth,

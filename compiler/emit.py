@@ -193,11 +193,11 @@ class Code:
         self.place(end)
 
     @contextmanager
-    def loop(self, count: Value) -> Iterator[None]:
-        """A hardware loop."""
+    def loop(self, count: Value) -> Iterator[int]:
+        """A hardware loop; yields the number of its instruction."""
         end = self.label("loop_end")
         self.emit("loop", count=count, target=end)
-        yield
+        yield len(self.lines) - 1
         self.place(end)
 
     @contextmanager

@@ -35,6 +35,11 @@ class Hbm:
     base: dict[str, int]
     matrices: dict[str, Matrix]
 
+    @property
+    def end(self) -> int:
+        """Bytes of HBM that are needed: one past the last region."""
+        return max(region.base + region.size for region in self.regions)
+
     def region(self, name: str) -> RegionPlan:
         """A region by name."""
         return next(region for region in self.regions if region.name == name)
@@ -87,7 +92,8 @@ def layout_hbm(
     except DoesNotFit as problem:
         raise CompileError(
             f"the model does not fit {chip.name}: {problem}; choose a smaller --context or "
-            "--sequences, or narrower formats"
+            "--sequences, or narrower formats; to time it all the same, --no-weights "
+            "--ignore-capacity"
         ) from None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting_kernel import (
+    CLASSES,
     HBM_COLUMNS,
     ROW_COLUMNS,
     TOTALS,
@@ -58,9 +59,14 @@ class Traffic:
 
     keys: Ints  #: [rows, 2] operation (-1: none) and context
     rows: Ints  #: [rows, ROW_COLUMNS]
-    hbm: Ints  #: [CLASS_NAMES, HBM_COLUMNS] bytes
+    hbm_rows: Ints  #: [rows, CLASS_NAMES, HBM_COLUMNS] bytes
     totals: Ints  #: [TOTALS]
     macs_by_formats: Ints  #: [formats of a, formats of w]
+
+    @property
+    def hbm(self) -> Ints:
+        """Bytes of HBM by region class and column: [CLASS_NAMES, HBM_COLUMNS]."""
+        return np.asarray(self.hbm_rows.sum(axis=0), np.int64)
 
     def row(self, name: str) -> Ints:
         """A column of the rows, by name."""
@@ -100,7 +106,7 @@ class Accounting:
         self._by_row = np.zeros((capacity, len(ROW_COLUMNS)), np.int64)
         self._hash = np.full(4 * capacity, -1, np.int64)
         self._count = np.zeros(1, np.int64)
-        self._hbm = np.zeros((len(CLASS_NAMES), len(HBM_COLUMNS)), np.int64)
+        self._hbm = np.zeros((CLASSES * capacity, len(HBM_COLUMNS)), np.int64)
         self._totals = np.zeros(len(TOTALS), np.int64)
         self._macs = np.zeros((len(Format), len(Format)), np.int64)
 
@@ -139,6 +145,7 @@ class Accounting:
         capacity = 2 * len(self._keys)
         self._keys = grown(self._keys, capacity)
         self._by_row = grown(self._by_row, capacity)
+        self._hbm = grown(self._hbm, CLASSES * capacity)
         self._hash = np.full(4 * capacity, -2, np.int64)  # -2 in front: to be filled anew
 
     @property
@@ -152,7 +159,7 @@ class Accounting:
         traffic = Traffic(
             self._keys[:count].copy(),
             self._by_row[:count].copy(),
-            self._hbm,
+            self._hbm[: CLASSES * count].reshape(count, CLASSES, len(HBM_COLUMNS)).copy(),
             self._totals,
             self._macs,
         )

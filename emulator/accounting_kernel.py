@@ -44,6 +44,7 @@ from emulator.timing.tables import float_row
 from emulator.timing.tables import row as row_at
 from emulator.timing.tables import table as table_at
 from isa.formats import Format
+from isa.program import RegionClass
 
 WORK_UNIT = 1024  #: array and vector work is kept in 1/1024 of a cycle of one place
 
@@ -122,6 +123,7 @@ TOTALS = (
     T_HOPS,
 ) = range(len(TOTALS))
 FORMAT_COUNT = len(Format)
+CLASSES = len(RegionClass) + 1  #: of HBM bytes; the last: outside the program's regions
 _EMPTY, _STALE = -1, -2
 
 
@@ -184,8 +186,9 @@ def burst_bytes(address, run, stride, count, burst):
 def _add_hbm(p, hbm, by_row, row, kind, column, address, run, stride, size):
     """Add a transfer's bytes on its HBM side."""
     padded = burst_bytes(address, run, stride, ceil_div(size, run), p[at.P_BURST])
-    hbm[kind, column] += size
-    hbm[kind, column + 1] += padded
+    line = row * CLASSES + kind
+    hbm[line, column] += size
+    hbm[line, column + 1] += padded
     by_row[row, R_HBM + column] += size
     by_row[row, R_HBM + column + 1] += padded
 

@@ -20,6 +20,8 @@ COMMANDS = {
     "disasm": "Show a program as assembly text.",
     "info": "Show what a program file holds.",
     "conformance": "Hold another implementation of the ISA against this one's bits.",
+    "bench": "Measure the emulator's speed beside this machine's limits.",
+    "warmup": "Compile all kernels now, so that later commands start at once.",
 }
 
 EXIT_INPUT = 2  # bad input or usage

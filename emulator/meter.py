@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import ProgramInfo
+from emulator.fold import Fold
 from emulator.report import render
 from emulator.tally import Tally
 from emulator.timing.model import Timing
+from emulator.timing.result import EntryTiming
+from emulator.timing.unfold import layer_cycles, unfold
 from isa.chip import Chip
 from isa.program import Program
 
@@ -31,8 +34,10 @@ UNTIMED = "reset"  # happens once when a program is loaded
 class Meter:
     """An observer of entries (see `emulator.decoder.Observer`)."""
 
-    def __init__(self, program: Program, chip: Chip, trace: bool = False) -> None:
-        self.program, self.chip = program, chip
+    def __init__(
+        self, program: Program, chip: Chip, trace: bool = False, fold: Fold | None = None
+    ) -> None:
+        self.program, self.chip, self.fold = program, chip, fold
         self.info = ProgramInfo.of(program)
         self.timing = Timing(chip, self.info)
         self.cycles: list[int] = []
@@ -40,6 +45,7 @@ class Meter:
         self._steps = Tally(chip, self.info)
         self._prefill = Tally(chip, self.info)
         self._is_prefill = True
+        self._layer_cycles: list[int] = []  # least and most of those that stand for others
         self._trace = None
         if trace:
             from emulator.trace import Trace
@@ -60,13 +66,21 @@ class Meter:
 
     def end(self) -> None:
         """It has completed."""
-        found = self.timing.end()
+        found = self._whole(self.timing.end())
         if self._trace is not None:
             self._trace.add(found)
         if found.entry == UNTIMED:
             return
         self.cycles.append(found.cycles)
         (self._prefill if self._is_prefill else self._steps).add(found)
+
+    def _whole(self, found: EntryTiming) -> EntryTiming:
+        """The entry with all its layers."""
+        if self.fold is None or found.entry == UNTIMED:
+            return found
+        cycles = layer_cycles(found, self.fold).tolist()
+        self._layer_cycles = [min(cycles + self._layer_cycles), max(cycles + self._layer_cycles)]
+        return unfold(found, self.fold)
 
     def prefill_done(self) -> None:
         """From here on steps are decode steps."""
@@ -97,6 +111,17 @@ class Meter:
                 name: tally.operations() for name, tally in groups.items() if tally.steps
             },
             "rates": self._rates(prefill, decode),
+            "folded": self._folded(),
+        }
+
+    def _folded(self) -> dict[str, Any] | None:
+        """Which layers were simulated, and how much those that stand for others differ."""
+        if self.fold is None:
+            return None
+        return {
+            "layers": self.fold.layers,
+            "simulated": self.fold.simulated,
+            "layer_cycles": self._layer_cycles,
         }
 
     def _rates(self, prefill: list[int], decode: list[int]) -> dict[str, float | None]:

@@ -48,7 +48,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def _heading(result: dict[str, Any]) -> list[str]:
-    lines = [f"Timing of {result['program']} on {result['chip']}"]
+    lines = [f"Timing of {result['program']} on {result['chip']}", *_stated(result)]
     header = ("", "steps", "cycles a step", "bound", "cycles", "reached", "array used")
     rows = [_group(group, bounds) for group, bounds in result["bounds"].items()]
     lines += table([header, *rows], "<>><>>>")
@@ -60,6 +60,26 @@ def _heading(result: dict[str, Any]) -> list[str]:
         said.append(f"a token every {us(later)}: {1 / later:,.0f} tokens/s")
     if said:
         lines.append("  With the host: " + ", ".join(said))
+    return lines
+
+
+def _stated(result: dict[str, Any]) -> list[str]:
+    """What must be known before any number is read."""
+    lines = []
+    beyond, folded = result.get("beyond_capacity"), result.get("folded")
+    if beyond:
+        needed, there = beyond["hbm_bytes"] / 1e9, beyond["chip_hbm_bytes"] / 1e9
+        lines.append(
+            f"  NOT A REAL CHIP: the program needs {needed:,.1f} GB of HBM, "
+            f"{result['chip']} has {there:,.1f} (--ignore-capacity)"
+        )
+    if folded:
+        least, most = folded["layer_cycles"]
+        lines += [
+            f"  AN ESTIMATE: {folded['simulated']} of {folded['layers']} layers were simulated, "
+            "the others are copies (--fold-layers);",
+            f"  those that were copied take {least:,} to {most:,} cycles",
+        ]
     return lines
 
 

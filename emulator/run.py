@@ -13,6 +13,7 @@ import numpy as np
 
 from emulator.decoder import Machine
 from emulator.errors import CheckFailed, InputError, ProgramFault
+from emulator.fold import Fold, fold_of
 from emulator.memory import AddressError
 from emulator.run_job import Job, Outcome
 from emulator.run_options import Options
@@ -40,9 +41,12 @@ def run(options: Options) -> dict[str, Any]:
     program = load(options.program)
     chip = _chip(options, program)
     job = _job(options, program)
+    fold = None if options.fold_layers is None else fold_of(program, options.fold_layers)
+    if fold is not None:
+        program = fold.program(program)
     with Status("preparing the emulator") as status:
         machine, checked = _machine(options, program, chip)
-        meter = _meter(options, program, chip)
+        meter = _meter(options, program, chip, fold)
         start = time.perf_counter()
         try:
             outcome = _run(job, machine, meter, status)
@@ -52,6 +56,7 @@ def run(options: Options) -> dict[str, Any]:
             raise
         seconds = time.perf_counter() - start
     result = _result(options, chip, program, outcome, meter, seconds)
+    result["beyond_capacity"] = program.metadata.get("beyond_capacity")
     result["check"] = None if checked is None else checked.result()
     _write_files(options, outcome, result, meter)
     _print(options, result, meter)
@@ -70,6 +75,16 @@ def _chip(options: Options, program: Program) -> Chip:
             "give its YAML file by --chip"
         )
     chip = load_chip(options.chip or name)
+    beyond = program.metadata.get("beyond_capacity")
+    if beyond is not None:
+        needed = program.chip.architecture["hbm.bytes"]
+        if not options.ignore_capacity:
+            raise InputError(
+                f"{program.path}: needs {needed / 1e9:,.1f} GB of HBM, and {chip.name} has "
+                f"{chip.hbm.bytes / 1e9:,.1f}; time it all the same by --timing-only "
+                "--ignore-capacity"
+            )
+        chip = chip.with_hbm(needed)
     program.check_chip(chip)
     return chip
 
@@ -116,12 +131,12 @@ def _machine(
     return checked, checked
 
 
-def _meter(options: Options, program: Program, chip: Chip) -> Meter | None:
+def _meter(options: Options, program: Program, chip: Chip, fold: Fold | None) -> Meter | None:
     if options.no_timing:
         return None
     from emulator.meter import Meter
 
-    return Meter(program, chip, trace=options.trace is not None)
+    return Meter(program, chip, trace=options.trace is not None, fold=fold)
 
 
 def _run(job: Job, machine: Machine, meter: Meter | None, status: Status) -> Outcome:
@@ -157,7 +172,7 @@ def _result(
         "seconds": {"chip": None, "host": seconds},
     }
     if meter is None:
-        return result | dict.fromkeys(("cycles", "traffic", "bounds", "units"))
+        return result | dict.fromkeys(("cycles", "traffic", "bounds", "units", "folded"))
     result |= meter.result(outcome.prefill_steps)
     result["seconds"] = {"chip": meter.seconds(), "host": seconds}
     return result

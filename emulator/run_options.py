@@ -12,6 +12,7 @@ from emulator.errors import InputError
 from isa.files import check_writable
 
 MAX_THREADS = 1024
+LEAST_FOLDED = 4  # layers to be simulated: the first, the last, and two to stand for the rest
 STDOUT = Path("-")
 
 
@@ -35,6 +36,8 @@ class Options:
     executor: str = "fast"
     threads: int = 1
     timing_only: bool = False
+    fold_layers: int | None = None
+    ignore_capacity: bool = False
     no_timing: bool = False
     checked: bool = False
     json_file: Path | None = None
@@ -72,6 +75,10 @@ class Options:
              "--timing-only: the reference executor computes values; use fast"),
             (self.timing_only and bool(self.outputs),
              "--output: a timing-only run has no values; leave out one of the two"),
+            (self.fold_layers is not None and not self.timing_only,
+             "--fold-layers: layers that are left out have no values; add --timing-only"),
+            (self.ignore_capacity and not self.timing_only,
+             "--ignore-capacity: bytes that no chip has cannot be run; add --timing-only"),
             (self.checked and self.timing_only,
              "--check: a timing-only run computes no addresses that data decide; leave out one"),
             (self.checked and self.executor == "reference",
@@ -87,6 +94,8 @@ class Options:
         _check_range("--max-new-tokens", self.max_new_tokens, 1)
         _check_range("--threads", self.threads, 1, MAX_THREADS)
         _check_range("--seed", self.seed, 0, (1 << 63) - 1)
+        if self.fold_layers is not None:
+            _check_range("--fold-layers", self.fold_layers, LEAST_FOLDED)
         for option, value in (("--chunk", self.chunk), ("--top-k", self.top_k)):
             if value is not None:
                 _check_range(option, value, 1)

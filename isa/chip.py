@@ -8,7 +8,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +22,7 @@ __all__ = ["Chip", "ChipError", "known_chips", "load_chip"]
 
 CHIPS = Path(__file__).parent / "chips"
 MAX_TILES = 4096
+MAX_HBM_BYTES = 1 << 46
 MAX_SRAM_BYTES = 1 << 37  # all TSRAM, ACC and CSRAM of a chip together: beyond any wafer
 
 Count = Annotated[int, Range(1, 4096)]
@@ -195,7 +196,7 @@ class Noc:
 class Hbm:
     """The chip's HBM: stacks of channels, each of pseudo-channels that transfer bursts."""
 
-    bytes: Annotated[int, Range(0, 1 << 46)]
+    bytes: Annotated[int, Range(0, MAX_HBM_BYTES)]
     stacks: Annotated[int, Range(1, 256)]
     channels: Annotated[int, Range(1, 256)]  # per stack
     pseudo_channels: Annotated[int, Range(1, 16)]  # per channel
@@ -287,6 +288,10 @@ class Chip:
         for path, value in changes.items():
             _replace(data, path, value, place)
         return chip_from_data(data, place.source)
+
+    def with_hbm(self, nbytes: int) -> "Chip":
+        """This chip with so many bytes of HBM, at the same speed."""
+        return replace(self, hbm=replace(self.hbm, bytes=nbytes))
 
     def tile_router(self, tile: int) -> tuple[int, int]:
         """Column and row of a tile's router."""

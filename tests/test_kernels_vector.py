@@ -265,6 +265,30 @@ def test_scan(wild):
     same(dst.codes(), arith.bits_of(want))
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (40, 50), (2, 17, 33), (3, 2, 31, 16), (16, 5)])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_scan_of_rows_side_by_side(shape, in_place):
+    rng = np.random.default_rng([len(shape), shape[-1], in_place])
+    x = numbers(rng, shape)
+    x[..., :2][rng.random(x[..., :2].shape) < 0.3] = -0.0
+    a = stored(Format.FP32, x.view(np.uint32), row_major(shape, 3))
+    dst = a if in_place else stored(Format.FP32, np.zeros(shape, np.uint32), row_major(shape, 1))
+    run("vscan", dst, a)
+    want = reduce.prefix_sum(x.reshape(-1, shape[-1])).reshape(shape)
+    same(dst.codes(), arith.bits_of(want))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (40, 50), (15, 64), (64, 15), (33, 17)])
+@pytest.mark.parametrize("fmt", [Format.FP32, Format.I32])
+def test_transposition_by_squares(shape, fmt):
+    rng = np.random.default_rng(shape)
+    codes = rng.integers(0, 1 << 32, shape, np.uint64).astype(FORMATS[fmt].dtype)
+    src = stored(fmt, codes, row_major(shape, 3))
+    dst = stored(fmt, np.zeros(shape[::-1], codes.dtype), row_major(shape[::-1], 5))
+    run("vtrans", dst, src)
+    same(dst.codes(), codes.T)
+
+
 # ---- rows
 
 REDUCTIONS = {"vrsum": reduce.row_sum, "vrmax": reduce.row_max, "vrmin": reduce.row_min}

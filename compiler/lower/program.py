@@ -20,15 +20,15 @@ from isa.formats import Format
 L = Decimal(0x3FB8AA3B & 0x7FFFFF | 0x800000) / Decimal(1 << 23)
 
 
-def lower(plan: Plan, phases: Phases) -> tuple[Code, dict[str, Label]]:
-    """The code of every tile, and its entries."""
+def lower(plan: Plan, phases: Phases) -> tuple[Code, dict[str, Label], int]:
+    """The code of every tile, its entries, and the pc of the loop over layers."""
     lo = Lowering(plan)
     reset, step = lo.code.label("reset"), lo.code.label("step")
     lo.code.place(reset)
     _reset(lo)
     lo.code.place(step)
-    _step(lo, phases)
-    return lo.code, {"reset": reset, "step": step}
+    layer_loop = _step(lo, phases)
+    return lo.code, {"reset": reset, "step": step}, layer_loop
 
 
 def score_scale(head_dim: int) -> float:
@@ -64,7 +64,8 @@ def _fetch(lo: Lowering, source: str, place: str, shape: tuple[int, ...], **dims
         code.emit("dma", channel=IN, dst=dst, src=src)
 
 
-def _step(lo: Lowering, phases: Phases) -> None:
+def _step(lo: Lowering, phases: Phases) -> int:
+    """One step; the pc of the loop over layers."""
     code = lo.code
     lo.start()
     with code.op("tables"):
@@ -72,7 +73,7 @@ def _step(lo: Lowering, phases: Phases) -> None:
         _bounds(lo)
     embed(lo)
     parity = lo.parity
-    with code.loop(lo.plan.config.layers):
+    with code.loop(lo.plan.config.layers) as layer_loop:
         code.emit("mark", context=lo.layer + 1)
         for phase in phases.layer:
             _layer_phase(lo, phase)
@@ -82,6 +83,7 @@ def _step(lo: Lowering, phases: Phases) -> None:
         code.alu("add", lo.layer, lo.layer, 1)
     code.emit("mark", context=0)
     _after(lo, phases)
+    return layer_loop
 
 
 def _after(lo: Lowering, phases: Phases) -> None:

@@ -37,11 +37,12 @@ MODEL_SUFFIXES = (".safetensors", ".safetensors.index.json")
 @click.option("--top-k", type=int, default=40, show_default=True, help="Candidates ranked per row.")
 @click.option("--split", type=int, help="Ways the array is divided.  [default: for few rows]")
 @click.option("--no-weights", is_flag=True, help="Use config.json alone; the program can be timed.")
+@click.option("--ignore-capacity", is_flag=True, help="With --no-weights: more HBM than there is.")
 @click.option("--dump", help="Print a stage instead: graph, fused, plan or asm.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
-    model: Path, output: Path | None, chip: str, no_weights: bool, dump: str | None, quiet: bool,
-    **options: Any,
+    model: Path, output: Path | None, chip: str, no_weights: bool, ignore_capacity: bool,
+    dump: str | None, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Compile the Hugging Face checkpoint in the directory MODEL to a program.
 
@@ -55,6 +56,11 @@ def command(
     from compiler.options import Options
     from isa.chip import load_chip
 
+    if ignore_capacity and not no_weights:
+        raise InputError(
+            "--ignore-capacity: a program beyond the chip's capacity can only be timed; "
+            "add --no-weights"
+        )
     chosen, machine = Options(**options), load_chip(chip)
     if dump is not None:
         click.echo(_dumped(model, machine, chosen, dump))
@@ -63,16 +69,18 @@ def command(
         raise InputError("-o PROGRAM is needed (or --dump STAGE)")
     _check_output(model, output)
     with Status("compiling"):
-        program = _compiled(model, machine, chosen, no_weights)
+        program = _compiled(model, machine, chosen, no_weights, ignore_capacity)
     _save(program, output, quiet)
 
 
-def _compiled(model: Path, chip: Chip, options: Options, no_weights: bool) -> Program:
+def _compiled(
+    model: Path, chip: Chip, options: Options, no_weights: bool, ignore_capacity: bool
+) -> Program:
     from compiler.api import compile_checkpoint, compile_config
     from compiler.config import ModelConfig
 
     if no_weights:
-        return compile_config(ModelConfig.load(model), chip, options)
+        return compile_config(ModelConfig.load(model), chip, options, ignore_capacity)
     _check_checkpoint(model)
     return compile_checkpoint(model, chip, options)
 
@@ -130,5 +138,11 @@ def summary(program: Program, output: Path) -> list[str]:
         f"{size / 1e6:,.1f} MB, for {program.chip.name}",
         f"  {cap['rows']} rows a step, {cap['sequences']} sequences of {cap['context']} positions",
     ]
+    beyond = meta.get("beyond_capacity")
+    if beyond:
+        lines.append(
+            f"  needs {beyond['hbm_bytes'] / 1e9:,.1f} GB of HBM, and {program.chip.name} has "
+            f"{beyond['chip_hbm_bytes'] / 1e9:,.1f}: it can be timed by emu run --ignore-capacity"
+        )
     lines += [f"  {what}: {kept}" for what, kept in meta["precision"].items()]
     return lines

@@ -43,6 +43,17 @@ import click
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--timing-only", is_flag=True, help="Cycles without values; needs no weights.")
 @click.option(
+    "--fold-layers",
+    type=int,
+    metavar="N",
+    help="With --timing-only: simulate N layers; take the others to be like those.",
+)
+@click.option(
+    "--ignore-capacity",
+    is_flag=True,
+    help="With --timing-only: time a program that needs more HBM than the chip has.",
+)
+@click.option(
     "--check",
     "checked",
     is_flag=True,

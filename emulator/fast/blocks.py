@@ -21,7 +21,7 @@ from isa.spec.model import NO_DESCRIPTOR
 
 Words = NDArray[np.int64]
 
-RING_ROWS = 1024  # retire records of a tile between two supersteps, if there are few tiles
+RING_ROWS = 256  # retire records of a tile between two supersteps: few, so they stay in caches
 ALL_RING_ROWS = 1 << 17  # of all tiles together, beyond 64 for each
 _SITES = 1 << 12  # numbers that the slot of an instruction holds
 BUDGET = 1 << 15  # a tile's share of a superstep: some 100 us

@@ -7,18 +7,7 @@ names them by opcode.
 
 The hot loops are LLVM IR over sixteen lanes (lanes.py), so that speed does not hang on the
 auto-vectoriser, in a few shapes that follow the machine's registers; every machine computes the
-same bits. `python -m emulator.kernels.bench` measures them beside the machine's peaks. On one
-thread of a server core with AVX-512, in GMAC/s, where the FMA peak was 126 and that of byte dot
-products 510:
-
-    M x 512 x 1024..2048         M = 256      8      1
-    BF16 x BF16                      102     62     46
-    E4M3FN x E4M3FN                  104     69     37
-    MXFP8 x MXFP4                    102     73     53
-    MXFP4 x MXFP4 (integers)         310    222    112
-    NVFP4 x NVFP4 (integers)         248    171     76
-
-and vadd 10.7, vexp2 4.1, vcvt to E4M3FN 11.3 G elements/s.
+same bits. `emu bench` measures them beside the machine's peaks.
 """
 
 from __future__ import annotations

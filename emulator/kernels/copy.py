@@ -38,6 +38,7 @@ from emulator.kernels.operand import (
     format_bits,
     header,
 )
+from emulator.kernels.squares import transpose_square
 
 STATUS_BAD_INDEX = 2
 # words of a copy in scratch: dimensions, then byte strides of target and source
@@ -185,8 +186,15 @@ def k_transpose(args):
     target, source = field(args, 0, ADDRESS), field(args, 1, ADDRESS)
     to_row, to_column = field(args, 0, ROW_STRIDE) * size, field(args, 0, COLUMN_STRIDE) * size
     from_row, from_column = field(args, 1, ROW_STRIDE) * size, field(args, 1, COLUMN_STRIDE) * size
+    squares = 0  # columns that are done sixteen at a time
+    if size == 4 and to_column == 4 and from_column == 4:
+        squares = columns & -16
     for m0 in range(0, rows, 16):  # squares of sixteen stay in the cache, read and written
-        for n in range(columns):
+        whole = squares if rows - m0 >= 16 else 0
+        for n in range(0, whole, 16):
+            to, fro = target + n * to_row + m0 * 4, source + m0 * from_row + n * 4
+            transpose_square(fro, from_row, to, to_row)
+        for n in range(whole, columns):
             to = target + n * to_row + m0 * to_column
             fro = source + m0 * from_row + n * from_column
             _copy_line(to, fro, min(16, rows - m0), to_column, from_row, size)

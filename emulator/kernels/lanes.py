@@ -153,6 +153,14 @@ class Lanes:
         pointer = self.builder.inttoptr(address.value, value.value.type.as_pointer())
         self.builder.store(value.value, pointer, align=1)
 
+    def prefetch(self, address: Vec) -> None:
+        """Have the cache line at an address fetched, which need not be anybody's memory."""
+        pointer = self.builder.inttoptr(address.value, I8.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+        name = "llvm.prefetch.p0"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        self.builder.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 3, 1))])
+
     def broadcast(self, scalar: Vec, count: int = WIDTH) -> Vec:
         kind = ir.VectorType(scalar.value.type, count)
         undefined = ir.Constant(kind, ir.Undefined)

@@ -15,6 +15,16 @@ from __future__ import annotations
 from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.inner import inner
+from emulator.kernels.matrix_digits import (
+    PAIR_PANELS,
+    PAIR_ROWS,
+    SINGLE_PANELS,
+    can_use_digits,
+    digit_blocks,
+    digit_pair_blocks,
+    is_exact,
+    pack_a_digits,
+)
 from emulator.kernels.matrix_dots import (
     DOT_PANELS,
     DOT_ROWS,
@@ -78,6 +88,7 @@ from emulator.kernels.operand import (
 ACC, A, W, BOUNDS = 0, 1, 2, 3  # operands
 FLAG_ACCUMULATE = 1
 STREAM_ROWS = 2  # up to here, decoding W again for each row beats writing it to scratch
+DIGIT_ROWS = 8  # the same where rows come in pairs
 FEW_ROWS = 8  # below this, chunks are short enough for a whole group to stay in the nearest cache
 
 # words of a row's range in scratch
@@ -188,18 +199,24 @@ def _row_block(args, row0, rows, columns, base):
     block = 16 if nv16 else 32
     begin, end = _row_ranges(args, row0, rows, depth, base)
     dots = _may_dot(args)
-    streams = _may_stream(args, rows, begin, end, depth)
+    digits = can_use_digits(field(args, A, FORMAT), field(args, W, FORMAT))
+    most = DIGIT_ROWS if digits else STREAM_ROWS
+    streams = rows <= most and _may_stream(args, begin, end, depth)
+    digits = digits and streams
     chunk = at.DEPTH if rows >= FEW_ROWS or streams or dots else at.DEPTH // 2
     held = max(1, at.ROWS // rows) * chunk  # k of A that fits in scratch
     for k0 in range(begin // chunk * chunk, end, held):
         k1 = min(k0 + held, depth, (end + block - 1) // block * block)
         for number in range((k1 - k0 + chunk - 1) // chunk):
             start = k0 + number * chunk
-            _pack_rows(args, row0, rows, number, start, min(start + chunk, k1), block, dots, base)
+            stop = min(start + chunk, k1)
+            _pack_rows(args, row0, rows, number, start, stop, block, dots, digits, base)
         for n0 in range(0, columns, at.COLUMNS):
             count = min(at.COLUMNS, columns - n0)
             stream = streams and count == at.COLUMNS
-            _column_group(args, row0, rows, n0, count, k0, k1, chunk, block, stream, dots, base)
+            _column_group(
+                args, row0, rows, n0, count, k0, k1, chunk, block, stream, dots, digits, base
+            )
 
 
 @inner
@@ -210,15 +227,15 @@ def _may_dot(args):
 
 
 @inner
-def _may_stream(args, rows, begin, end, depth):
-    """Whether rows are few and whole, and W's panels may be used as they lie."""
-    if rows > STREAM_ROWS or begin != 0 or end != depth or not is_absent(args, BOUNDS):
+def _may_stream(args, begin, end, depth):
+    """Whether rows are whole, and W's panels may be used as they lie."""
+    if begin != 0 or end != depth or not is_absent(args, BOUNDS):
         return False
     return field(args, W, LAYOUT) == PANEL and can_stream(field(args, W, FORMAT))
 
 
 @inner
-def _pack_rows(args, row0, rows, number, start, stop, block, dots, base):
+def _pack_rows(args, row0, rows, number, start, stop, block, dots, digits, base):
     """A chunk of A and its scales as the `number`-th of the chunks held."""
     seen = NO_SCALES
     blocks = (stop - start + block - 1) // block
@@ -231,6 +248,8 @@ def _pack_rows(args, row0, rows, number, start, stop, block, dots, base):
             pack_a_dots(source, target, stop - start, block, base + at.STAGE_AT)
         else:
             pack_a(args, A, row0 + m, start, stop - start, target, base)
+            if digits:
+                pack_a_digits(target, base + at.DIGITS_AT + slot * at.D_STRIDE, block)
         scales = base + at.SA_AT + slot * at.SA_STRIDE
         part = pack_a_scales(args, A, row0 + m, block, start // block, blocks, scales)
         seen = widen_range(seen, part)
@@ -240,7 +259,7 @@ def _pack_rows(args, row0, rows, number, start, stop, block, dots, base):
 
 
 @inner
-def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, dots, base):
+def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, dots, digits, base):
     """Up to 128 columns over the chunks held."""
     c_stride = field(args, ACC, ROW_STRIDE) * 4
     n_stride = field(args, ACC, COLUMN_STRIDE) * 4
@@ -260,7 +279,7 @@ def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, d
         slot = number * rows
         if stream and (stop - start) % block == 0:
             _stream_chunk(
-                args, target, stride, rows, slot, n0, start, blocks, block, wide, dots, base
+                args, target, stride, rows, slot, n0, start, blocks, block, wide, dots, digits, base
             )
             continue
         pack_w(args, W, n0, columns, start, stop - start, dots, base)
@@ -306,13 +325,18 @@ def _run_chunk(c, c_stride, rows, slot, columns, start, block, wide, base):
 
 
 @inner
-def _stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide, dots, base):
+def _stream_chunk(
+    args, c, c_stride, rows, slot, n0, start, blocks, block, wide, dots, digits, base
+):
     """Whole blocks of a chunk and column group, from the packed words, row by row."""
     fmt = field(args, W, FORMAT)
     bits = format_bits(fmt)
     panel_bytes = field(args, W, ROW_STRIDE) * bits // 8
     w = field(args, W, ADDRESS) + n0 // 16 * panel_bytes + start * bits * 2
     words = block * bits // 32
+    if digits:
+        _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, blocks, words, wide, base)
+        return
     for row in range(rows):
         a = base + at.A_AT + (slot + row) * at.A_STRIDE
         sa = base + at.SA_AT + (slot + row) * at.SA_STRIDE
@@ -324,6 +348,73 @@ def _stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide,
                 dot_stream_blocks(to, a, first, panel_bytes, sa, sw, blocks, words, wide)
             else:
                 stream_blocks(fmt, to, a, first, panel_bytes, sa, sw, blocks, words, wide)
+
+
+@inner
+def _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, blocks, words, wide, base):
+    """The same for FP8 by FP4: pairs of rows without inexact blocks together, others alone."""
+    row = 0
+    while row < rows:
+        if row + PAIR_ROWS <= rows and _all_exact(slot + row, PAIR_ROWS, blocks, base):
+            to = c + row * c_stride
+            _digit_pair(to, c_stride, slot + row, w, panel_bytes, blocks, words, wide, base)
+            row += PAIR_ROWS
+        else:
+            to = c + row * c_stride
+            _digit_row(to, slot + row, w, panel_bytes, blocks, words, wide, base)
+            row += 1
+
+
+@inner
+def _all_exact(slot, rows, blocks, base):
+    for row in range(slot, slot + rows):
+        for b in range(blocks):
+            if not is_exact(base + at.DIGITS_AT + row * at.D_STRIDE, b):
+                return False
+    return True
+
+
+@inner
+def _digit_pair(c, c_stride, slot, w, panel_bytes, blocks, words, wide, base):
+    digits = base + at.DIGITS_AT + slot * at.D_STRIDE
+    sa = base + at.SA_AT + slot * at.SA_STRIDE
+    for panel in range(0, at.GROUP, PAIR_PANELS):
+        to, at_w = c + panel * 64, w + panel * panel_bytes
+        sw = base + at.SW_AT + panel * at.SW_STRIDE
+        digit_pair_blocks(to, c_stride, digits, at_w, panel_bytes, sa, sw, blocks, words, wide)
+
+
+@inner
+def _digit_row(c, slot, w, panel_bytes, blocks, words, wide, base):
+    """Runs of exact blocks by digits, of others by fused multiply-adds."""
+    a = base + at.A_AT + slot * at.A_STRIDE
+    digits = base + at.DIGITS_AT + slot * at.D_STRIDE
+    sa, sw = base + at.SA_AT + slot * at.SA_STRIDE, base + at.SW_AT
+    first = 0
+    while first < blocks:
+        exact, last = is_exact(digits, first), first + 1
+        while last < blocks and is_exact(digits, last) == exact:
+            last += 1
+        count = last - first
+        if exact:
+            for panel in range(0, at.GROUP, SINGLE_PANELS):
+                at_w, at_sw = w + panel * panel_bytes, sw + panel * at.SW_STRIDE
+                to = c + panel * 64
+                digit_blocks(to, digits, at_w, panel_bytes, sa, at_sw, first, count, words, wide)
+        else:
+            _stream_part(c, a, w, panel_bytes, sa, sw, first, count, words, wide)
+        first = last
+
+
+@inner
+def _stream_part(c, a, w, panel_bytes, sa, sw, first, count, words, wide):
+    """Some of the blocks of a chunk of E2M1, for all panels of a group."""
+    a, sa = a + first * words * 32, sa + first * 4
+    for panel in range(0, at.GROUP, STREAM_PANELS):
+        at_w = w + panel * panel_bytes + first * words * 64
+        at_sw = sw + panel * at.SW_STRIDE + first * 64
+        to = c + panel * 64
+        stream_blocks(E2M1, to, a, at_w, panel_bytes, sa, at_sw, count, words, wide)
 
 
 @inner

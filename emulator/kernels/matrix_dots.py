@@ -37,7 +37,7 @@ from emulator.kernels.memory import (
     store_i32,
     store_u8,
 )
-from emulator.kernels.scratch import A_STRIDE, DEPTH, SA_STRIDE, SW_STRIDE, W_STRIDE
+from emulator.kernels.scratch import A_STRIDE, AHEAD, DEPTH, SA_STRIDE, SW_STRIDE, W_STRIDE
 
 HAS_DOTS = {"avx512vnni", "avx512bw"} <= target_features()
 
@@ -56,7 +56,7 @@ def dot_bytes(lanes: Lanes, total: Vec, w: Vec, a: Vec) -> Vec:
     return lanes.call("llvm.x86.avx512.vpdpbusd.512", kind, total, w_words, a_words)
 
 
-def _nibble_decoder(lanes: Lanes, offset: int) -> Callable[[Vec], tuple[Vec, Vec]]:
+def nibble_decoder(lanes: Lanes, offset: int) -> Callable[[Vec], tuple[Vec, Vec]]:
     """Panel words to the bytes of their even and of their odd k."""
     table = [(value + offset) & 0xFF for value in DOUBLED] * 4
     bytes64 = ir.VectorType(I8, 64)
@@ -79,7 +79,7 @@ def _decode_a(typingctx: Any, source: Any, target: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         lanes = Lanes(builder)
         source, target = (lanes.vec(arg) for arg in args)
-        even, odd = _nibble_decoder(lanes, 0)(lanes.load(source, I32))
+        even, odd = nibble_decoder(lanes, 0)(lanes.load(source, I32))
         lanes.store(even, target)
         lanes.store(odd, target + ODD_AT)
         factor = lanes.constant(I8, OFFSET, 64)
@@ -97,7 +97,7 @@ def _decode_w(typingctx: Any, source: Any, target: Any, words: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         lanes = Lanes(builder)
         source, target, words = (lanes.vec(arg) for arg in args)
-        decode = _nibble_decoder(lanes, OFFSET)
+        decode = nibble_decoder(lanes, OFFSET)
 
         def word(carried: Sequence[Vec]) -> list[Vec]:
             at_word, to = carried
@@ -137,7 +137,7 @@ def _make_dots(rows: int, panels: int, packed: bool) -> Callable[..., Any]:
             c, c_stride, a, w, w_stride, sa, sw, blocks, words, wide = map(lanes.vec, args)
             tile = [[c + c_stride * i + 64 * j for j in range(panels)] for i in range(rows)]
             offsets = [w_stride * j for j in range(panels)]
-            decode = _nibble_decoder(lanes, OFFSET) if packed else None
+            decode = nibble_decoder(lanes, OFFSET) if packed else None
             is_wide = wide.compare("!=", 0)
 
             def block(carried: Sequence[Vec]) -> list[Vec]:
@@ -181,6 +181,7 @@ def _sums(
         after = list(totals)
         for j, offset in enumerate(offsets):
             if decode:
+                lanes.prefetch(at_w + offset + AHEAD)
                 w_even, w_odd = decode(lanes.load(at_w + offset, I32))
             else:
                 w_even = lanes.load(at_w + offset, I8, 64)

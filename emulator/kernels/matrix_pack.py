@@ -22,7 +22,7 @@ from emulator.kernels import scratch as at
 from emulator.kernels.code_lanes import block_bytes, decode_lanes, load_codes
 from emulator.kernels.convert import decode_run
 from emulator.kernels.inner import inner
-from emulator.kernels.lanes import I8, I32, I64, WIDTH, Lanes, Vec
+from emulator.kernels.lanes import I8, I32, I64, WIDTH, Lanes
 from emulator.kernels.matrix_dots import decode_w_dots
 from emulator.kernels.memory import (
     bits_of_f32,
@@ -56,6 +56,7 @@ from emulator.kernels.operand import (
 )
 from emulator.kernels.panel_words import decode_panel
 from emulator.kernels.rows import gather_codes
+from emulator.kernels.squares import transpose_square
 
 NAN = 0x7FC00000
 ONE = 0x3F800000
@@ -63,35 +64,6 @@ NO_SCALES = (0x7F800000 << 32) | 0
 UNIT_SCALES = (ONE << 32) | ONE
 
 # ---- strided weights
-
-
-@intrinsic
-def _transpose_words(typingctx, source, stride, target):
-    """Sixteen rows of sixteen 32-bit words, `stride` bytes apart, to sixteen columns."""
-
-    def codegen(context, builder, signature, args):
-        lanes = Lanes(builder)
-        source, stride, target = (lanes.vec(arg) for arg in args)
-        rows = [lanes.load(source + stride * i, I32) for i in range(WIDTH)]
-        for distance in (8, 4, 2, 1):
-            rows = _exchange(lanes, rows, distance)
-        for i, row in enumerate(rows):
-            lanes.store(row, target + 4 * WIDTH * i)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
-
-
-def _exchange(lanes: Lanes, rows: list[Vec], distance: int) -> list[Vec]:
-    """One step of a transposition: swap the off-diagonal blocks of size `distance`."""
-    low = [i if not i & distance else WIDTH + i - distance for i in range(WIDTH)]
-    high = [i + distance if not i & distance else WIDTH + i for i in range(WIDTH)]
-    out = list(rows)
-    for i in range(WIDTH):
-        if not i & distance:
-            out[i] = lanes.shuffle(rows[i], rows[i + distance], low)
-            out[i + distance] = lanes.shuffle(rows[i], rows[i + distance], high)
-    return out
 
 
 def _make_grid_decode(fmt: int) -> Callable[..., Any]:
@@ -174,7 +146,7 @@ def _pack_columns(fmt, source, n_stride, k_stride, columns, count, target, dots,
         source, stride = stage, at.STAGE_STRIDE
     packed = base + at.WORDS_AT
     for first in range(0, words, 16):
-        _transpose_words(source + 4 * first, stride, packed + 64 * first)
+        transpose_square(source + 4 * first, stride, packed + 64 * first, 64)
     _decode_panel(fmt, packed, target, words, dots)
 
 
@@ -303,18 +275,18 @@ def pack_a_scales(args, operand, row, block, first, blocks, target):
 
 
 def _make_panel_scales(kind: int) -> Callable[..., Any]:
-    """(scale bytes, fp32 address, blocks, blocks per scale) -> range. Blocks per scale: 1 or 2."""
+    """(scale bytes, panel stride, fp32 address, panels, blocks, log2 blocks per scale) -> range."""
     fmt = E8M0 if kind == SCALE_MX32 else E4M3FN
 
     @intrinsic
-    def decode(typingctx, source, target, blocks, shift):
+    def decode(typingctx, source, stride, target, panels, blocks, shift):
         def codegen(context, builder, signature, args):
             lanes = Lanes(builder)
-            src, dst, blocks, shift = (lanes.vec(arg) for arg in args)
+            src, stride, dst, panels, blocks, shift = (lanes.vec(arg) for arg in args)
 
-            def one(carried):
+            def one_block(codes, carried):
                 block, to, high, low = carried
-                code = lanes.load(src + (block.lshr(shift) << 4), I8).cast("zext", I32)
+                code = lanes.load(codes + (block.lshr(shift) << 4), I8).cast("zext", I32)
                 code = code if fmt == E8M0 else code & 0x7F
                 value = decode_lanes(lanes, fmt, code)
                 lanes.store(value, to)
@@ -327,13 +299,20 @@ def _make_panel_scales(kind: int) -> Callable[..., Any]:
                 low = lowered.compare("<", low, signed=False).choose(lowered, low)
                 return [block + 1, to + 64, high, low]
 
-            start = [lanes.i64(0), dst, lanes.constant(I32, 0), lanes.constant(I32, 0x7F7FFFFF)]
-            *_, high, low = lanes.counted_loop(blocks, start, one)
+            def one_panel(carried):
+                codes, to, high, low = carried
+                lanes.prefetch(codes + at.SCALES_AHEAD)
+                start = [lanes.i64(0), to, high, low]
+                *_, high, low = lanes.counted_loop(blocks, start, lambda c: one_block(codes, c))
+                return [codes + stride, to + at.SW_STRIDE, high, low]
+
+            start = [src, dst, lanes.constant(I32, 0), lanes.constant(I32, 0x7F7FFFFF)]
+            *_, high, low = lanes.counted_loop(panels, start, one_panel)
             largest = lanes.call("llvm.vector.reduce.umax.v16i32", I32, high).cast("zext", I64)
             least = lanes.call("llvm.vector.reduce.umin.v16i32", I32, low).cast("zext", I64)
             return (((least + 1) << 32) | largest).value
 
-        return types.int64(*[types.int64] * 4), codegen
+        return types.int64(*[types.int64] * 6), codegen
 
     return decode
 
@@ -362,20 +341,15 @@ def pack_w_scales(args, operand, n0, columns, block, first, blocks, base):
     if kind == SCALE_NONE:
         return UNIT_SCALES  # see clear_w_scales
     target = base + at.SW_AT
-    seen = NO_SCALES
     if field(args, operand, LAYOUT) == PANEL:
         shift = 1 if kind == SCALE_MX32 and block == 16 else 0
         stride = field(args, operand, SCALE_STRIDE0)
         source = field(args, operand, SCALE_ADDRESS) + n0 // 16 * stride + (first >> shift) * 16
-        for panel in range((columns + 15) // 16):
-            to = target + panel * at.SW_STRIDE
-            codes = source + panel * stride
-            if kind == SCALE_MX32:
-                part = _panel_scales_mx(codes, to, blocks, shift)
-            else:
-                part = _panel_scales_nv(codes, to, blocks, shift)
-            seen = widen_range(seen, part)
-        return seen
+        panels = (columns + 15) // 16
+        if kind == SCALE_MX32:
+            return _panel_scales_mx(source, stride, target, panels, blocks, shift)
+        return _panel_scales_nv(source, stride, target, panels, blocks, shift)
+    seen = NO_SCALES
     for n in range(columns):
         to = target + n // 16 * at.SW_STRIDE + n % 16 * 4
         part = _strided_scales(args, operand, n0 + n, block, first, blocks, to, 64)

@@ -19,6 +19,7 @@ from emulator.kernels.matrix_micro import add_scaled, make_canonical
 from emulator.kernels.memory import out_of_line
 from emulator.kernels.operand import BF16, E2M1, E4M3FN, E5M2
 from emulator.kernels.panel_words import decodes_in_registers, word_decoder
+from emulator.kernels.scratch import AHEAD
 
 STREAM_PANELS = 8 if "avx512f" in target_features() else 4
 STREAM_FORMATS = tuple(fmt for fmt in (BF16, E4M3FN, E5M2, E2M1) if decodes_in_registers(fmt))
@@ -78,6 +79,7 @@ def _chains(
         at_a, at_w, *chains = carried
         count, after = 0, []
         for offset, s in zip(offsets, chains, strict=True):  # panel by panel: registers are few
+            lanes.prefetch(at_w + offset + AHEAD)
             part = decode(lanes.load(at_w + offset, I32))
             count = len(part)
             for i, value in enumerate(part):

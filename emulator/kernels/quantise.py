@@ -16,9 +16,10 @@ from numba.extending import intrinsic
 
 from emulator.jit import njit
 from emulator.kernels import scratch as at
+from emulator.kernels.code_lanes import block_bytes, encode_lanes, store_codes
 from emulator.kernels.convert import decode_run, encode_run
 from emulator.kernels.inner import inner
-from emulator.kernels.lanes import F32, I32, I64, Lanes, Vec
+from emulator.kernels.lanes import F32, I8, I32, I64, Lanes, Vec
 from emulator.kernels.memory import (
     f32_of_bits,
     fill_bytes,
@@ -129,13 +130,19 @@ def _divide(typingctx: Any, target: Any, divisor: Any, blocks: Any) -> Any:
 
 
 @inner
+def top_exponent(fmt):
+    """Of the format's largest number."""
+    return 8 if fmt == E4M3FN else 15 if fmt == E5M2 else 2
+
+
+@inner
 def mx_scale(largest, fmt, floor):
     """E8M0 code of a block whose largest |pattern| is `largest`."""
     if largest == 0:
         return 0
     if largest >= INFINITY:
         return E8M0_NAN
-    exponent = 8 if fmt == E4M3FN else 15 if fmt == E5M2 else 2
+    exponent = top_exponent(fmt)
     fraction = 0x400000 if fmt == E2M1 else 0x600000
     code = (largest >> 23) - exponent
     if not floor and largest & 0x7FFFFF > fraction:
@@ -151,6 +158,114 @@ def _scale_block(target, source, code, blocks):
     else:
         inverse = (254 - code) << 23  # a power of two: no finite maximum has a code above 253
         multiply_by(target, source, f32_of_bits(inverse), blocks)
+
+
+# Of one run of MX blocks: maxima, what elements are masked by and multiplied by, scale codes.
+MX_MAXIMA_AT, MX_FACTORS_AT, MX_MASKS_AT = at.NEST_AT, at.NEST_AT + 128, at.NEST_AT + 256
+MX_CODES_AT = at.NEST_AT + 384
+
+
+@intrinsic
+def _mx_maxima(typingctx: Any, source: Any, blocks: Any, target: Any) -> Any:
+    """The largest |pattern| of each block of 32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        lanes = Lanes(builder)
+        source, blocks, target = (lanes.vec(arg) for arg in args)
+
+        def body(carried: Sequence[Vec]) -> list[Vec]:
+            at_block, to = carried
+            low, high = (lanes.load(at_block + 64 * i, I32) & 0x7FFFFFFF for i in range(2))
+            best = low.compare(">", high).choose(low, high)
+            lanes.store(lanes.call("llvm.vector.reduce.umax.v16i32", I32, best), to)
+            return [at_block + 128, to + 4]
+
+        lanes.counted_loop(blocks, [source, target], body)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), codegen
+
+
+@intrinsic
+def _mx_scales(typingctx: Any, base: Any, exponent: Any, fraction: Any) -> Any:
+    """`mx_scale` of 32 maxima, and what it does to elements: x & mask, times the factor."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        lanes = Lanes(builder)
+        base, exponent, fraction = (lanes.vec(arg) for arg in args)
+        down = lanes.broadcast(exponent.cast("trunc", I32))
+        limit = lanes.broadcast(fraction.cast("trunc", I32))
+        zero, one = lanes.constant(I32, 0), lanes.constant(I32, 1)
+        for half in range(2):
+            largest = lanes.load(base + (MX_MAXIMA_AT + 64 * half), I32)
+            above = (largest & 0x7FFFFF).compare(">", limit).choose(one, zero)
+            code = largest.lshr(23) - down + above
+            code = code.compare(">", 0).choose(code, zero)
+            bad = largest.compare(">=", INFINITY)
+            factor = (lanes.constant(I32, 254) - code) << 23
+            code = bad.choose(lanes.constant(I32, E8M0_NAN), code)
+            lanes.store(factor, base + (MX_FACTORS_AT + 64 * half))
+            lanes.store(bad.choose(zero, zero - 1), base + (MX_MASKS_AT + 64 * half))
+            lanes.store(code.cast("trunc", I8), base + (MX_CODES_AT + 16 * half))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), codegen
+
+
+def _make_mx_encode(fmt: int) -> Any:
+    """(fp32 address, blocks of 32, base, target): codes of the elements under their scales."""
+
+    @intrinsic
+    def encode(typingctx: Any, source: Any, blocks: Any, base: Any, target: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            lanes = Lanes(builder)
+            source, blocks, base, target = (lanes.vec(arg) for arg in args)
+            size = block_bytes(fmt)
+
+            def body(carried: Sequence[Vec]) -> list[Vec]:
+                at_block, at_factor, to = carried
+                factor = lanes.broadcast(lanes.load_scalar(at_factor, F32))
+                mask = lanes.broadcast(
+                    lanes.load_scalar(at_factor + (MX_MASKS_AT - MX_FACTORS_AT), I32)
+                )
+                for i in range(2):
+                    value = (lanes.load(at_block + 64 * i, I32) & mask).floats() * factor
+                    codes = encode_lanes(lanes, fmt, value, True)
+                    store_codes(lanes, fmt, codes, to + size * i)
+                return [at_block + 128, at_factor + 4, to + 2 * size]
+
+            lanes.counted_loop(blocks, [source, base + MX_FACTORS_AT, target], body)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), codegen
+
+    return encode
+
+
+_mx_e4m3fn, _mx_e5m2, _mx_e2m1 = map(_make_mx_encode, (E4M3FN, E5M2, E2M1))
+
+
+@inner
+def _mx_run_whole(args, row, start, count, source, base):
+    """A run of whole blocks to consecutive elements: maxima, then scales, then elements."""
+    fmt, floor = field(args, 0, FORMAT), header(args, H_FLAGS) & FLAG_FLOOR != 0
+    blocks = count // MX_BLOCK
+    _mx_maxima(source, blocks, base + MX_MAXIMA_AT)
+    fraction = 0x400000 if fmt == E2M1 else 0x600000
+    _mx_scales(base, top_exponent(fmt), 0x7FFFFF if floor else fraction)
+    stride = field(args, 0, SCALE_STRIDE1)
+    scales = field(args, 0, SCALE_ADDRESS) + row * field(args, 0, SCALE_STRIDE0)
+    scales += start // MX_BLOCK * stride
+    for block in range(blocks):
+        store_u8(scales + block * stride, load_u8(base + MX_CODES_AT + block))
+    first = row * field(args, 0, ROW_STRIDE) + start
+    target = field(args, 0, ADDRESS) + first * format_bits(fmt) // 8
+    if fmt == E4M3FN:
+        _mx_e4m3fn(source, blocks, base, target)
+    elif fmt == E5M2:
+        _mx_e5m2(source, blocks, base, target)
+    else:
+        _mx_e2m1(source, blocks, base, target)
 
 
 @inner
@@ -265,11 +380,15 @@ def k_quantise(args):
     base = at.aligned(header(args, H_SCRATCH))
     nv16 = field(args, 0, SCALE_KIND) == SCALE_NV16
     columns = field(args, 0, COLUMNS)
+    whole = field(args, 0, COLUMN_STRIDE) == 1
     status = 0
     for row in range(field(args, 0, ROWS)):
         for start in range(0, columns, at.RUN):
             count = min(at.RUN, columns - start)
             source = _fetch_padded(args, 1, row, start, count, base)
+            if not nv16 and whole and count % MX_BLOCK == 0:
+                _mx_run_whole(args, row, start, count, source, base)
+                continue
             if nv16:
                 status |= _nv_run(args, row, start, count, source, base)
             else:

@@ -133,6 +133,12 @@ def nest_rows(base):
 
 
 @inner
+def evenly_spaced_rows(base):
+    """Rows in one innermost loop: from one to the next of them it is always equally far."""
+    return load_i64(base + at.NEST_AT + 16)
+
+
+@inner
 def row_length(base):
     """Elements of a row."""
     return load_i64(base + at.NEST_AT + 24)

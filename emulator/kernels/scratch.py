@@ -18,6 +18,10 @@ COLUMNS = 16 * GROUP
 DEPTH = 128  # k per chunk, a multiple of 32
 BLOCKS = DEPTH // 16  # scale blocks per chunk, at most
 
+#: Bytes of a panel and of its scales that are asked for before they are needed: about as far as
+#: memory is away. Eight panels are more streams than a processor's own prefetching follows.
+AHEAD, SCALES_AHEAD = 2048, 2 * LINE
+
 A_STRIDE = 4 * DEPTH + LINE  # bytes from one row of A to the next
 W_STRIDE = LINE * DEPTH + 2 * LINE  # bytes from one decoded panel to the next
 SA_STRIDE = 4 * BLOCKS  # scales of one row of A
@@ -35,7 +39,9 @@ SCALES_AT = RANGES_AT + ROWS * RANGES_STRIDE  # scale range of A, one word per c
 STAGE_STRIDE = 4 * DEPTH + LINE  # one column's codes, copied together
 STAGE_AT = SCALES_AT + 8 * ROWS
 WORDS_AT = STAGE_AT + 16 * STAGE_STRIDE  # panel words made from strided columns
-SCRATCH_BYTES = WORDS_AT + LINE * DEPTH + LINE  # wherever it begins
+DIGITS_AT = WORDS_AT + LINE * DEPTH  # of few rows of A, see matrix_digits.py
+D_STRIDE = 10 * LINE + LINE
+SCRATCH_BYTES = DIGITS_AT + ROWS * D_STRIDE + LINE  # wherever it begins
 
 # ---- the vector unit's pieces lie over the matrix unit's
 

@@ -26,7 +26,7 @@ def front_step(s, tile, unit, time):
     passed = s.units[u, at.U_PASSED]
     line = u * depth + (s.units[u, at.U_HEAD] + passed) % depth
     if s.queue[line, at.Q_TIME] > time:  # still on its way from the control processor
-        wake(s.heap, s.g, tile, unit, s.queue[line, at.Q_TIME])
+        wake(s.events, s.p, tile, unit, s.queue[line, at.Q_TIME])
         return
     if s.units[u, at.U_WAITING] == 2:
         s.units[u, at.U_WAITING] = 0
@@ -44,9 +44,9 @@ def front_step(s, tile, unit, time):
     s.units[u, at.U_PASSED] = passed + 1
     if s.units[u, at.U_BLOCKED] == 0:
         s.units[u, at.U_BLOCKED] = 1
-        wake_back(s.heap, s.g, tile, unit, time)
+        wake_back(s.events, s.p, tile, unit, time)
     if passed + 1 < s.units[u, at.U_COUNT]:
-        wake(s.heap, s.g, tile, unit, time + DEQUEUE)
+        wake(s.events, s.p, tile, unit, time + DEQUEUE)
     else:
         s.units[u, at.U_ACTIVE] = 0
 
@@ -67,7 +67,7 @@ def back_step(s, tile, unit, time):
         turn_to(s.units, s.rows, s.queue, u, line, row)
         first = _begin(s, tile, u, line, record, row, time)
         if s.chans[u, at.C_REC] >= 0:
-            wake_back(s.heap, s.g, tile, unit, first)
+            wake_back(s.events, s.p, tile, unit, first)
             return
     elif kind == at.OP_WAIT:
         end_wait(s.units, s.rows, s.queue, u, line, row)
@@ -87,7 +87,7 @@ def _leave(s, tile, unit, time):
     s.units[u, at.U_PASSED] -= 1
     pop(s, tile, unit, time)
     if s.units[u, at.U_PASSED] > 0:
-        wake_back(s.heap, s.g, tile, unit, time)
+        wake_back(s.events, s.p, tile, unit, time)
     else:
         s.units[u, at.U_BLOCKED] = 0
 
@@ -233,7 +233,7 @@ def _issue_piece(s, tile, unit, time):
         s.chans[u, at.C_FIRST] = 0
         _cut(s.p, s.pool, s.chans, u, record)
         following = _window(s.p, s.chans, u, time + pace)
-        wake_back(s.heap, s.g, tile, unit, following)
+        wake_back(s.events, s.p, tile, unit, following)
     else:
         end_row(s.units, s.rows, u, row, finish)
         complete(s.g, u, finish)

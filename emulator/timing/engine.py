@@ -12,13 +12,13 @@ from emulator.retire import TILE, WORDS
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper
 from emulator.timing.dma import back_step, front_step
-from emulator.timing.heap import drop_first
+from emulator.timing.events import NOTHING, SLOT_BITS, SLOTS, settle, slot_of
 from emulator.timing.ledger import charge
 from emulator.timing.reserve import FIELDS, WINDOW_FIELDS
 from emulator.timing.state import FIELD_NAMES, State
 from emulator.timing.sync import arrive, wake
 from emulator.timing.tables import float_row, row, table
-from emulator.timing.units import ROW, compute_step, control_step, gap_cycles
+from emulator.timing.units import ROW, compute_step, control_step, fetch
 
 STARVED, FULL, IDLE = range(3)  #: why `run` returned: records wanted, no room for signals, no event
 _VPU = 2
@@ -43,7 +43,7 @@ def _open(at_address):
         table(at_address[11, 0], at.Q_FIELDS),
         table(at_address[12, 0], at.S_FIELDS),
         table(at_address[13, 0], at_address[13, 1]),
-        table(at_address[14, 0], at.H_FIELDS),
+        row(at_address[14, 0]),
         table(at_address[15, 0], at.SIG_FIELDS),
         table(at_address[16, 0], 16),
         row(at_address[17, 0]),
@@ -83,30 +83,27 @@ def run(addresses):
     """Handle events until one needs what is not there: STARVED, FULL or IDLE."""
     s = _open(addresses)
     spare = s.p[at.P_TILES]  # signals that one event can send
-    while s.g[at.G_HEAP] > 0:
+    while s.events[1] != NOTHING:
         if s.g[at.G_SIGNALS] < spare:
             return FULL
-        time, key = s.heap[0, at.H_TIME], s.heap[0, at.H_KEY]
-        tile, slot = key >> 37, key >> 32 & 31
+        event = s.events[1]
+        time, leaf = event >> SLOT_BITS, s.p[at.P_LEAVES] + slot_of(event)
+        tile, slot = slot_of(event) // SLOTS, event & (SLOTS - 1)
         if slot == 0 and s.units[tile * at.UNITS, at.U_FETCHED] == 0:
             record = s.tiles[tile, at.T_HEAD]
             if record < 0:
                 if s.g[at.G_CLOSED] == 0:
                     return STARVED
-                drop_first(s.heap, s.g)
+                settle(s.events, leaf, NOTHING)
                 continue
-            gap = gap_cycles(s.p, s.pool[record])
-            s.units[tile * at.UNITS, at.U_FETCHED] = 1
-            s.units[tile * at.UNITS, at.U_IDEAL] += gap
+            gap = fetch(s.p, s.pool, s.units, tile, record)
             if gap > 0:
-                drop_first(s.heap, s.g)
-                wake(s.heap, s.g, tile, 0, time + gap)
+                wake(s.events, s.p, tile, 0, time + gap)
                 continue
-        payload = s.heap[0, at.H_PAYLOAD]
-        drop_first(s.heap, s.g)
+        s.events[leaf] = NOTHING  # the way to the root is mended below, or by a new event here
         s.g[at.G_EVENTS] += 1
         if slot == at.SLOT_SIGNAL:
-            arrive(s, payload, time)
+            arrive(s, tile, time)
         elif slot == 0:
             control_step(s, tile, time)
         elif slot <= 2 * _VPU:
@@ -115,6 +112,8 @@ def run(addresses):
             front_step(s, tile, slot >> 1, time)
         else:
             back_step(s, tile, slot >> 1, time)
+        if s.events[leaf] == NOTHING:
+            settle(s.events, leaf, NOTHING)
     return IDLE
 
 

@@ -115,8 +115,9 @@ P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
     R_CLUSTER,
     R_CHANNEL,
     R_COUNT,
+    P_LEAVES,  # of the event queue
     P_COUNT,
-) = range(50)
+) = range(51)
 
 # ---- constants of the chip (float64)
 F_BURST = 0  # HBM ticks of one burst on a channel
@@ -140,8 +141,8 @@ VECTOR_CLASSES = (
 )
 V_VECTOR1, V_VECTOR2, V_VECTOR4, V_SLOW, V_REDUCE, V_SCAN, V_TOPK, V_QUANTISE = range(8)
 
-# ---- a tile's FIFO of records not yet used (indices into the pool)
-T_HEAD, T_TAIL, T_FIELDS = range(3)
+# ---- a tile's FIFO of records not yet used (indices into the pool), and the signals on their way
+T_HEAD, T_TAIL, T_SIGNAL, T_LAST_SIGNAL, T_FIELDS = range(5)
 
 # ---- a unit
 (
@@ -195,14 +196,12 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
 ) = range(16)
 
 # ---- a signal on its way
-SIG_NEXT, SIG_TILE, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)
+SIG_NEXT, SIG_TIME, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)
 SIG_PATH = 8
 SIG_FIELDS = SIG_PATH + NP
 
 # ---- globals
 (
-    G_HEAP,  # events in the heap
-    G_SEQUENCE,  # of signals, to break ties
     G_SIGNAL_FREE,  # first free signal
     G_SIGNALS,  # free signals
     G_POOL_FREE,  # first free record
@@ -214,7 +213,7 @@ SIG_FIELDS = SIG_PATH + NP
     G_LAST_UNIT,  # the unit that completed last, for the critical path
     G_IDEAL,
     G_COUNT,
-) = range(13)
+) = range(11)
 
 # ---- a report row: an operation in a context
 ROW_FIRST, ROW_LAST = 0, 1
@@ -223,6 +222,4 @@ KINDS = ("ctl", "mxu", "vpu", "dma")
 ROW_PATH = ROW_CAUSES + len(KINDS) * NC  # the path to its end
 ROW_FIELDS = ROW_PATH + NP
 
-# ---- heap entries: time, key (tile, unit, sequence: breaks ties), payload
-H_TIME, H_KEY, H_PAYLOAD, H_FIELDS = range(4)
 SLOT_SIGNAL = 31  # slots of a tile: 2 * unit (front end), 2 * unit + 1 (DMA back end), signals

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from emulator.accounting import Accounting, ProgramInfo
 from emulator.timing import engine
 from emulator.timing import layout as at
+from emulator.timing.events import restart
 from emulator.timing.result import EntryTiming, entry_timing
 from emulator.timing.state import State, addresses, grown, make_state
 from isa.chip import Chip
@@ -37,21 +38,17 @@ class Timing:
         self._entry = entry
         s = self._state
         self._recover_records()
-        for array in (s.units, s.chans, s.res, s.seen, s.ts, s.tiles):
+        for array in (s.units, s.chans, s.res, s.seen, s.ts):
             array.fill(0)
         s.chans[:, at.C_REC] = s.chans[:, at.C_LAST_SPACE] = -1
-        s.tiles[:, at.T_HEAD] = s.tiles[:, at.T_TAIL] = -1
+        s.tiles.fill(-1)
         s.sems[:, at.S_WAITER :] = 0
-        for name in (at.G_CLOSED, at.G_END, at.G_EVENTS, at.G_PIECES, at.G_STAMP, at.G_SEQUENCE):
+        for name in (at.G_CLOSED, at.G_END, at.G_EVENTS, at.G_PIECES, at.G_STAMP):
             s.g[name] = 0
         s.g[at.G_LAST_UNIT] = -1
         s.rows[:] = 0
         s.rows[:, at.ROW_FIRST] = at.NEVER
-        s.g[at.G_HEAP] = s.p[at.P_TILES]
-        tiles = np.arange(s.p[at.P_TILES])  # ascending keys at one time are a heap
-        s.heap[: len(tiles), at.H_TIME] = 0
-        s.heap[: len(tiles), at.H_KEY] = tiles << 37
-        s.heap[: len(tiles), at.H_PAYLOAD] = 0
+        restart(s.events, self.chip.num_tiles)
 
     def feed(self, chunk: Ints) -> None:
         """The next records, int64 [n, 16] (docs/architecture.md, section 5)."""
@@ -141,7 +138,7 @@ class Timing:
         s.g[at.G_SIGNAL_FREE], s.g[at.G_SIGNALS] = 0, len(s.signals)
 
     def _grow_signals(self, capacity: int) -> None:
-        """Room for more signals under way, and for their events beside those of the units."""
+        """Room for more signals under way."""
         s = self._state
         have = len(s.signals)
         signals = grown(s.signals, capacity)
@@ -149,8 +146,7 @@ class Timing:
         signals[-1, at.SIG_NEXT] = s.g[at.G_SIGNAL_FREE]
         s.g[at.G_SIGNAL_FREE] = have
         s.g[at.G_SIGNALS] += capacity - have
-        heap = grown(s.heap, capacity + 2 * len(s.units))
-        self._state = s._replace(signals=signals, heap=heap)
+        self._state = s._replace(signals=signals)
 
 
 def state_of(timing: Timing) -> State:

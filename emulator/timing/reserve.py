@@ -16,6 +16,7 @@ COUNT, BUSY = 0, 1  #: intervals now; time reserved in all
 _FIRST = 2
 INTERVALS = 64
 FIELDS = _FIRST + 2 * INTERVALS
+_MANY = 16  # intervals from which on those of the past are dropped; before, moving costs more
 
 # ---- TSRAM windows: column 0 is the first window kept, then a ring of accesses
 WINDOW = 32  #: cycles
@@ -60,7 +61,8 @@ def reserve(res, r, arrival, length, now):
     if length <= 0:
         return arrival, arrival
     res[r, BUSY] += length
-    _drop_past(res, r, now)
+    if res[r, COUNT] >= _MANY:
+        _drop_past(res, r, now)
     count = res[r, COUNT]
     last = _FIRST + 2 * count - 1  # column of the last interval's end
     if count == 0 or arrival > res[r, last]:
@@ -83,9 +85,9 @@ def _reserve_between(res, r, arrival, length):
     if res[r, COUNT] == INTERVALS:
         _forget_smallest_gap(res, r)
     count = res[r, COUNT]
-    first = 0  # the first interval that ends at or after the arrival
-    while first < count and res[r, _FIRST + 2 * first + 1] < arrival:
-        first += 1
+    first = count - 1  # the first interval that ends at or after the arrival
+    while first > 0 and res[r, _FIRST + 2 * first - 1] >= arrival:
+        first -= 1
     begin = arrival
     time = arrival
     start = -1

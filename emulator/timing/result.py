@@ -132,6 +132,7 @@ def entry_timing(
     first = np.where(raw[:, at.ROW_FIRST] == at.NEVER, -1, raw[:, at.ROW_FIRST])
     order = np.lexsort((traffic.keys[:, 1], traffic.keys[:, 0], raw[:, at.ROW_FIRST]))
     traffic.keys, traffic.rows = traffic.keys[order], traffic.rows[order]
+    traffic.hbm_rows = traffic.hbm_rows[order]
     first, last = first[order], raw[order, at.ROW_LAST]
     causes = raw[order, at.ROW_CAUSES : at.ROW_PATH].reshape(count, len(at.KINDS), at.NC)
     cycles = int(s.g[at.G_END])

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from emulator.timing import layout as at
 from emulator.timing import mesh, reserve
+from emulator.timing.events import leaves
 from isa.chip import Chip
 from isa.spec import INSTRUCTIONS
 from isa.spec.model import Unit
@@ -32,7 +33,7 @@ class State(NamedTuple):
     queue: Ints  #: [units * depth, Q_FIELDS]
     sems: Ints  #: [tiles * 64, S_FIELDS]
     chans: Ints  #: [units, C_RING + 2 * outstanding]
-    heap: Ints  #: [capacity, H_FIELDS]
+    events: Ints  #: [2 * leaves] the event queue (events.py)
     signals: Ints  #: [capacity, SIG_FIELDS]
     pool: Ints  #: [capacity, 16] records not yet used up
     after: Ints  #: [capacity] the record behind each in its FIFO, or the next free one
@@ -93,6 +94,7 @@ def integer_constants(chip: Chip) -> Ints:
     p[at.P_CHANNELS] = chip.hbm.stacks * chip.hbm.channels
     p[at.P_BURST], p[at.P_ROW_BYTES] = chip.hbm.burst_bytes, chip.hbm.row_bytes
     p[at.P_HBM_LATENCY] = chip.hbm.latency
+    p[at.P_LEAVES] = leaves(chip.num_tiles)
     _number_resources(p, chip)
     return p
 
@@ -145,7 +147,7 @@ def make_state(chip: Chip) -> State:
         "queue": (units * chip.tile.queue_depth, at.Q_FIELDS),
         "sems": (tiles * at.SEMAPHORES, at.S_FIELDS),
         "chans": (units, ring),
-        "heap": (0, at.H_FIELDS),
+        "events": (2 * int(p[at.P_LEAVES]),),
         "signals": (0, at.SIG_FIELDS),
         "pool": (0, 16),
         "after": (0,),

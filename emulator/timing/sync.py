@@ -3,7 +3,7 @@
 from emulator.retire import COUNT, SCOPE, SEM, TARGET
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper, inlined
-from emulator.timing.heap import push
+from emulator.timing.events import SLOTS, post, put, take_signal
 from emulator.timing.ledger import charge, complete, copy_path, wait_for
 from emulator.timing.mesh import distance
 
@@ -12,21 +12,15 @@ LOCAL_SIGNAL = 1  #: cycles of a signal to the own tile: estimate
 
 
 @helper
-def key_of(tile, slot):
-    """The part of an event's key that is not its time."""
-    return (tile * 32 + slot) << 32
-
-
-@helper
-def wake(heap, g, tile, unit, time):
+def wake(events, p, tile, unit, time):
     """Let the front end of a unit run at a moment."""
-    push(heap, g, time, key_of(tile, 2 * unit), 0)
+    put(events, p, SLOTS * tile + 2 * unit, time)
 
 
 @helper
-def wake_back(heap, g, tile, unit, time):
+def wake_back(events, p, tile, unit, time):
     """Let the back end of a DMA channel run at a moment."""
-    push(heap, g, time, key_of(tile, 2 * unit + 1), 0)
+    put(events, p, SLOTS * tile + 2 * unit + 1, time)
 
 
 @helper
@@ -55,7 +49,7 @@ def pop(s, tile, unit, time):
         if time > s.units[ctl, at.U_PTR]:
             charge(s.units, s.rows, ctl, time, at.QUEUE_FULL, row)
             copy_path(s.units, u, time, s.units, ctl, at.U_PATH)
-        wake(s.heap, s.g, tile, 0, time)
+        wake(s.events, s.p, tile, 0, time)
 
 
 @helper
@@ -82,14 +76,13 @@ def _send(s, u, target, time, record, ideal):
     signal = s.g[at.G_SIGNAL_FREE]
     s.g[at.G_SIGNAL_FREE] = s.signals[signal, at.SIG_NEXT]
     s.g[at.G_SIGNALS] -= 1
-    s.signals[signal, at.SIG_TILE], s.signals[signal, at.SIG_SEM] = target, s.pool[record, SEM]
+    s.signals[signal, at.SIG_SEM] = s.pool[record, SEM]
     s.signals[signal, at.SIG_COUNT] = s.pool[record, COUNT]
     s.signals[signal, at.SIG_IDEAL] = ideal + way
     copy_path(s.units, u, time, s.signals, signal, at.SIG_PATH)
     s.signals[signal, at.SIG_PATH + at.SIGNAL_WAY] += way
-    s.g[at.G_SEQUENCE] += 1
-    key = key_of(target, at.SLOT_SIGNAL) | (s.g[at.G_SEQUENCE] & 0xFFFFFFFF)
-    push(s.heap, s.g, time + way, key, signal)
+    arrival = post(s.signals, s.tiles, target, signal, time + way)
+    put(s.events, s.p, SLOTS * target + at.SLOT_SIGNAL, arrival)
 
 
 @inlined
@@ -110,9 +103,13 @@ def fire(s, u, time, record, ideal):
 
 
 @inlined
-def arrive(s, signal, time):
+def arrive(s, tile, time):
     """A signal reaches its tile: count it, and release the waiter if it has enough."""
-    tile = s.signals[signal, at.SIG_TILE]
+    signal = take_signal(s.signals, s.tiles, tile)
+    following = s.tiles[tile, at.T_SIGNAL]
+    if following >= 0:
+        slot = SLOTS * tile + at.SLOT_SIGNAL
+        put(s.events, s.p, slot, s.signals[following, at.SIG_TIME])
     line = tile * at.SEMAPHORES + s.signals[signal, at.SIG_SEM]
     s.sems[line, at.S_COUNT] += s.signals[signal, at.SIG_COUNT]
     ideal = max(s.sems[line, at.S_IDEAL], s.signals[signal, at.SIG_IDEAL])
@@ -147,9 +144,10 @@ def _release(s, tile, unit, signal, time, ideal):
         line = u * depth + entry
         s.queue[line, at.Q_TO] = time
         s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], ideal)
-        for i in range(at.NP):
-            s.queue[line, at.Q_WAIT_PATH + i] = s.signals[signal, at.SIG_PATH + i]
-    wake(s.heap, s.g, tile, unit, time)
+        if time > s.units[u, at.U_PTR]:  # else the unit is behind already: nobody will ask
+            for i in range(at.NP):
+                s.queue[line, at.Q_WAIT_PATH + i] = s.signals[signal, at.SIG_PATH + i]
+    wake(s.events, s.p, tile, unit, time)
 
 
 @helper

@@ -66,22 +66,33 @@ def control_step(s, tile, time):
     if kind == at.OP_SIGNAL:
         fire(s, u, time + cycles, record, s.units[u, at.U_IDEAL])
     complete(s.g, u, time + cycles)
-    _next_record(s, tile, record)
+    gap = _next_record(s, tile, record)
     free_record(s.after, s.g, record)
     if kind != at.OP_HALT:
-        wake(s.heap, s.g, tile, 0, time + cycles)
+        wake(s.events, s.p, tile, 0, time + cycles + gap)
+
+
+@helper
+def fetch(p, pool, units, tile, record):
+    """The control processor turns to its next record: the cycles until it has reached that."""
+    gap = gap_cycles(p, pool[record])
+    units[tile * at.UNITS, at.U_FETCHED] = 1
+    units[tile * at.UNITS, at.U_IDEAL] += gap
+    return gap
 
 
 @inlined
 def _next_record(s, tile, record):
-    """The tile's FIFO moves on."""
+    """The tile's FIFO moves on: cycles to the next record, 0 if it has not arrived."""
     following = s.after[record]
     s.tiles[tile, at.T_HEAD] = following
+    s.units[tile * at.UNITS, at.U_FETCHED] = 0
     if following < 0:
         s.tiles[tile, at.T_TAIL] = -1
-    else:
-        prefetch(s.pool, following)  # FIFOs of many tiles are larger than a cache
-    s.units[tile * at.UNITS, at.U_FETCHED] = 0
+        return 0
+    if s.after[following] >= 0:
+        prefetch(s.pool, s.after[following])  # FIFOs of many tiles are larger than a cache
+    return fetch(s.p, s.pool, s.units, tile, following)
 
 
 @inlined
@@ -96,16 +107,17 @@ def _issue(s, tile, time, record, unit):
     charge(s.units, s.rows, ctl, done, at.EXECUTE, s.pool[record, ROW])
     s.units[ctl, at.U_IDEAL] += s.p[at.P_ISSUE]
     complete(s.g, ctl, done)
-    _next_record(s, tile, record)
     line = u * depth + (s.units[u, at.U_HEAD] + s.units[u, at.U_COUNT]) % depth
     s.units[u, at.U_COUNT] += 1
     s.queue[line, at.Q_REC], s.queue[line, at.Q_TIME] = record, done
     s.queue[line, at.Q_IDEAL] = s.units[ctl, at.U_IDEAL]
-    copy_path(s.units, ctl, done, s.queue, line, at.Q_PATH)
+    if done > s.units[u, at.U_PTR]:  # else the unit is behind already: `turn_to` will not ask
+        copy_path(s.units, ctl, done, s.queue, line, at.Q_PATH)
     if s.units[u, at.U_ACTIVE] == 0:
         s.units[u, at.U_ACTIVE] = 1
-        wake(s.heap, s.g, tile, unit, done)
-    wake(s.heap, s.g, tile, 0, done)
+        wake(s.events, s.p, tile, unit, done)
+    gap = _next_record(s, tile, record)
+    wake(s.events, s.p, tile, 0, done + gap)
 
 
 # ---- what MXU and VPU have in common
@@ -123,7 +135,7 @@ def compute_step(s, tile, unit, time):
         return
     line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
     if s.queue[line, at.Q_TIME] > time:  # still on its way from the control processor
-        wake(s.heap, s.g, tile, unit, s.queue[line, at.Q_TIME])
+        wake(s.events, s.p, tile, unit, s.queue[line, at.Q_TIME])
         return
     record = s.queue[line, at.Q_REC]
     row = s.pool[record, ROW]
@@ -157,7 +169,7 @@ def compute_step(s, tile, unit, time):
                 following = _readout(s, tile, u, row, record, time, ideal, kind)
             end_row(s.units, s.rows, u, row, s.units[u, at.U_DONE])
             complete(s.g, u, s.units[u, at.U_DONE])
-    wake(s.heap, s.g, tile, unit, following)
+    wake(s.events, s.p, tile, unit, following)
 
 
 @inlined

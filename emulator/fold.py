@@ -1,0 +1,84 @@
+"""Folding: a model's layers are alike, so a few of them are simulated and stand for all.
+
+    fold = fold_of(program, 5)          # None if the model has no more layers than that
+    program = fold.program(program)     # the same program with 5 turns of its loop over layers
+
+Only for timing, where values do not matter. What differs between layers is where their weights
+lie in HBM, and so which channels are busy when: `emulator/timing/unfold.py` counts the others like
+the simulated ones, and the report says that, and by how much those differ among themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emulator.errors import InputError
+from isa.codec import IllegalInstruction, decode, pack_words
+from isa.encoder import encode
+from isa.program import Program
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which layers of a model are simulated, and which of them stand for the others."""
+
+    layers: int  #: of the model
+    simulated: int  #: the first, some that stand for others, and the last
+    loop: int  #: pc of the loop over layers
+
+    def source(self, layer: int) -> int:
+        """The simulated layer that stands for a layer of the model."""
+        if layer == self.layers - 1:
+            return self.simulated - 1
+        if layer < self.simulated - 1:
+            return layer
+        return 1 + (layer - 1) % (self.simulated - 2)
+
+    def program(self, program: Program) -> Program:
+        """The program with as many turns of its loop over layers as are simulated."""
+        code = program.code.copy()
+        fields = decode(int(code[self.loop, 0]), int(code[self.loop, 1])).fields
+        word = encode("loop", count=self.simulated, target=fields["target"])
+        code[self.loop] = pack_words([word])[0]
+        return replace(program, code=code)
+
+
+def fold_of(program: Program, simulated: int) -> Fold | None:
+    """How to fold a decoder program; None if it has no layers to spare. Raises InputError."""
+    metadata: Any = program.metadata
+    if metadata.get("kind") != "decoder":
+        raise InputError(f"{program.path}: --fold-layers is for decoders; it has no layers")
+    layers = _found(program, ("model", "layers"))
+    if simulated >= layers:
+        return None
+    windows = metadata["model"].get("windows", [])
+    if len(set(windows)) > 1:
+        raise InputError(f"{program.path}: --fold-layers: its layers differ in their windows")
+    loop = _found(program, ("plan", "layer_loop"))
+    if not _is_loop(program, loop, layers):
+        raise InputError(
+            f"{program.path}: metadata: plan.layer_loop is not its loop over {layers} layers"
+        )
+    return Fold(layers, simulated, loop)
+
+
+def _found(program: Program, path: tuple[str, str]) -> int:
+    part: Any = program.metadata.get(path[0])
+    value: Any = part.get(path[1]) if isinstance(part, dict) else None
+    if type(value) is not int or value < 0:
+        raise InputError(
+            f"{program.path}: metadata: {'.'.join(path)} is missing or wrong; "
+            "compile the program again"
+        )
+    return value
+
+
+def _is_loop(program: Program, pc: int, layers: int) -> bool:
+    if pc >= len(program.code):
+        return False
+    try:
+        found = decode(int(program.code[pc, 0]), int(program.code[pc, 1]))
+    except IllegalInstruction:
+        return False
+    return found.entry.mnemonic == "loop" and found.fields["imm32"] == layers

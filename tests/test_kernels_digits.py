@@ -1,0 +1,136 @@
+"""FP8 by FP4 on few rows: integers where no sum rounds, multiply-adds elsewhere, the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emulator.jit import njit as compiled
+from emulator.kernels.matrix_digits import EXACT_AT, HAS_DIGITS, pack_a_digits
+from emulator.kernels.scratch import D_STRIDE
+from emulator.reference.matrix import block_gemm
+from isa.formats import Format, decode_table
+from tests.kernel_records import attach_scales, panels, run, stored
+
+COLUMNS = 128  # of the groups that are streamed
+LIMIT = 2**24 / 12
+E4M3, E2M1 = decode_table(Format.E4M3FN), decode_table(Format.E2M1)
+
+
+def code_of(values: np.ndarray) -> np.ndarray:
+    """Codes of E4M3FN values that exist."""
+    order = np.argsort(np.where(np.isnan(E4M3), np.inf, E4M3), kind="stable")
+    codes = order[np.searchsorted(E4M3[order], values)].astype(np.uint8)
+    assert np.array_equal(E4M3[codes], values)
+    return codes
+
+
+def activations(rng: np.random.Generator, rows: int, k: int) -> np.ndarray:
+    """Blocks of many kinds: plain, tiny beside huge, near the limit, with NaNs, all zero."""
+    codes = np.zeros((rows, k), np.uint8)
+    for m in range(rows):
+        for start in range(0, k, 16):
+            kind = rng.integers(0, 6)
+            part = rng.integers(0, 256, 16).astype(np.uint8)  # any code
+            part[(part & 0x7F) == 0x7F] = 3
+            if kind == 1:
+                part = (part & 0x80) | rng.integers(0x70, 0x7F, 16).astype(np.uint8)  # large
+            elif kind == 2:
+                part = (part & 0x80) | rng.integers(0x68, 0x78, 16).astype(np.uint8)
+                part[int(rng.integers(16))] = rng.integers(1, 8)  # and one subnormal
+            elif kind == 3:
+                part[:] = 0
+            elif kind == 4 and rng.random() < 0.3:
+                part[int(rng.integers(16))] = 0x7F
+            codes[m, start : start + 16] = part
+    return codes
+
+
+def expected(a_codes, w_codes, sa, sw, kind, old):
+    block = 32 if kind == 1 else 16
+    if kind == 0:
+        return block_gemm(old, E4M3[a_codes], E2M1[w_codes], None, None, 32)
+    table = decode_table(Format.E8M0) if kind == 1 else np.abs(E4M3)
+    a_kind_block = 32 // block
+    scale_a = np.repeat(decode_table(Format.E8M0)[sa], a_kind_block, axis=1)
+    return block_gemm(old, E4M3[a_codes], E2M1[w_codes], scale_a, table[sw], block)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2], ids=["none", "mx32", "nv16"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 9])
+@pytest.mark.parametrize("k", [32, 96, 128, 288, 416])
+@pytest.mark.parametrize("wild", [False, True])
+def test_equals_the_reference(kind: int, rows: int, k: int, wild: bool) -> None:
+    rng = np.random.default_rng([kind, rows, k, wild])
+    n = COLUMNS + (COLUMNS if rows == 2 else 16)
+    a_codes = activations(rng, rows, k)
+    w_codes = rng.integers(0, 16, (n, k)).astype(np.uint8)
+    low, high = (0, 256) if wild else (115, 140)
+    sa = rng.integers(low, high, (rows, k // 32)).astype(np.uint8)
+    blocks = k // 32 if kind == 1 else k // 16
+    sw = rng.integers(*((0, 256) if wild else (40, 100)), (n, blocks)).astype(np.uint8)
+    if kind == 1 and not wild:
+        sw = sw + np.uint8(60)
+    a = stored(Format.E4M3FN, a_codes)
+    w = panels(Format.E2M1, w_codes, rng)
+    if kind:
+        attach_scales(a, 1, sa, False, rng)
+        attach_scales(w, kind, sw, True, rng)
+    old = rng.standard_normal((rows, n)).astype(np.float32)
+    acc = stored(Format.FP32, old.view(np.uint32))
+    run("gemm", acc, a, w, None, flags=1)
+    with np.errstate(all="ignore"):
+        want = expected(a_codes, w_codes, sa, sw, kind, old)
+    assert np.array_equal(acc.codes(), want.view(np.uint32))
+
+
+@pytest.mark.skipif(not HAS_DIGITS, reason="this machine does not use digits")
+@pytest.mark.parametrize("block", [16, 32])
+def test_a_block_is_exact_only_if_its_sums_cannot_round(block: int) -> None:
+    @compiled
+    def pack(source, target, size):
+        pack_a_digits(source, target, size)
+        return 0
+
+    rng = np.random.default_rng(block)
+    seen = set()
+    for _ in range(200):
+        codes = activations(rng, 1, 128)[0]
+        values = E4M3[codes]
+        row = np.zeros(D_STRIDE, np.uint8)
+        pack(values.ctypes.data, row.ctypes.data, block)
+        exact = row[EXACT_AT : EXACT_AT + 4 * (128 // block)].view(np.int32)
+        for flag, part in zip(exact, values.reshape(-1, block), strict=True):
+            assert bool(flag) == cannot_round(part)
+            seen.add(bool(flag))
+    assert seen == {True, False}
+
+
+def cannot_round(values: np.ndarray) -> bool:
+    """Whether the sum of magnitudes, in units of the lowest bit, leaves 24 bits."""
+    if np.isnan(values).any():
+        return False
+    numbers = [abs(int(value * 512)) for value in values.astype(np.float64)]
+    bits = 0
+    for number in numbers:
+        bits |= number
+    return bits == 0 or sum(numbers) <= LIMIT * (bits & -bits)
+
+
+def test_a_block_beyond_the_limit_rounds() -> None:
+    """What the limit is for: such a block has another sum in another order."""
+    a = code_of(np.array([[448.0] * 31 + [2.0**-9]], np.float32))
+    w = np.full((COLUMNS, 32), 7, np.uint8)  # 6
+    w[:, -1] = 1  # 0.5
+    want = block_gemm(np.zeros((1, COLUMNS), np.float32), E4M3[a], E2M1[w], None, None, 32)
+    exact = 448.0 * 6 * 31 + 2.0**-10
+    assert float(want[0, 0]) != exact
+    acc = stored(Format.FP32, np.zeros((1, COLUMNS), np.uint32))
+    run(
+        "gemm",
+        acc,
+        stored(Format.E4M3FN, a),
+        panels(Format.E2M1, w, np.random.default_rng(0)),
+        None,
+    )
+    assert np.array_equal(acc.codes(), want.view(np.uint32))
