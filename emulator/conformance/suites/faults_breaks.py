@@ -198,7 +198,7 @@ def _shape(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
             if key not in _FREE:
                 wrong = _SPECIAL.get(key, extent - 1 if extent > 1 else 2)
                 more = [] if key in _SPECIAL else [extent + 1]
-                for value in (wrong, *more) if wrong != extent + 1 else (wrong,):
+                for value in dict.fromkeys((wrong, *more, _EXTENT)):
                     yield f"dim{axis} {value}", fault, changed(words, {DIM + axis: value})
     less = with_meta(words, "rank", rank - 1)
     yield f"rank {rank - 1}", fault, changed(less, {DIM + rank - 1: 1, STRIDE + rank - 1: 0})
@@ -273,6 +273,11 @@ def _bounds(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
         yield "scales at the end", fault, changed(words, {SCALE: end})
         yield "last scale", fault, changed(words, {SCALE: end - 1})
         yield "scale stride", fault, changed(words, {SSTRIDE: words[SSTRIDE] | 1 << 39})
+        if d.layout is not Layout.PANEL:  # 24 bits without a sign: not one byte back
+            packed = (words[SSTRIDE] & _EXTENT - 1) - _EXTENT
+            yield "sstride1 2^24 - 1", fault, changed(words, {SSTRIDE: packed})
+    if base.name == "ld":
+        yield "dim0 2^40", fault, changed(words, {DIM: _EXTENT})
 
 
 def _read_only(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:

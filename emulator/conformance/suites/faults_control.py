@@ -73,7 +73,7 @@ def _groups() -> list[Group]:
         Group("ret", "call_depth", [partial(_returns, i) for i in range(4)]),
         Group("*", "bad_pc", [partial(_outside, i) for i in range(12)]),
         Group("wait", "bad_count", [partial(_count, "wait", i) for i in range(12)]),
-        Group("signal", "bad_count", [partial(_count, "signal", i) for i in range(12)]),
+        Group("signal", "bad_count", [partial(_count, "signal", i) for i in range(14)]),
         Group("signal", "bad_tile", [partial(_tile, i) for i in range(8)]),
         Group("signal", "semaphore_overflow", [partial(_overflow, i) for i in range(8)]),
         Group("wait", "semaphore_waiter", [partial(_waiter, i) for i in range(12)]),
@@ -193,12 +193,15 @@ _UNITS: Final = (CTL, VPU, MXU, DMA0, DMA0 + 1, DMA0 + 7)
 def _count(mnemonic: str, way: int, s: Script, tile: int) -> tuple[int, int]:
     """Below 0 and above 65535: by immediates, registers and sums, in every kind of unit."""
     unit = _UNITS[way % len(_UNITS)]
-    registers = (0, 0, -1, 65536, _LEAST, 1 << 32, 0, 0, 65535, -2, 1 << 16, 7)
-    immediates = (-1, 65536, 0, 0, 0, 0, -(1 << 31), 0x7FFFFFFF, 1, 1, 0, -8)
+    registers = (0, 0, -1, 65536, _LEAST, 1 << 32, 0, 0, 65535, -2, 1 << 16, 7, -1, 65536)
+    immediates = (-1, 65536, 0, 0, 0, 0, -(1 << 31), 0x7FFFFFFF, 1, 1, 0, -8, 0, 0)
     s.emit("li", rd=1, imm=registers[way])
     fields: dict[str, object] = {"sem": way, "count": (1, immediates[way])}
     if mnemonic == "signal" and way % 3:
         fields |= {"scope": ("self", "all", "cluster")[way % 3]}
+    if way >= 12:  # the tile is bad as well: the count is looked at first
+        s.emit("li", rd=2, imm=s.chip.num_tiles)
+        fields |= {"scope": "tile", "tile": 2}
     if mnemonic == "wait" and way >= 6:  # another unit waits for it: the count is looked at first
         s.emit("wait", unit="dma2", sem=way, count=0)
         s.fence(DMA0 + 2)

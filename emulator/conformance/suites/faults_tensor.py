@@ -10,7 +10,15 @@ from typing import Final
 
 from emulator.conformance.case import Case, Maker
 from emulator.conformance.script import CTL, DMA0, MXU, VPU, Script, as_array, ints, pattern, u8
-from emulator.conformance.suites.faults_bases import BASES, FIXED, FIXED_SIZE, NEXT_TO, Base, is_dma
+from emulator.conformance.suites.faults_bases import (
+    BASES,
+    FIXED,
+    FIXED_SIZE,
+    NEXT_TO,
+    Base,
+    is_dma,
+    written,
+)
 from emulator.conformance.suites.faults_breaks import (
     ORDER,
     OTHER_TILE,
@@ -45,7 +53,7 @@ class Shot:
 def makers() -> list[Maker]:
     """The cases: for every instruction a choice, and in the full suite everything."""
     out = [Maker("faults/base/good", _good)]
-    for mnemonic in dict.fromkeys(base.name for base in BASES):
+    for mnemonic in _mnemonics():
         for full in (False, True):
             count = len(_groups(mnemonic, full))
             what = "all" if full else "some"
@@ -102,13 +110,39 @@ def _groups(mnemonic: str, full: bool) -> list[list[int]]:
     """Which shots go together; numbers, so that another chip has the same cases."""
     chip = load_chip("t1-mini")
     shots = _shots(mnemonic, chip)
-    numbers = list(range(len(shots))) if full else _choice(mnemonic, shots)
+    numbers = list(range(len(shots))) if full else _chosen()[mnemonic]
     size = _per_case(mnemonic)
     return [numbers[i : i + size] for i in range(0, len(numbers), size)]
 
 
+@cache
+def _chosen() -> dict[str, list[int]]:
+    """For the fast suite: a choice for each mnemonic, and every kind of error somewhere."""
+    chip = load_chip("t1-mini")
+    shots = {mnemonic: _shots(mnemonic, chip) for mnemonic in _mnemonics()}
+    chosen = {mnemonic: _choice(mnemonic, mine) for mnemonic, mine in shots.items()}
+    met = {_kind(shots[mnemonic][i]) for mnemonic, mine in chosen.items() for i in mine}
+    for mnemonic, mine in shots.items():
+        for i, shot in enumerate(mine):
+            if len(shot.wrong.words) < 2 and _kind(shot) not in met:
+                met.add(_kind(shot))
+                chosen[mnemonic].append(i)
+    return chosen
+
+
+def _mnemonics() -> list[str]:
+    return list(dict.fromkeys(base.name for base in BASES))
+
+
+def _kind(shot: Shot) -> tuple[bool, bool, str, str]:
+    """Errors of one kind are found by one check: what it is, and of which sort of operand."""
+    mnemonic, wrong = shot.base.name, shot.wrong
+    results = any(name in written(mnemonic) for name in wrong.words)
+    return is_dma(mnemonic), results, wrong.what.partition(": ")[2] or wrong.what, wrong.fault
+
+
 def _choice(mnemonic: str, shots: Sequence[Shot]) -> list[int]:
-    """For the fast suite: each fault once or more, other rules and operands for each mnemonic."""
+    """Each fault once or more, other rules and operands for each mnemonic."""
     if is_dma(mnemonic):
         often = ("bad_tile", "out_of_bounds", "read_only", "shape_mismatch")
         return [i for i, shot in enumerate(shots) if i % 9 == 0 or shot.wrong.fault in often]

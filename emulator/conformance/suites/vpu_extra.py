@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -53,7 +53,7 @@ def _sticky_stays(d: Draft) -> Iterable[str]:
     return ("vcvt-e2m1-nan",)
 
 
-def _one_nan(mnemonic: str) -> object:
+def _one_nan(mnemonic: str) -> Callable[[Draft], Iterable[str]]:
     def write(d: Draft) -> Iterable[str]:
         """Rows of one element, NaNs of all payloads among them: what is written is canonical."""
         rows = np.append(packs.SPECIALS, [0xFFC00001, 0xFF800001, 0x7FFFFFFE])[:, None]
