@@ -124,7 +124,7 @@ def _chosen() -> dict[str, list[int]]:
     met = {_kind(shots[mnemonic][i]) for mnemonic, mine in chosen.items() for i in mine}
     for mnemonic, mine in shots.items():
         for i, shot in enumerate(mine):
-            if len(shot.wrong.words) < 2 and _kind(shot) not in met:
+            if "; " not in shot.wrong.what and _kind(shot) not in met:
                 met.add(_kind(shot))
                 chosen[mnemonic].append(i)
     return chosen
