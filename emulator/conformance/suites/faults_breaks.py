@@ -43,6 +43,7 @@ class Break:
     words: dict[str, Words]  # the operands that differ from the base
     fields: dict[str, Any] = field(default_factory=dict)
     mnemonic: str = ""  # another modifier than the base's
+    hides: str = ""  # a second fault, which the order of checks puts later
 
 
 def words_of(d: Descriptor) -> Words:

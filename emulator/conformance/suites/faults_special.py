@@ -35,7 +35,9 @@ def special(base: Base, chip: Chip) -> Iterator[Break]:
     if base.name in ("dmag", "dmas"):
         yield from _rows(base)
     if base.name == "gemm":
-        yield from _gemm(base)
+        yield from _gemm(base, chip)
+    if base.name == "vadd" and "b" in base.operands:
+        yield from _agreement(base)
 
 
 def _all(base: Base, **fields: Any) -> dict[str, list[Any]]:
@@ -123,7 +125,14 @@ def _flat(d: Descriptor) -> Descriptor:
     return replace(d, shape=d.shape[:1], strides=(1,))
 
 
-def _gemm(base: Base) -> Iterator[Break]:
+def _agreement(base: Base) -> Iterator[Break]:
+    b = base.operands["b"]
+    other = Format.FP32 if b.format is Format.I32 else Format.I32
+    words = {"b": words_of(replace(b, format=other, shape=(4, 9)))}
+    yield Break("b: another format and another shape", "format_mismatch", words)
+
+
+def _gemm(base: Base, chip: Chip) -> Iterator[Break]:
     w = base.operands["w"]
     if w.format is Format.FP16:
         for fmt in (Format.BF16, Format.FP16):
@@ -137,3 +146,10 @@ def _gemm(base: Base) -> Iterator[Break]:
         yield Break("a: odd stride of E2M1", "misaligned", {"a": words_of(narrow)})
         return
     yield Break("w: K differs", "shape_mismatch", {"w": words_of(replace(w, shape=(32, 32)))})
+    # One column in the second panel: of its last 64 bytes only the first 4 are elements.
+    end = chip.tile.tsram.bytes - (w.strides[0] + w.shape[1] * 16 - 60)
+    padded = {
+        "acc": words_of(replace(base.operands["acc"], shape=(4, 17))),
+        "w": words_of(replace(w, shape=(17, 64), base=end)),
+    }
+    yield Break("w: what a panel lacks lies beyond the end", "out_of_bounds", padded)

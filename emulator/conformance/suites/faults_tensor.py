@@ -91,7 +91,7 @@ def _pairs(shots: Sequence[Shot]) -> list[Shot]:
             if first != second and one and other:
                 what = f"{one.wrong.what}; {other.wrong.what}"
                 words = {**one.wrong.words, **other.wrong.words}
-                found.append(Shot(one.base, Break(what, early, words)))
+                found.append(Shot(one.base, Break(what, early, words, hides=late)))
     return found
 
 
@@ -124,7 +124,7 @@ def _chosen() -> dict[str, list[int]]:
     met = {_kind(shots[mnemonic][i]) for mnemonic, mine in chosen.items() for i in mine}
     for mnemonic, mine in shots.items():
         for i, shot in enumerate(mine):
-            if "; " not in shot.wrong.what and _kind(shot) not in met:
+            if _kind(shot) not in met:
                 met.add(_kind(shot))
                 chosen[mnemonic].append(i)
     return chosen
@@ -137,8 +137,9 @@ def _mnemonics() -> list[str]:
 def _kind(shot: Shot) -> tuple[bool, bool, str, str]:
     """Errors of one kind are found by one check: what it is, and of which sort of operand."""
     mnemonic, wrong = shot.base.name, shot.wrong
-    results = any(name in written(mnemonic) for name in wrong.words)
-    return is_dma(mnemonic), results, wrong.what.partition(": ")[2] or wrong.what, wrong.fault
+    results = next(iter(wrong.words), "") in written(mnemonic)
+    what = wrong.hides or wrong.what.partition(": ")[2] or wrong.what
+    return is_dma(mnemonic), results, what, wrong.fault
 
 
 def _choice(mnemonic: str, shots: Sequence[Shot]) -> list[int]:
