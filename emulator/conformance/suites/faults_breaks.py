@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from emulator.conformance.coverage_formats import FORMATS
 from emulator.conformance.image import BITS
+from emulator.conformance.operands import written
 from emulator.conformance.suites.faults_bases import (
     BASES,
     FIXED,
@@ -15,7 +16,6 @@ from emulator.conformance.suites.faults_bases import (
     NEXT_TO,
     Base,
     is_dma,
-    written,
 )
 from isa.chip import Chip
 from isa.descriptor import Descriptor, Space
@@ -239,7 +239,7 @@ def _tile(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
         yield f"owner {owner}", fault, changed(words, {OWNER: owner})
     if name != "dst":
         return
-    for owner, fan, step in ((0, 2, count), (count - 1, 2, 1), (0, 2, -1), (0, count, 2)):
+    for owner, fan, step in ((0, 2, count), (count - 1, 2, 1), (0, 2, -1), (0, max(count, 2), 2)):
         fans = changed(words, {OWNER: owner, FAN: fan, FANSTEP: step})
         yield f"owner {owner}, fan {fan}, fanstep {step}", fault, fans
 

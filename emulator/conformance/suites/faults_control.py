@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from emulator.conformance.case import Case, Maker
+from emulator.conformance.case import Case, Maker, of_part
 from emulator.conformance.script import CTL, DMA0, MXU, VPU, Script, pattern, u8
 from isa.chip import Chip
 from isa.descriptor import Space
@@ -35,7 +35,8 @@ def makers() -> list[Maker]:
     for group in _groups():
         for i in range(0, len(group.writes), _LANES):
             name = f"faults/{group.mnemonic.replace('*', 'any')}/{group.fault}-{i // _LANES}"
-            out.append(Maker(name, partial(_case, group, i)))
+            ways = len(group.writes[i : i + _LANES])
+            out.append(Maker(name, partial(_case, group, i), tiles=ways))
     return out
 
 
@@ -43,7 +44,8 @@ def _case(group: Group, start: int, chip: Chip, name: str) -> Case:
     s = Script(chip, name, f"{group.fault} by {group.mnemonic}, another way on each tile")
     proof, never = [pattern(16, 50 + i) for i in range(_LANES)], pattern(16, 60)
     endings = []
-    for tile, write in enumerate(group.writes[start : start + _LANES]):
+    ways = of_part(group.writes[start : start + _LANES], 1, chip, name)
+    for tile, write in enumerate(ways):
         with s.on(tile):
             s.move(
                 7, u8(Space.HBM, s.result(proof[tile]), 16), u8(Space.HBM, s.data(proof[tile]), 16)
@@ -211,7 +213,8 @@ def _count(mnemonic: str, way: int, s: Script, tile: int) -> tuple[int, int]:
 def _tile(way: int, s: Script, tile: int) -> tuple[int, int]:
     unit = _UNITS[way % len(_UNITS)]
     tiles = s.chip.num_tiles
-    value = (tiles, -1, 1 << 40, _LEAST, (1 << 32) + tile, tiles + 1, -tiles, 255)[way]
+    beyond = max(tiles, 255)
+    value = (tiles, -1, 1 << 40, _LEAST, (1 << 32) + tile, tiles + 1, -tiles, beyond)[way]
     s.emit("li", rd=2, imm=value)
     count = 0 if way == 5 else 1
     fields = {"sem": 3, "count": count, "scope": "tile", "tile": 2}
