@@ -198,8 +198,8 @@ def _shape(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
             key = (base.name, name, axis)
             if key not in _FREE:
                 wrong = _SPECIAL.get(key, extent - 1 if extent > 1 else 2)
-                more = [] if key in _SPECIAL else [extent + 1]
-                for value in dict.fromkeys((wrong, *more, _EXTENT)):
+                more = [] if key in _SPECIAL else [extent + 1, _EXTENT]
+                for value in dict.fromkeys((wrong, *more)):
                     yield f"dim{axis} {value}", fault, changed(words, {DIM + axis: value})
     less = with_meta(words, "rank", rank - 1)
     yield f"rank {rank - 1}", fault, changed(less, {DIM + rank - 1: 1, STRIDE + rank - 1: 0})

@@ -153,3 +153,6 @@ def _gemm(base: Base, chip: Chip) -> Iterator[Break]:
         "w": words_of(replace(w, shape=(17, 64), base=end)),
     }
     yield Break("w: what a panel lacks lies beyond the end", "out_of_bounds", padded)
+    end = chip.tile.tsram.bytes - (w.scale_strides[0] + w.shape[1] // 32 * 16 - 15)
+    padded = padded | {"w": words_of(replace(w, shape=(17, 64), scale=end))}
+    yield Break("w: scales that a panel lacks lie beyond the end", "out_of_bounds", padded)

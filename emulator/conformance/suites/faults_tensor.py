@@ -143,12 +143,17 @@ def _mnemonics() -> list[str]:
     return list(dict.fromkeys(base.name for base in BASES))
 
 
-def _kind(shot: Shot) -> tuple[bool, bool, str, str]:
-    """Errors of one kind are found by one check: what it is, and of which sort of operand."""
+def _kind(shot: Shot) -> tuple[str, bool, str, str]:
+    """Errors of one kind are found by one check: what it is, and of which sort of operand.
+
+    Formats and shapes are every instruction's own, and copies are all different.
+    """
     mnemonic, wrong = shot.base.name, shot.wrong
+    if wrong.fault in ("format_mismatch", "shape_mismatch") and not wrong.hides:
+        return mnemonic, True, wrong.what, wrong.fault
     results = next(iter(wrong.words), "") in written(mnemonic)
     what = wrong.hides or wrong.what.partition(": ")[2] or wrong.what
-    return is_dma(mnemonic), results, what, wrong.fault
+    return mnemonic if is_dma(mnemonic) else "", results, what, wrong.fault
 
 
 def _choice(mnemonic: str, shots: Sequence[Shot]) -> list[int]:
