@@ -150,7 +150,7 @@ def _kind(shot: Shot) -> tuple[str, bool, str, str]:
     """
     mnemonic, wrong = shot.base.name, shot.wrong
     if wrong.fault in ("format_mismatch", "shape_mismatch") and not wrong.hides:
-        return mnemonic, True, wrong.what, wrong.fault
+        return shot.base.mnemonic, True, wrong.what, wrong.fault
     results = next(iter(wrong.words), "") in written(mnemonic)
     what = wrong.hides or wrong.what.partition(": ")[2] or wrong.what
     return mnemonic if is_dma(mnemonic) else "", results, what, wrong.fault
