@@ -119,6 +119,8 @@ def _descriptor(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
         for axis, extent in enumerate(d.shape):
             if extent > 1:
                 yield f"stride{axis} 0", fault, changed(words, {STRIDE + axis: 0})
+                pair = changed(words, {DIM + axis: 2, STRIDE + axis: 0})
+                yield "two elements in one place", fault, pair
 
 
 def _space(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
