@@ -29,7 +29,7 @@ class Facts:
         """Refuse a sequence longer than the program's context."""
         if positions > self.capacity["context"]:
             raise InputError(
-                f"{positions} positions are beyond the program's context of "
+                f"{self.path}: {positions} positions are beyond the program's context of "
                 f"{self.capacity['context']}; use a shorter prompt or compile with more --context"
             )
 
@@ -37,7 +37,9 @@ class Facts:
         """Refuse tokens that the model does not have."""
         for token in tokens:
             if not 0 <= token < self.vocab:
-                raise InputError(f"token {token} is outside the vocabulary of {self.vocab}")
+                raise InputError(
+                    f"{self.path}: token {token} is outside the vocabulary of {self.vocab}"
+                )
 
 
 def described(program: Program) -> Facts:

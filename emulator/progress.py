@@ -1,4 +1,7 @@
-"""Progress of long work: a line on the terminal after two seconds, and nothing elsewhere."""
+"""Progress of long work: a line on the terminal after two seconds.
+
+Elsewhere, in a log, nothing; or a line a minute, for work that may take hours.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,19 @@ from contextlib import contextmanager
 _PATIENCE = 2.0  # seconds before anything is shown
 _PERIOD = 0.2  # seconds between two updates
 _WIDTH = 30
+_MINUTE = 60.0  # seconds between two lines in a log
 
 
 @contextmanager
-def progress(label: str, total: float) -> Iterator[Callable[[float], None]]:
-    """A function to call with each amount done; ``total`` is what they will sum to."""
-    bar = _Bar(label, total)
+def progress(
+    label: str, total: float, log: bool = False, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[float], None]]:
+    """A function to call with each amount done; ``total`` is what they will sum to.
+
+    With ``log`` a line a minute is written where there is no terminal. An amount of 0 only tells
+    the time.
+    """
+    bar = _Bar(label, total, log, clock)
     try:
         yield bar.advance
     finally:
@@ -23,20 +33,31 @@ def progress(label: str, total: float) -> Iterator[Callable[[float], None]]:
 
 
 class _Bar:
-    def __init__(self, label: str, total: float) -> None:
+    def __init__(self, label: str, total: float, log: bool, clock: Callable[[], float]) -> None:
         self.label = label
         self.total = max(total, 1e-9)
         self.done = 0.0
-        self.start = time.monotonic()
-        self.next = self.start + _PATIENCE
+        self.clock = clock
+        self.start = clock()
         self.shown = False
-        self.enabled = sys.stderr.isatty()
+        self.terminal = sys.stderr.isatty()
+        self.enabled = self.terminal or log
+        self.period = _PERIOD if self.terminal else _MINUTE
+        self.next = self.start + (_PATIENCE if self.terminal else _MINUTE)
 
     def advance(self, amount: float) -> None:
         self.done += amount
-        if self.enabled and time.monotonic() >= self.next:
-            self.next = time.monotonic() + _PERIOD
-            self.show()
+        if self.enabled and (now := self.clock()) >= self.next:
+            self.next = now + self.period
+            if self.terminal:
+                self.show()
+            else:
+                self.log()
+
+    def log(self) -> None:
+        """A line of its own."""
+        text = f"{self.label}: {self.done:g} of {self.total:g}{self.left()}"
+        print(text, file=sys.stderr, flush=True)
 
     def show(self) -> None:
         share = min(1.0, self.done / self.total)
@@ -48,7 +69,7 @@ class _Bar:
 
     def left(self) -> str:
         """How long it will take, at the speed so far; at first nobody knows."""
-        seconds = time.monotonic() - self.start
+        seconds = self.clock() - self.start
         if not self.done or seconds < _PATIENCE:
             return ""
         left = round(seconds / self.done * max(0.0, self.total - self.done))

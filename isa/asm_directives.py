@@ -1,7 +1,6 @@
 """The directives of assembly: what each one reads, and what it adds to the program."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 
@@ -28,7 +27,10 @@ def _chip(cursor: Cursor, draft: Draft) -> None:
     while not cursor.at_end():
         key = cursor.name("a key")
         cursor.expect("=")
+        value = cursor.next
         architecture[key] = read_int64(cursor, draft.scope.value)
+        if architecture[key] < 0:
+            raise SyntaxFault(value, f"{key} cannot be negative")
     draft.set_chip(start, name, architecture)
 
 
@@ -211,7 +213,7 @@ def _tokenizer(cursor: Cursor, draft: Draft) -> None:
     token = cursor.next
     try:
         draft.tokenizer = base64.b64decode(cursor.name("a string"), validate=True)
-    except binascii.Error:
+    except ValueError:  # of other digits, or of characters beyond ASCII
         raise SyntaxFault(token, "expected base64") from None
 
 

@@ -247,7 +247,8 @@ of the program's regions, and a write in a writable one: else
 `out_of_bounds`, `read_only`.
 
 Operands of one vector instruction may share memory only where every element maps to itself: equal
-base, strides and width. Any other overlap of a destination with an operand is undefined."""
+base, strides and width. Any other overlap of a destination with an operand is undefined, and so is
+one within a destination: of two of its elements, two of its scales, or a scale and an element."""
 
 
 def descriptors_page() -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -56,10 +57,12 @@ def test_manifest(kit: Path) -> None:
     assert [case["name"] for case in manifest["cases"]] == NAMES
     case = manifest["cases"][0]
     assert case["operation"] == ["vadd d0, d1, d2"] and "instruction:vadd" in case["covers"]
-    assert [t["name"] for t in case["tensors"]] == ["a", "y"]
+    uses = [(t["name"], t["instruction"], t["operand"]) for t in case["tensors"]]
+    assert uses == [("a", 0, "a"), ("y", 0, "dst"), ("a", 0, "b")]
     assert case["tensors"][1] | {"offset": 0} == {
         "name": "y", "role": "out", "symbol": "tsram", "space": "TSRAM", "format": "FP32",
         "layout": "STRIDED", "shape": [1, 4], "strides": [4, 1], "offset": 0,
+        "instruction": 0, "operand": "dst",
     }  # fmt: skip
 
 
@@ -74,11 +77,49 @@ def test_files(kit: Path) -> None:
     half = len(image) // 2
     assert image[:half] == case.image and image[half:] == case.expected.symbols["tsram"]
     assert read_codes(image[half:], entry.views[1].descriptor).tolist() == [[0x40000000] * 4]
-    files = {file for file in tree(kit) if "/" in file}
+    files = {file for file in tree(kit) if "/" in file and not file.startswith("docs/")}
     assert files == {fact.file for e in folder.entries for fact in e.files.values()}
-    for line in (kit / "SHA256SUMS").read_text().splitlines():
-        digest, name = line.split("  ")
+
+
+def test_sums_are_of_every_file(kit: Path) -> None:
+    lines = [line.split("  ") for line in (kit / "SHA256SUMS").read_text().splitlines()]
+    assert {name for _, name in lines} | {"SHA256SUMS"} == set(tree(kit))
+    for digest, name in lines:
         assert hashlib.sha256((kit / name).read_bytes()).hexdigest() == digest
+
+
+def test_pages_come_along(kit: Path) -> None:
+    """What README.txt refers to is there, and so is what the pages refer to."""
+    source = Path(__file__).parents[1]
+    pages = {name: data for name, data in tree(kit).items() if name.startswith("docs/")}
+    there = {str(p.relative_to(source)) for p in (source / "docs" / "isa").iterdir()}
+    assert set(pages) == there | {"docs/conformance.md"}
+    assert all(data == (source / name).read_bytes() for name, data in pages.items())
+    manifest = json.loads((kit / MANIFEST).read_text())
+    digest = hashlib.sha256(pages["docs/isa/isa.json"]).hexdigest()
+    assert manifest["isa"]["sha256"] == digest
+    readme = (kit / "README.txt").read_text()
+    assert "lacks" not in readme
+    for name in re.findall(r"\S+\.(?:md|json|sh)\b", readme):
+        assert (kit / name.strip("(")).exists() or (kit / "docs/isa" / name.strip("(")).exists()
+    for name, data in pages.items():
+        for target in re.findall(r"\]\(([^)#]+)", data.decode()) if name.endswith(".md") else ():
+            assert (kit / name).parent.joinpath(target).exists(), (name, target)
+
+
+def test_a_kit_of_an_installed_package_says_what_it_lacks(tmp_path: Path) -> None:
+    """There the pages that are written by hand are not at hand."""
+    with patch("emulator.conformance.documents.isa.__file__", "/nowhere/isa/__init__.py"):
+        path = make_kit(tmp_path / "kit", NAMES[:1])
+    lost = {"docs/conformance.md", "docs/isa/machine.md", "docs/isa/program.md"}
+    assert not lost & set(tree(path)) and (path / "docs/isa/matrix.md").exists()
+    readme = (path / "README.txt").read_text()
+    assert "lacks these pages" in readme and all(name in readme for name in lost)
+    assert export(path, MINI, makers(NAMES[:1]), 1)[1] is True
+    (path / "docs" / "isa" / "stranger.md").write_text("no\n")
+    (path / "docs" / "isa" / "matrix.md").write_text("no\n")
+    assert export(path, MINI, makers(NAMES[:1]), 1)[1] is True
+    assert tree(path) == tree(make_kit(tmp_path / "again", NAMES[:1]))
 
 
 def test_two_exports_are_the_same(kit: Path, tmp_path: Path) -> None:
@@ -97,7 +138,7 @@ def test_it_runs_without_python(kit: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stdout == (
-        "fail vpu/wrong\nunsupported no vector unit vpu/unsupported\ncrashed vpu/three\n"
+        "fail vpu/wrong\nunsupported vpu/unsupported: no vector unit\ncrashed vpu/three\n"
         "1 pass, 3 do not\n"
     )
 

@@ -123,6 +123,16 @@ def test_page(report: Report) -> None:
     assert rows["vpu/vmul/a"][:2] == ["not run", ""]
 
 
+def test_page_is_tidy(report: Report) -> None:
+    text = page(report)
+    assert not re.search(r"<[a-z][^>]* [a-z]+=[^\"'>]", text)  # attributes have quotes
+    assert "no case was run</span> A case counts for everything that it covers.</p>" in text
+    style, _, body = text.partition("</style>")
+    used = {name for names in re.findall('class="([^"]*)"', body) for name in names.split()}
+    kinds = {"pass", "fail", "unsupported", "none"}
+    assert set(re.findall(r"\.([a-z-]+)(?=[ ,{>:])", style)) <= used | kinds
+
+
 def test_page_of_many_cases() -> None:
     entries = tuple(entry(f"vpu/vadd/case-{n}", "instruction:vadd") for n in range(2000))
     verdicts = {e.name: Verdict(e.name, Status.FAIL, "y[0] is 1, not 2") for e in entries}
@@ -173,6 +183,6 @@ def test_summary(report: Report) -> None:
                                 "timed", "out"]  # fmt: skip
     assert [line.split()[0] for line in lines[3:6]] == ["mxu", "vpu", "all"]
     assert f"    why {HOSTILE}" in lines and f"    | {HOSTILE}" in lines
-    assert lines[-1] == ("2 of 6 pass, in 3.0 s; 2 were done by an earlier run that was stopped; "
+    assert lines[-1] == ("2 of 6 pass, in 3.0 s; 2 were done by an earlier run; "
                          "stopped after 5: the same command goes on")  # fmt: skip
     assert not report.passes(allow_unsupported=True)

@@ -10,6 +10,8 @@ import pytest
 from cli_runs import emu
 from conformance_kits import make_device, make_kit, start, verdicts
 
+from emulator.conformance.running.children import Job, Pool
+
 BAD = [
     "right", "wrong", "hang", "late", "segv", "three", "strange", "chatty", "garbage", "short",
     "nothing", "endless", "sparse", "directory", "fifo", "locked", "orphan", "unsupported",
@@ -83,6 +85,14 @@ def test_unsupported_can_be_allowed(bad_kit: Path, tmp_path: Path) -> None:
     assert emu("conformance", *options, "--allow-unsupported").status == 0
 
 
+def test_a_pool_is_idle_while_a_job_runs() -> None:
+    """So somebody can tell the time while nothing ends."""
+    calls: list[None] = []
+    jobs = [Job("sleep", lambda: time.sleep(0.2) or 0, 5)]
+    assert [end.status for _, end in Pool(1, lambda: calls.append(None)).run(jobs)] == [0]
+    assert len(calls) > 3
+
+
 def test_a_killed_run_goes_on(slow_kit: Path, tmp_path: Path) -> None:
     device, log = make_device(tmp_path)
     state = tmp_path / "state.jsonl"
@@ -147,7 +157,7 @@ def test_a_changed_device_runs_everything(slow_kit: Path, tmp_path: Path) -> Non
     with (tmp_path / "device.sh").open("a") as file:
         file.write("exit 0\n")
     result = emu("conformance", *command)
-    assert result.status == 0 and "device.sh has changed since the run" in result.out
+    assert result.status == 0 and "device.sh has changed since the earlier run" in result.out
     assert emu("conformance", *command).out.count("has changed") == 0
     assert log.read_text().split() == ["sync/wait/slow-1"] * 2
 

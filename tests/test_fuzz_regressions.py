@@ -17,6 +17,7 @@ from fuzz import samples
 from fuzz.containers import build
 from fuzz.rule import tried
 
+from emulator.decoder_facts import Facts
 from emulator.errors import InputError
 from emulator.fast import FastMachine
 from emulator.reference.faults import UndefinedBehaviour
@@ -26,7 +27,7 @@ from isa.assembler import assemble
 from isa.chip import load_chip
 from isa.codec import encode
 from isa.descriptor import Descriptor, Space
-from isa.formats import Format
+from isa.formats import Format, Layout, ScaleKind
 from isa.program import ProgramError, Role, Symbol, parse, save
 from isa.program.layout import Kind
 from isa.program.pack import pack
@@ -65,6 +66,8 @@ def spare_memory(more: int) -> Iterator[None]:
         "halt x\x0b",
         'a: "\u2028" halt',
         '.op "a\x85b',
+        ".chip a b=-1",
+        '.tokenizer "\u00e9AAA"',
     ],
     ids=lambda line: ascii(line)[:24],
 )
@@ -155,6 +158,14 @@ def test_choice_sites_are_checked(sites: object) -> None:
         FastMachine(program, load_chip("t1-mini"), timing_only=True)
 
 
+def test_limits_of_a_decoder_name_its_file() -> None:
+    facts = Facts("p.bin", 5, (), {"context": 1})
+    with pytest.raises(InputError, match=r"^p\.bin: 3 positions are beyond"):
+        facts.check_length(3)
+    with pytest.raises(InputError, match=r"^p\.bin: token 5 is outside"):
+        facts.check_tokens([4, 5])
+
+
 # ---- programs
 
 
@@ -177,6 +188,32 @@ def test_a_destination_that_overlaps_itself_is_undefined(
         assert_equal(reference(program, 1), fast(program, 1))
         return
     with pytest.raises(UndefinedBehaviour, match="elements of dst overlap"):
+        reference(program, 1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "strides", "undefined"),
+    [
+        (0x104, (1, 1), True), (0x106, (1, 1), False), (0xFD, (1, 1), False),
+        (0xFE, (1, 1), True), (0x200, (0, 1), True), (0x200, (7, 1), False),
+    ],
+)  # fmt: skip
+def test_scales_that_overlap_their_destination_are_undefined(
+    scale: int, strides: tuple[int, int], undefined: bool
+) -> None:
+    """One executor writes scales first, the other block by block."""
+    dst = Descriptor(
+        Space.TSRAM, Format.E4M3FN, (3, 2), (2, 1), 0x100, Layout.STRIDED, ScaleKind.MX32,
+        scale=scale, scale_strides=strides,
+    )  # fmt: skip
+    src = Descriptor(Space.TSRAM, Format.FP16, (3, 2), (2, 1), 0x300)
+    code = [encode("dld", dst=i, index=i) for i in range(2)]
+    code += [encode("vquant", dst=0, src=1), encode("halt")]
+    program = program_of(code, [dst.words(), src.words()])
+    if not undefined:
+        assert_equal(reference(program, 1), fast(program, 1))
+        return
+    with pytest.raises(UndefinedBehaviour, match="scales of dst overlap"):
         reference(program, 1)
 
 

@@ -128,7 +128,7 @@ def test_total_order_of_landmarks() -> None:
 def test_topk_is_a_prefix_of_a_stable_ranking(row: list[float], k: int) -> None:
     x = vector(*row)[None]
     best = reduce.topk(x, k)[0]
-    assert best[:1] == reduce.argmax(x) and len(best) == min(k, len(row))
+    assert best[:1] == reduce.topk(x, 1)[0] and len(best) == min(k, len(row))
     left = [i for i in range(len(row)) if i not in best]
     for winner, loser in [*pairwise(best), *((best[-1], i) for i in left)]:
         a, b = x[0, winner], x[0, loser]
@@ -149,4 +149,4 @@ def test_other_rows_never_matter(seed: int, k: int) -> None:
 def test_overflowing_sums_reach_infinity() -> None:
     x = np.full((1, 40), 3e38, np.float32)
     assert isinf(reduce.row_sum(x)[0])
-    assert reduce.argmax(np.zeros((1, 0), np.float32)) == [None]
+    assert reduce.topk(np.zeros((1, 0), np.float32), 1) == [[]]

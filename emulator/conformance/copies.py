@@ -61,6 +61,7 @@ class Copies:
         self._before: list[tuple[Window, int]] = []
         self._tiles: set[int] = {0}
         self._operations: list[tuple[int, int, str, dict[str, Any], bool]] = []
+        self._places: list[int] = []  # of the operations among the program's instructions
 
     def window(
         self,
@@ -183,7 +184,7 @@ class Copies:
                     described[name] = replace(value, scale_kind=type(value.scale_kind)(0))
                 else:
                     fields[name] = value
-            s.emit(mnemonic, **fields)
+            self._places.append(s.emit(mnemonic, **fields))
             if fenced:
                 s.fence(unit)
         s.covers |= points_of_word(*encode(mnemonic, **fields), described)
@@ -213,4 +214,6 @@ class Copies:
             owners = [0] if d.space is Space.HBM else self._owners(d, tile)
             if 0 not in d.shape and any(window.holds(d.space, owner, d.base) for owner in owners):
                 there = replace(d, base=d.base - window.base + start)
-                self.script.views.append(View(f"dst{number}", symbol, there, True))
+                at = self._places[number]
+                view = View(f"dst{number}", symbol, there, True, at, "dst")
+                self.script.views.append(view)

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from emulator.conformance.result import FaultLine, Result, to_text
 from emulator.errors import ProgramFault
@@ -21,6 +21,7 @@ from isa.files import write_text
 from isa.program import Program, Role, load
 
 EXECUTORS = ("fast", "reference")
+_COLUMNS: Final = 64  # of the mesh that a program's chip gets
 
 
 def run(program: Program, chip: Chip, executor: str = "fast") -> Result:
@@ -64,7 +65,11 @@ def chip_of(program: Program) -> Chip:
 def _sized(architecture: tuple[tuple[str, int], ...]) -> Chip:
     from isa.chip import load_chip
 
-    return load_chip("t1-mini").with_(**dict(architecture))
+    sizes = dict(architecture)
+    tiles = sizes["clusters"] * sizes["tiles_per_cluster"]
+    # Programs do not depend on the mesh, but a chip is none without a router for each tile.
+    mesh = {"columns": min(tiles, _COLUMNS), "rows": -(-tiles // _COLUMNS)}
+    return load_chip("t1-mini").with_(mesh=mesh, **sizes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 
 from emulator.conformance.case import Case, View
 from emulator.conformance.image import BITS, BLOCK, write_codes, write_scales
+from emulator.conformance.operands import written
 from emulator.conformance.points import format_point, points_of_word
 from emulator.conformance.result import Result
 from emulator.conformance.selfcheck import SIGNATURE, passed, with_check
@@ -170,6 +171,7 @@ class Draft:
             fields[slot] = int(slot[1:])
             self.load(fields[slot], value)
             self._covers.add(format_point(entry.mnemonic, name, value))
+            self._bind(name, value, name in written(entry.mnemonic))
         unit = _UNITS[entry.unit]
         if entry.unit is Unit.DMA:
             fields.setdefault("channel", unit_name(_CHANNEL))
@@ -177,6 +179,26 @@ class Draft:
         self.operation.append(disassemble_word(*self.words[-1]))
         self._covers |= points_of_word(*self.words[-1])
         self.fence(unit)
+
+    def _bind(self, operand: str, d: Descriptor, result: bool) -> None:
+        """Say of which instruction a tensor is an operand; one that is used again is named again.
+
+        So whatever an instruction may write is a result of the manifest, also where it lies in
+        the place of an operand.
+        """
+        if d.space is not Space.TSRAM:
+            return
+        # One that was named before it got its scales is the same tensor.
+        bare = replace(d, scale_kind=ScaleKind.NONE, scale=0, scale_strides=(0, 0))
+        free = [v for v in self._views if v.result is result and v.instruction is None]
+        found = [v for wanted in (d, bare) for v in free if v.descriptor == wanted]
+        there = [v.name for v in self._views if v.descriptor.base == d.base]
+        name = found[0].name if found else there[0] if there else operand
+        view = View(name, SYMBOL, d, result, len(self.operation), operand)
+        if found:
+            self._views[self._views.index(found[0])] = view
+        else:
+            self._views.append(view)
 
     def fence(self, unit: int) -> None:
         """The control processor goes on once a unit has done all its work."""
@@ -207,11 +229,18 @@ class Draft:
             ),
             frozenset({*self._covers, *covers}),
             self.note,
-            tuple(self._views),
+            self._operands(),
             image,
             tuple(self.operation),
             full,
             seconds,
+        )
+
+    def _operands(self) -> tuple[View, ...]:
+        """The tensors, without those that were but the room of operands with other strides."""
+        used = {v.descriptor.base for v in self._views if v.instruction is not None}
+        return tuple(
+            v for v in self._views if v.instruction is not None or v.descriptor.base not in used
         )
 
     def _program(self, image: bytes) -> Program:

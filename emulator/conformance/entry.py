@@ -47,6 +47,7 @@ class Entry:
     operation: tuple[str, ...]
     views: tuple[View, ...]
     files: Mapping[str, FileFact]
+    cut: bool = False
 
     @classmethod
     def of(cls, case: Case, files: Mapping[str, FileFact]) -> Entry:
@@ -54,7 +55,15 @@ class Entry:
         seconds = max(case.seconds, FULL_SECONDS) if case.full else case.seconds
         covers = tuple(sorted(case.covers))
         return cls(
-            case.name, case.full, seconds, case.note, covers, case.operation, case.views, files
+            case.name,
+            case.full,
+            seconds,
+            case.note,
+            covers,
+            case.operation,
+            case.views,
+            files,
+            case.cut,
         )
 
     @property
@@ -71,6 +80,7 @@ class Entry:
             "note": self.note,
             "covers": list(self.covers),
             "operation": list(self.operation),
+            **({"cut": True} if self.cut else {}),
             "tensors": [_view_data(view) for view in self.views],
             **{kind: vars(fact) for kind, fact in self.files.items()},
         }
@@ -94,6 +104,7 @@ class Entry:
             tuple(map(str, data["operation"])),
             tuple(_view(item) for item in data["tensors"]),
             {k: _file(data[k], k, data["name"]) for k in KINDS if k in data or k != "vectors"},
+            bool(data.get("cut", False)),
         )
 
 
@@ -138,6 +149,8 @@ def _view_data(view: View) -> dict[str, Any]:
         "strides": list(d.strides),
         "offset": d.base,
     }
+    if view.instruction is not None:
+        data |= {"instruction": view.instruction, "operand": view.operand}
     if d.scale_kind is not ScaleKind.NONE:
         data["scale"] = {
             "kind": d.scale_kind.name,
@@ -166,7 +179,15 @@ def _view(data: Any) -> View:
     )
     if data["role"] not in ("in", "out"):
         raise ValueError(f"role {data['role']!r} is neither in nor out")
-    return View(str(data["name"]), str(data["symbol"]), descriptor, data["role"] == "out")
+    instruction = data.get("instruction")
+    return View(
+        str(data["name"]),
+        str(data["symbol"]),
+        descriptor,
+        data["role"] == "out",
+        None if instruction is None else int(instruction),
+        str(data.get("operand", "")),
+    )
 
 
 def _named(enum: Callable[..., T], name: str) -> T:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from emulator.conformance import kit
 from emulator.conformance.build import PARTS, build, write_part
 from emulator.conformance.case import PROFILES, Maker
+from emulator.conformance.documents import DOCS, documents, lacking
 from emulator.conformance.entry import KINDS, Entry
 from emulator.conformance.folder import (
     MANIFEST,
@@ -25,6 +26,7 @@ from emulator.conformance.folder import (
     holds,
     nothing_selected,
     open_folder,
+    read_file,
     wanted_name,
 )
 from emulator.conformance.sources import cache_root, content_key, prune
@@ -43,7 +45,7 @@ _ASSETS: Final = Path(__file__).parent / "assets"
 
 def export(path: Path, chip: Chip, makers: Sequence[Maker], jobs: int) -> tuple[Folder, bool]:
     """Write a kit, or complete or check the one that is there; whether there was work to do."""
-    key = content_key(chip)
+    makers, key = kit.for_chip(makers, chip), content_key(chip)
     _check_ours(path)
     if _is_finished(path, key, makers):
         return open_folder(path), False
@@ -78,7 +80,8 @@ def cached(
     chip: Chip, profiles: Sequence[str], globs: Sequence[str], full: bool, jobs: int
 ) -> Folder:
     """The kit of these sources with the cases asked for; they are kept for the next run."""
-    makers = [m for m in kit.makers(profiles or ("full",), full) if wanted_name(m.name, globs)]
+    everything = kit.for_chip(kit.makers(profiles or ("full",), full), chip)
+    makers = [maker for maker in everything if wanted_name(maker.name, globs)]
     if not makers:
         raise nothing_selected(profiles, globs)
     root, key = cache_root(), content_key(chip)
@@ -129,8 +132,14 @@ def _is_finished(path: Path, key: str, makers: Sequence[Maker]) -> bool:
         and [entry.name for entry in folder.entries] == [maker.name for maker in makers]
         and not (path / WORK).exists()
         and not folder.damaged()
-        and all(holds_text(path / name, text) for name, text in _extras(folder.entries).items())
+        and _has_extras(path, folder.entries)
     )
+
+
+def _has_extras(path: Path, entries: Sequence[Entry]) -> bool:
+    """Whether the files that are no case's are as they should be."""
+    texts = _extras(entries, read_file(path / MANIFEST))
+    return all(holds_text(path / name, text) for name, text in texts.items())
 
 
 def holds_text(path: Path, text: str) -> bool:
@@ -158,21 +167,27 @@ def _prepared(path: Path, key: str) -> Path:
 
 def _finish(path: Path, about: dict[str, Any], entries: Sequence[Entry]) -> None:
     """Remove what does not belong there; the manifest makes it a kit."""
-    texts = _extras(entries)
-    belongs = {fact.file for entry in entries for fact in entry.files.values()}
-    for kind in KINDS.values():
-        _remove_strangers(path, path / kind.partition("/")[0], belongs)
+    manifest = _manifest(about, entries)
+    texts = _extras(entries, manifest)
+    belongs = {fact.file for entry in entries for fact in entry.files.values()} | set(texts)
+    for root in (*(kind.partition("/")[0] for kind in KINDS.values()), DOCS):
+        _remove_strangers(path, path / root, belongs)
     for name, text in texts.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
         write_text(path / name, text)
     (path / "run.sh").chmod(0o755)
+    write_bytes(path / MANIFEST, manifest)
+    shutil.rmtree(path / WORK)
+
+
+def _manifest(about: dict[str, Any], entries: Sequence[Entry]) -> bytes:
     there = {entry.profile for entry in entries}
     data = {
         **about,
         "profiles": [profile for profile in PROFILES if profile in there],
         "cases": [entry.data() for entry in entries],
     }
-    write_bytes(path / MANIFEST, json_text(data).encode())
-    shutil.rmtree(path / WORK)
+    return json_text(data).encode()
 
 
 def _remove_strangers(path: Path, root: Path, belongs: set[str]) -> None:
@@ -184,10 +199,13 @@ def _remove_strangers(path: Path, root: Path, belongs: set[str]) -> None:
             place.unlink()
 
 
-def _extras(entries: Sequence[Entry]) -> dict[str, str]:
-    """Files for those who have neither Python nor a reader of JSON."""
-    found = {name: (_ASSETS / name).read_text() for name in _EXTRAS}
+def _extras(entries: Sequence[Entry], manifest: bytes) -> dict[str, str]:
+    """Files for those who have neither Python nor a reader of JSON, and the pages to read."""
+    found = {name: (_ASSETS / name).read_text() for name in _EXTRAS} | documents()
+    found["README.txt"] += lacking(found)
     found["cases.txt"] = "".join(f"{entry.name}\n" for entry in entries)
-    sums = [f"{f.sha256}  {f.file}\n" for entry in entries for f in entry.files.values()]
-    found["SHA256SUMS"] = "".join(sums)
+    contents = {MANIFEST: manifest, **{name: text.encode() for name, text in found.items()}}
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    sums |= {fact.file: fact.sha256 for entry in entries for fact in entry.files.values()}
+    found["SHA256SUMS"] = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
     return found

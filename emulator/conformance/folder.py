@@ -32,7 +32,7 @@ class KnownCase:
     name: str
     expected: Result
     views: tuple[View, ...]
-    expected_bytes: int
+    text: str  # the result file that must come out
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,12 @@ class Folder:
         self.read(entry, "program")
         data = self.read(entry, "expected")
         try:
-            expected = from_text(data.decode())
+            text = data.decode()
+            expected = from_text(text)
         except (ResultError, UnicodeDecodeError) as error:
             place = self.path / entry.files["expected"].file
             raise InputError(f"{place}: {error}") from None
-        return KnownCase(entry.name, expected, entry.views, len(data))
+        return KnownCase(entry.name, expected, entry.views, text)
 
     def read(self, entry: Entry, kind: str) -> bytes:
         """A file of a case; its hash is compared."""

@@ -2,6 +2,9 @@
 
 text = to_text(result)
 result = from_text(text)       # raises ResultError: one line that says what is wrong where
+
+Reading forgives a little (spaces, CR LF, upper case), so that who compares can tell content from
+form; `running/form.py` then demands the form.
 """
 
 from __future__ import annotations
@@ -67,7 +70,8 @@ def _lines(result: Result) -> Iterator[str]:
 
 def from_text(text: str) -> Result:
     """The result that a file's text says. Raises ResultError."""
-    reader = _Reader(text.splitlines())
+    lines = text.split("\n")  # not splitlines, which also parts at other characters
+    reader = _Reader(lines if lines[-1] else lines[:-1])
     reader.expect(HEADER)
     outcome, why = _outcome(reader)
     faults = tuple(_fault(reader, line) for line in reader.all("fault"))
@@ -75,6 +79,7 @@ def from_text(text: str) -> Result:
         _number(reader, word) for line in reader.all("sticky") for word in line.split()[1:]
     )
     symbols = dict(_symbol(reader, line) for line in reader.all("symbol"))
+    reader.check_order()
     reader.expect("done")
     reader.end()
     return Result(outcome, faults, sticky, symbols, why)
@@ -107,6 +112,11 @@ class _Reader:
         """The lines from here on that begin with a keyword."""
         while self.at < len(self.lines) and self.lines[self.at].startswith(f"{keyword} "):
             yield self.next()
+
+    def check_order(self) -> None:
+        """Complain of what should have come before."""
+        if self.at < len(self.lines) and self.lines[self.at].startswith(("fault ", "sticky ")):
+            raise self.fail("the order is: all `fault`, then `sticky`, then all `symbol`")
 
     def end(self) -> None:
         if self.at != len(self.lines):

@@ -247,7 +247,7 @@ class Script:
             expected = {**expected, SIGNATURE: passed(sum(map(len, expected.values())))}
         outcome = "faulted" if self.faults else "completed"
         faults = tuple(sorted(self.faults, key=_fault_key))
-        words = self._words()[:_SHOWN]
+        words = self._words()
         return Case(
             self.name,
             program,
@@ -255,8 +255,9 @@ class Script:
             frozenset({*self.covers, *covers}),
             self.note,
             tuple(self.views),
-            operation=tuple(_shown(word) for word in words),
+            operation=tuple(_shown(word) for word in words[:_SHOWN]),
             full=full,
+            cut=len(words) > _SHOWN,
             **options,
         )
 
@@ -302,6 +303,12 @@ def _fault_key(fault: FaultLine) -> tuple[int, int, int]:
 
 def _shown(word: Word) -> str:
     return disassemble_word(*word)
+
+
+def some_tiles(chip: Chip, most: int) -> list[int]:
+    """All tiles, or so many of them evenly spread: the first and the last are among them."""
+    count, last = min(most, chip.num_tiles), chip.num_tiles - 1
+    return [last * i // max(count - 1, 1) for i in range(count)]
 
 
 def as_array(content: bytes) -> Any:

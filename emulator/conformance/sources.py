@@ -15,8 +15,8 @@ from isa.chip import Chip
 
 #: What runs a kit or reports on it: an edit there changes no case.
 _NO_CONTENT: Final = ("running", "reports", "judge.py", "device.py", "coverage.py", "streams.py",
-                      "mutants.py", "mutants", "export.py", "folder.py", "assets",
-                      "sources.py")  # fmt: skip
+                      "stream_ops.py", "mutants.py", "mutants", "export.py", "documents.py",
+                      "folder.py", "assets", "sources.py")  # fmt: skip
 _NO_EXECUTOR: Final = ("commands", "conformance", "timing")
 _KEPT: Final = 3  # kits in the cache
 _JOURNALS: Final = 30

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -30,19 +30,67 @@ Columns = list[Ints]
 
 
 @dataclass(frozen=True)
-class Operation:
-    """What a line holds: fields of these formats, and one result of so many digits.
+class Part:
+    """Columns of one kind, or digits of a result: `a*32:e2m1`."""
 
-    ``rows`` says that the first field is the number of those that follow, of the one format.
-    ``result`` is its format where that is a number, which messages then show.
+    name: str
+    format: Format
+    count: int | str = 1
+
+    def __str__(self) -> str:
+        times = "" if self.count == 1 else f"*{self.count}"
+        return f"{self.name}{times}:{self.format.name.lower()}"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a line holds: columns of operands, and one result whose parts stand without spaces.
+
+    ``rows`` says that a column before all others has the number of those that follow.
     """
 
-    fields: tuple[Format, ...]
-    digits: int
+    operands: tuple[Part, ...]
+    results: tuple[Part, ...]
     evaluate: Callable[[Columns], Any]  # an integer for each vector
-    result: Format | None = None
     rows: bool = False
     single: bool = False  # one operand of few bits: all codes in turn
+
+    @cached_property
+    def fields(self) -> tuple[Format, ...]:
+        """The format of each column; of rows, that of all."""
+        return _spread(self.operands)
+
+    @cached_property
+    def digits(self) -> int:
+        """Of the result."""
+        return sum(map(digits, _spread(self.results)))
+
+    @property
+    def result(self) -> Format | None:
+        """The result's format where that is one number, which messages then show."""
+        return self.results[0].format if len(self.results) == 1 else None
+
+    def columns(self) -> str:
+        """What a line holds, in words: `a:fp32 b:fp32 -> result:fp32`."""
+        count = [Part("n", F.U8)] if self.rows else []
+        operands = " ".join(map(str, [*count, *self.operands]))
+        return f"{operands} -> {','.join(map(str, self.results))}"
+
+
+def _spread(parts: tuple[Part, ...]) -> tuple[Format, ...]:
+    """A format for each column."""
+    counts = [part.count if isinstance(part.count, int) else 1 for part in parts]
+    return tuple(p.format for p, n in zip(parts, counts, strict=True) for _ in range(n))
+
+
+def _one(fmt: Format) -> tuple[Part, ...]:
+    """A result that is a number."""
+    return (Part("result", fmt),)
+
+
+def _each(names: str, fmt: Format) -> tuple[Part, ...]:
+    """Operands of one format; a name is a letter."""
+    return tuple(Part(name, fmt) for name in names)
 
 
 def digits(fmt: Format) -> int:
@@ -64,37 +112,37 @@ def _conversions() -> Iterator[tuple[str, Operation]]:
                 evaluate = partial(_converted, source, target, mode != "_nosat")
                 name = f"vcvt_{source.name}_{target.name}{mode}".lower()
                 few = BITS[source] <= 16
-                yield name, Operation((source,), digits(target), evaluate, target, single=few)
+                yield name, Operation(_each("a", source), _one(target), evaluate, single=few)
 
 
 def _converted(source: Format, target: Format, sat: bool, columns: Columns) -> Ints:
     return convert(source, columns[0], target, sat)
 
 
-def _elementwise(name: str, fmt: Format, count: int) -> tuple[str, Operation]:
+def _elementwise(name: str, fmt: Format, operands: str) -> tuple[str, Operation]:
     def evaluate(columns: Columns) -> Ints:
         return elementwise(name, fmt, *((fmt, column) for column in columns))
 
-    few = count == 1 and BITS[fmt] <= 16
-    operation = Operation((fmt,) * count, digits(fmt), evaluate, fmt, single=few)
+    few = len(operands) == 1 and BITS[fmt] <= 16
+    operation = Operation(_each(operands, fmt), _one(fmt), evaluate, single=few)
     return f"{name}_{fmt.name.lower()}", operation
 
 
 def _unary() -> Iterator[tuple[str, Operation]]:
     for name in ("vsqrt", "vrcp", "vrsqrt", "vexp2"):
-        yield from (_elementwise(name, fmt, 1) for fmt in WIDE)
+        yield from (_elementwise(name, fmt, "a") for fmt in WIDE)
 
 
 def _binary() -> Iterator[tuple[str, Operation]]:
     for name in ("vadd", "vsub", "vmul", "vdiv", "vmin", "vmax"):
-        yield from (_elementwise(name, fmt, 2) for fmt in WIDE)
-    yield from (_elementwise("vmuladd2", fmt, 4) for fmt in WIDE)
+        yield from (_elementwise(name, fmt, "ab") for fmt in WIDE)
+    yield from (_elementwise("vmuladd2", fmt, "abce") for fmt in WIDE)
 
 
 def _integers() -> Iterator[tuple[str, Operation]]:
     for name in ("vadd", "vsub", "vmul", "vmin", "vmax"):
         evaluate = partial(_integer, name)
-        yield f"{name}_i32", Operation((F.I32, F.I32), 8, evaluate, F.I32)
+        yield f"{name}_i32", Operation(_each("ab", F.I32), _one(F.I32), evaluate)
 
 
 def _integer(name: str, columns: Columns) -> Ints:
@@ -105,7 +153,8 @@ def _comparisons() -> Iterator[tuple[str, Operation]]:
     for relation in RELATIONS:
         for fmt in (*WIDE, F.I32):
             evaluate = partial(_compared, relation, fmt)
-            yield f"vcmp_{relation}_{fmt.name.lower()}", Operation((fmt, fmt), 2, evaluate, F.U8)
+            operation = Operation(_each("ab", fmt), _one(F.U8), evaluate)
+            yield f"vcmp_{relation}_{fmt.name.lower()}", operation
 
 
 def _compared(relation: str, fmt: Format, columns: Columns) -> Ints:
@@ -117,11 +166,11 @@ def _compared(relation: str, fmt: Format, columns: Columns) -> Ints:
 def _rows() -> Iterator[tuple[str, Operation]]:
     """Reductions of rows of 0 to 255 elements; `vargmax` of 1 and more."""
     for fmt in WIDE:
+        row = (Part("a", fmt, "n"),)
         for name in ("vrsum", "vrmax", "vrmin"):
-            evaluate = partial(_reduced, name, fmt)
-            operation = Operation((fmt,), digits(fmt), evaluate, fmt, rows=True)
+            operation = Operation(row, _one(fmt), partial(_reduced, name, fmt), rows=True)
             yield f"{name}_{fmt.name.lower()}", operation
-        largest = Operation((fmt,), 8, partial(_largest, fmt), F.I32, rows=True)
+        largest = Operation(row, _one(F.I32), partial(_largest, fmt), rows=True)
         yield f"vargmax_{fmt.name.lower()}", largest
 
 
@@ -157,10 +206,14 @@ def _blocks() -> Iterator[tuple[str, Operation]]:
 
 def _block(a: Format, w: Format, kinds: list[ScaleKind]) -> Operation:
     length = 16 if ScaleKind.NV16 in kinds else 32
-    scales = {ScaleKind.MX32: (F.E8M0,), ScaleKind.NV16: (F.E4M3FN,), ScaleKind.NONE: ()}
-    fields = ((a,) * length, (w,) * length, scales[kinds[0]], scales[kinds[1]], (F.FP32,))
-    evaluate = partial(_accumulated, a, w, kinds, length)
-    return Operation(tuple(f for part in fields for f in part), 8, evaluate, F.FP32)
+    formats = {ScaleKind.MX32: F.E8M0, ScaleKind.NV16: F.E4M3FN}
+    scales = [
+        Part(f"scale_{name}", formats[kind])
+        for name, kind in zip("aw", kinds, strict=True)
+        if kind in formats
+    ]
+    operands = (Part("a", a, length), Part("w", w, length), *scales, Part("acc", F.FP32))
+    return Operation(operands, _one(F.FP32), partial(_accumulated, a, w, kinds, length))
 
 
 def _accumulated(
@@ -184,8 +237,11 @@ def _quantised() -> Iterator[tuple[str, Operation]]:
         for floor in (False, True):
             name = f"vquant_{fmt.name}_mx32{'_floor' if floor else ''}".lower()
             evaluate = partial(_mx_blocks, fmt, floor)
-            yield name, Operation((F.FP32,) * 32, 2 + 32 * digits(fmt), evaluate)
-    yield "vquant_e2m1_nv16", Operation((F.FP32,) * 17, 2 + 16, _nv_blocks)
+            results = (Part("scale", F.E8M0), Part("codes", fmt, 32))
+            yield name, Operation((Part("a", F.FP32, 32),), results, evaluate)
+    operands = (Part("ts", F.FP32), Part("a", F.FP32, 16))
+    results = (Part("scale", F.E4M3FN), Part("codes", F.E2M1, 16))
+    yield "vquant_e2m1_nv16", Operation(operands, results, _nv_blocks)
 
 
 def _mx_blocks(fmt: Format, floor: bool, columns: Columns) -> list[int]:

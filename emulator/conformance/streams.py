@@ -1,31 +1,30 @@
 """Vectors of single operations as text, one a line, in the way of Berkeley TestFloat.
 
+    for line in operands("vadd_fp32", 1000, seed=1): ...     # 3f800000 40000000
     for line in vectors("vadd_fp32", 1000, seed=1): ...      # 3f800000 40000000 40400000
-    report = check("vadd_fp32", lines)
+    report = check("vadd_fp32", lines, 1000, seed=1)
 
-A line is codes as hexadecimal digits: the operands, then the result. Who tests a unit replaces
-the last field of each line by what the unit gives (or reads `strip`ped lines and appends it); the
-check computes what is right anew, so it needs no file and no other state:
+A line is codes as hexadecimal digits: the operands, then the result. A unit reads operands and
+appends its result; so it cannot pass by handing on what it read. The check chooses the operands
+anew, so it notices lines that are missing, twice there or changed, and computes what is right, so
+it needs no file:
 
     emu conformance vectors vadd_fp32 | ./unit | emu conformance check vadd_fp32
 
 `vcvt_fp32_e4m3fn_nosat`, `vsqrt_bf16`, `vadd_i32`, `vcmp_lt_fp32` (result 01 or 00) and the like
-are one instruction on one element. Others:
+are one instruction on one element. Others, whose columns `catalogue` names:
 
-    vrsum_fp32 (vrmax, vrmin, vargmax)    a row: the number of elements, two digits; the elements
-    gemm_e4m3fn_e2m1                      a block of `gemm.acc`: 32 codes of a, 32 of w (16 with
-                                          nv16), the scales of a and w if they have some, the old
-                                          accumulator; the result is the new one
-    vquant_e4m3fn_mx32                    32 FP32; the result is the scale's two digits and then
-                                          the digits of all elements, without spaces
-    vquant_e2m1_nv16                      the tensor scale and 16 FP32; the same
+    vrsum_fp32 (vrmax, vrmin, vargmax)    a row
+    gemm_e4m3fn_e2m1                      a block of `gemm.acc`, onto an old accumulator
+    vquant_e4m3fn_mx32                    a block
+    vquant_e2m1_nv16                      a block and its tensor scale
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Final
 
 import numpy as np
@@ -41,11 +40,32 @@ _MESSAGES: Final = 20
 
 @dataclass
 class Report:
-    """How many lines were checked, how many are wrong, and the first of those in words."""
+    """How many lines there should be, how many came and are right, and what is wrong in words."""
 
-    total: int = 0
-    failed: int = 0
-    messages: list[str] = field(default_factory=list)
+    total: int
+    came: int = 0
+    right: int = 0
+    messages: list[str] = field(default_factory=list)  # the first ones
+
+    @property
+    def passes(self) -> bool:
+        """Whether every line came and is right, and no other did."""
+        return self.right == self.total == self.came
+
+    def wrong(self, message: str) -> None:
+        """A line that is not right."""
+        if len(self.messages) < _MESSAGES:
+            self.messages.append(message)
+
+    def summary(self) -> str:
+        """All of it in a line."""
+        text = f"{self.right} of {self.total} are right"
+        missing = self.total - self.came
+        if missing > 0:
+            text += f"; {missing} did not come"
+        if missing < 0:
+            text += f"; {-missing} more came: give --count as to `vectors`"
+        return text
 
 
 def operations() -> list[str]:
@@ -53,40 +73,71 @@ def operations() -> list[str]:
     return list(table())
 
 
-def vectors(op: str, count: int, seed: int = 0) -> Iterator[str]:
-    """Lines with operands and the right result."""
+def catalogue() -> list[str]:
+    """A line for each operation: its name and its columns."""
+    width = max(map(len, table()))
+    return [f"{name:{width}}  {operation.columns()}" for name, operation in table().items()]
+
+
+def operands(op: str, count: int, seed: int = 0) -> Iterator[str]:
+    """Lines with operands; those of a smaller count are the first ones of a larger one's."""
     operation = _operation(op)
-    for start in range(0, count, _BATCH):
-        columns = choose(operation, start, min(_BATCH, count - start), seed)
-        results = operation.evaluate(columns)
-        lines = _texts(operation, columns)
+    for columns in _batches(operation, count, seed):
+        yield from _texts(operation, columns)
+
+
+def vectors(op: str, count: int, seed: int = 0) -> Iterator[str]:
+    """The same lines with the right result."""
+    operation = _operation(op)
+    for columns in _batches(operation, count, seed):
+        lines, results = _texts(operation, columns), operation.evaluate(columns)
         for line, result in zip(lines, results, strict=True):
             yield f"{line} {int(result):0{operation.digits}x}"
 
 
-def strip(lines: Iterable[str]) -> Iterator[str]:
-    """The operands alone."""
-    for line in lines:
-        yield line.rstrip().rpartition(" ")[0]
+def _batches(operation: Operation, count: int, seed: int) -> Iterator[Columns]:
+    """Operands of all vectors, some at a time."""
+    for start in range(0, count, _BATCH):
+        chosen = choose(operation, start, _BATCH, seed)
+        left = min(_BATCH, count - start)
+        yield chosen[:left] if operation.rows else [column[:left] for column in chosen]
 
 
-def check(op: str, lines: Iterable[str]) -> Report:
+def check(op: str, lines: Iterable[str], count: int, seed: int | None = 0) -> Report:
     """Compare the last field of each line with the right result.
 
-    Raises InputError, which names the line, for what is no vector of the operation.
+    There must be `count` lines with the operands that `operands` gives; any operands do without a
+    `seed`. Raises InputError, which names the line, for what is no vector of the operation.
     """
-    operation, report = _operation(op), Report()
+    operation, report = _operation(op), Report(count)
+    asked = iter(()) if seed is None else operands(op, count, seed)
     numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
-    while batch := list(islice(numbered, _BATCH)):
-        parsed = [_parse(operation, number, line) for number, line in batch]
-        expected = operation.evaluate(_columns(operation, [row[:-1] for row in parsed]))
-        for (number, line), row, right in zip(batch, parsed, expected, strict=True):
-            report.total += 1
-            if row[-1] != int(right):
-                report.failed += 1
-                if len(report.messages) < _MESSAGES:
-                    report.messages.append(_message(operation, number, line, row[-1], int(right)))
+    while batch := list(islice(numbered, min(_BATCH, count - report.came))):
+        report.came += len(batch)
+        _check_batch(operation, batch, list(islice(asked, len(batch))), report)
+    report.came += sum(1 for _ in numbered)
     return report
+
+
+def _check_batch(
+    operation: Operation, batch: list[tuple[int, str]], asked: list[str], report: Report
+) -> None:
+    """Some lines; `asked` are their operands, if it matters which they are."""
+    parsed = [_parse(operation, number, line) for number, line in batch]
+    expected = operation.evaluate(_columns(operation, [row[:-1] for row in parsed]))
+    for (number, line), row, right, wanted in zip_longest(batch, parsed, expected, asked):
+        given = line.lower().split()[:-1]
+        if wanted is not None and given != wanted.split():
+            problem = "not the operands that `vectors` gives there"
+            report.wrong(f"line {number}: {problem}: {_brief(given)}, not {_brief(wanted.split())}")
+        elif row[-1] != int(right):
+            report.wrong(_message(operation, number, line, row[-1], int(right)))
+        else:
+            report.right += 1
+
+
+def _brief(words: list[str]) -> str:
+    return f"`{' '.join(words[:4])}{' ...' if len(words) > 4 else ''}`"
 
 
 def _operation(op: str) -> Operation:
@@ -121,7 +172,8 @@ def _parse(operation: Operation, number: int, line: str) -> list[int]:
         widths = [digits(fmt) for fmt in operation.fields]
     widths = [*widths, operation.digits]
     if len(words) != len(widths):
-        raise InputError(f"line {number}: {len(words)} fields, not {len(widths)}")
+        why = ": the result is missing" if len(words) == len(widths) - 1 else ""
+        raise InputError(f"line {number}: {len(words)} fields, not {len(widths)}{why}")
     return [_code(number, word, width) for word, width in zip(words, widths, strict=True)]
 
 

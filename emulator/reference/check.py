@@ -224,6 +224,8 @@ def _check_overlaps(run: Run, rules: dict[str, Rule]) -> None:
             continue
         if _overlaps_itself(target.descriptor):
             raise UndefinedBehaviour(f"{place}: elements of {target.name} overlap")
+        if _scales_overlap(target, rules[target.name]):
+            raise UndefinedBehaviour(f"{place}: scales of {target.name} overlap")
         for other in run.all:
             if other is target or _maps_to_itself(run, target, other):
                 continue
@@ -248,6 +250,14 @@ def _overlaps_itself(d: Descriptor) -> bool:
     return len(np.unique(places)) < len(places)
 
 
+def _scales_overlap(tensor: Tensor, rule: Rule) -> bool:
+    """Whether two scales of a destination have one place, or a scale lies in its elements."""
+    if not tensor.count or not rule.uses_scales or tensor.scale_kind is ScaleKind.NONE:
+        return False
+    scales = _scale_nibbles(tensor)
+    return len(scales) < 2 * tensor.scale_count or bool(scales & _element_nibbles(tensor))
+
+
 def _maps_to_itself(run: Run, target: Tensor, other: Tensor) -> bool:
     """A vector instruction may work in place: element on element."""
     a, b = target.descriptor, other.descriptor
@@ -270,10 +280,17 @@ def _share_bytes(a: Tensor, rule_a: Rule, b: Tensor, rule_b: Rule) -> bool:
 
 def _touched(tensor: Tensor, rule: Rule) -> set[int]:
     """Every nibble that the operand's elements and scales occupy."""
+    if rule.uses_scales and tensor.scale_kind is not ScaleKind.NONE:
+        return _element_nibbles(tensor) | _scale_nibbles(tensor)
+    return _element_nibbles(tensor)
+
+
+def _element_nibbles(tensor: Tensor) -> set[int]:
     first = tensor.bit_addresses().reshape(-1) // 4
     nibbles = (first[:, None] + np.arange(max(tensor.bits // 4, 1))).reshape(-1)
-    touched = set(nibbles.tolist())
-    if rule.uses_scales and tensor.scale_kind is not ScaleKind.NONE:
-        scales = tensor.scale_addresses().reshape(-1) * 2
-        touched |= set(scales.tolist()) | set((scales + 1).tolist())
-    return touched
+    return set(nibbles.tolist())
+
+
+def _scale_nibbles(tensor: Tensor) -> set[int]:
+    first = tensor.scale_addresses().reshape(-1) * 2
+    return set(first.tolist()) | set((first + 1).tolist())

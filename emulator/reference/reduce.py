@@ -100,13 +100,6 @@ def rank(row: F32) -> list[int]:
     return sorted(range(len(keys)), key=lambda i: (-keys[i], i))
 
 
-def topk(x: F32, k: int, bounds: Bounds = None) -> list[list[int]]:
+def topk(x: F32, k: int) -> list[list[int]]:
     """Per row of x[R, K], the indices of its k greatest elements in rank order (fewer if short)."""
-    begin, end = row_bounds(bounds, *x.shape)
-    spans = [(max(int(b), 0), min(int(e), x.shape[1])) for b, e in zip(begin, end, strict=True)]
-    return [[b + i for i in rank(row[b:e])[:k]] for row, (b, e) in zip(x, spans, strict=True)]
-
-
-def argmax(x: F32, bounds: Bounds = None) -> list[int | None]:
-    """Per row of x[R, K], the index of its greatest element; None for an empty row."""
-    return [best[0] if best else None for best in topk(x, 1, bounds)]
+    return [rank(row)[:k] for row in x]

@@ -11,8 +11,8 @@ _COMMANDS = {
     "run": "Run the kit on a device and report.",
     "export": "Write the kit to a directory, for those without Python.",
     "list": "List the cases.",
-    "vectors": "Print test vectors of one operation as text.",
-    "check": "Check results of such vectors on standard input.",
+    "vectors": "Print operands for one operation as text.",
+    "check": "Check what a unit made of them, on standard input.",
     "strength": "Plant errors in an executor; the kit must notice each.",
 }
 
@@ -32,9 +32,9 @@ def command() -> None:
 
     \b
     emu conformance run --dut './sim {program} {output}' --html report.html
-    emu conformance run --dut './sim {program} {output}' --profile mxu --case '*mxfp4*'
+    emu conformance run --dut './sim {program} {output}' --profile mxu --case '*e2m1*'
     emu conformance export kit/                # for a team without Python
-    emu conformance vectors fp32_to_bf16 | ./unit | emu conformance check fp32_to_bf16
+    emu conformance vectors vadd_fp32 | ./unit | emu conformance check vadd_fp32
 
     The command reads a program and writes a result file: docs/conformance.md says how.
     """

@@ -19,7 +19,7 @@ def command(
 
     \b
     emu conformance list --profile vpu
-    emu conformance list --case '*/nan*' | wc -l
+    emu conformance list --case '*nan*' | wc -l
     """
     for name in _names(profiles, full, kit, globs):
         click.echo(name)

@@ -61,7 +61,8 @@ def command(**options: Any) -> None:
 
     A run that was stopped goes on where it was when the same command is given again; one that
     came to its end begins anew (but see --resume). When the kit or a file that CMD names has
-    changed, all cases run. `fast` and `reference` are the emulator's own executors.
+    changed, all cases run. Where standard error is no terminal, a line a minute says how far it is.
+    `fast` and `reference` are the emulator's own executors.
     """
     status = _run(_Options(**options))
     if status:
@@ -105,9 +106,8 @@ def _run(options: _Options) -> int:
     folder = _folder(options)
     entries = folder.select(options.profiles, options.globs, options.full)
     state = options.state or _default_state(folder, options.dut)
-    settings = Settings(
-        state, processors(options.jobs), options.time_limit, options.fresh, options.resume
-    )
+    count, log = processors(options.jobs), not options.quiet
+    settings = Settings(state, count, options.time_limit, options.fresh, options.resume, log)
     run = run_kit(folder, entries, device, settings)
     report = Report(options.dut, folder.facts, tuple(entries), run)
     _write(report, options)

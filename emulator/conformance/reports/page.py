@@ -86,8 +86,8 @@ def _count_row(report: Report, profile: str | None) -> str:
     cells = "".join(
         f'<td class="n {kind if number else ""}">{number}</td>' for kind, number in numbers
     )
-    head = escape(profile or "all")
-    return f'<tr{"" if profile else " class=total"}><th scope="row">{head}</th>{cells}</tr>'
+    head, kind = escape(profile or "all"), "" if profile else ' class="total"'
+    return f'<tr{kind}><th scope="row">{head}</th>{cells}</tr>'
 
 
 def _failures(report: Report) -> Iterator[str]:

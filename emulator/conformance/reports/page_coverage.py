@@ -42,7 +42,10 @@ def coverage_sections(states: Iterable[PointState]) -> Iterator[str]:
 
 def _instructions(table: Table) -> Iterator[str]:
     yield '<section id="instructions">\n<h2>Instructions</h2>'
-    yield f"<p>{_legend()}</p>" + '\n<div class="scroll">\n<table>'
+    yield (
+        f"<p>{_legend()} A case counts for everything that it covers.</p>"
+        + '\n<div class="scroll">\n<table>'
+    )
     yield "<caption>What the cases of each instruction came to</caption>"
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("instruction", *_COLUMNS.values()))
     yield f"<thead><tr>{heads}</tr></thead>\n<tbody>"

@@ -74,7 +74,7 @@ def _end(report: Report) -> str:
     done, asked = len(report.verdicts), len(report.entries)
     text = note + f"{report.counts()[Status.PASS]} of {asked} pass, in {run.seconds:.1f} s"
     if run.resumed:
-        text += f"; {run.resumed} were done by an earlier run that was stopped"
+        text += f"; {run.resumed} were done by an earlier run"
     if run.interrupted:
         text += f"; stopped after {done}: the same command goes on"
     return text

@@ -80,10 +80,11 @@ class _Printed:
 
 
 class Pool:
-    """Runs jobs, some at a time."""
+    """Runs jobs, some at a time; `idle` is called at every look at them."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, idle: Callable[[], None] = lambda: None) -> None:
         self.jobs = jobs
+        self._idle = idle
         self._children: list[_Child] = []
         self._selector = selectors.DefaultSelector()
 
@@ -100,6 +101,7 @@ class Pool:
                     else:
                         self._start(job)
                 yield from self._ended()
+                self._idle()
         finally:
             for child in self._children:
                 child.finish()

@@ -70,9 +70,7 @@ def open_journal(
         done = {} if fresh or (_ended(lines) and not resume) else _verdicts(lines[1:])
         changed = _changed(lines[0], header) if done else ""
         journal = _started(file, header, {} if changed else done)
-        journal.note = (
-            changed and f"{changed} changed since the run that was stopped: all cases ran"
-        )
+        journal.note = changed and f"{changed} changed since the earlier run: all cases ran"
         yield journal
 
 

@@ -42,6 +42,7 @@ class Settings:
     time_limit: float | None = None  # instead of each case's own
     fresh: bool = False  # whatever was done before
     resume: bool = False  # even a run that came to its end
+    log: bool = False  # a line a minute on standard error if that is no terminal
 
 
 @dataclass
@@ -120,8 +121,8 @@ def _run_waiting(
     if waiting:
         device.prepare(len(waiting))
     with (
-        progress(f"running {len(waiting)} cases", len(waiting)) as advance,
-        closing(_verdicts(folder, waiting, device, settings)) as verdicts,
+        progress(f"running {len(waiting)} cases", len(waiting), settings.log) as advance,
+        closing(_verdicts(folder, waiting, device, settings, lambda: advance(0))) as verdicts,
     ):
         for found in verdicts:
             journal.add(found)
@@ -130,11 +131,12 @@ def _run_waiting(
 
 
 def _verdicts(
-    folder: Folder, waiting: list[Entry], device: Device, settings: Settings
-) -> Generator[Verdict, None, None]:
-    """How each case ends, as it ends."""
+    folder: Folder, waiting: list[Entry], device: Device, settings: Settings,
+    idle: Callable[[], None],
+) -> Generator[Verdict, None, None]:  # fmt: skip
+    """How each case ends, as it ends; `idle` is called again and again while none does."""
     scratch = _scratch(settings.state)
-    pool = Pool(settings.jobs).run(_jobs(folder, waiting, device, settings, scratch))
+    pool = Pool(settings.jobs, idle).run(_jobs(folder, waiting, device, settings, scratch))
     try:
         for job, end in pool:
             task: _Task = job.extra

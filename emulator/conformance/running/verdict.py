@@ -11,8 +11,9 @@ from typing import Final
 
 from emulator.conformance.folder import KnownCase
 from emulator.conformance.judge import Status, Verdict, judge
-from emulator.conformance.result import ResultError, from_text
+from emulator.conformance.result import HEADER, ResultError, from_text
 from emulator.conformance.running.children import End
+from emulator.conformance.running.form import form_problem
 
 _ROOM: Final = 1 << 20  # bytes that any result file may have
 _DETAIL: Final = 1000  # characters of a verdict's reason
@@ -20,7 +21,7 @@ _DETAIL: Final = 1000  # characters of a verdict's reason
 
 def most_result_bytes(case: KnownCase) -> int:
     """A result file beyond this is not read."""
-    return max(_ROOM, 4 * case.expected_bytes)
+    return max(_ROOM, 4 * len(case.text))
 
 
 def verdict(case: KnownCase, end: End, output: Path, seconds: float) -> Verdict:
@@ -62,7 +63,23 @@ def _judged(case: KnownCase, output: Path) -> Verdict:
     data = _read(output, most_result_bytes(case))
     if isinstance(data, str):
         return Verdict(case.name, Status.CRASHED, data)
-    return judge(case, from_text(data.decode(errors="replace")))
+    text = data.decode(errors="surrogateescape")  # bytes that differ stay different
+    found = judge(case, from_text(text))
+    if found.status is Status.FAIL:
+        return found
+    unsupported = found.status is Status.UNSUPPORTED
+    problem = form_problem(text, _unsupported_text(text) if unsupported else case.text)
+    if not problem:
+        return found
+    detail = f"result file: the content is right, its form is not: {problem}"
+    return Verdict(case.name, Status.FAIL, detail)
+
+
+def _unsupported_text(text: str) -> str:
+    """The result file that says `unsupported`, for the reason that this one gives."""
+    line, start = text.split("\n")[1], "outcome unsupported"
+    outcome = line if line.startswith(f"{start} ") else start
+    return f"{HEADER}\n{outcome}\ndone\n"
 
 
 def _read(path: Path, most: int) -> bytes | str:

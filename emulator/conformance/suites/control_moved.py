@@ -1,4 +1,4 @@
-"""A descriptor that was moved is used: every word of it must have come along."""
+"""Descriptors are used that were moved, or changed where nobody looks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,27 @@ _VPU = 2
 
 def makers() -> list[Maker]:
     """All of them."""
-    return [Maker("control/dmov/scales", _scales)]
+    return [
+        Maker("control/dmov/scales", _scales),
+        Maker("control/dset/beyond-the-rank", _beyond_the_rank),
+    ]
+
+
+def _beyond_the_rank(chip: Chip, name: str) -> Case:
+    """Dimensions and strides that the rank leaves out may be anything."""
+    d = Draft(chip, name, "vcopy by descriptors of rank 2 with rubbish behind the second dimension")
+    codes = np.arange(3 * 5).reshape(3, 5) + 0x3F800000
+    source, target = d.tensor("x", Format.FP32, codes), d.result("y", Format.FP32, (3, 5))
+    for register, operand in enumerate((target, source)):
+        d.load(register, operand)
+        for number, field in enumerate(("dim2", "dim3", "stride2", "stride3")):
+            d.emit(
+                "dset", dst=register, field=field, b=(0, (-5, 1 << 30, -1, 0)[number - register])
+            )
+    d.emit("vcopy", dst=0, a=1)
+    d.fence(_VPU)
+    d.expect(target, codes)
+    return d.case(["rule:descriptor-fields"])
 
 
 def _scales(chip: Chip, name: str) -> Case:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from emulator.conformance.case import Maker
-from emulator.conformance.suites import dma_copy, dma_edges, dma_rows
+from emulator.conformance.suites import dma_copy, dma_edges, dma_extra, dma_rows
 
 RULES: Final = {
     "dma-spaces": "a channel reaches HBM, every cluster's CSRAM and every tile's TSRAM",
@@ -29,4 +29,5 @@ RULES: Final = {
 
 def makers() -> list[Maker]:
     """The cases."""
-    return [*dma_copy.makers(), *dma_edges.makers(), *dma_rows.makers()]
+    parts = (dma_copy, dma_edges, dma_rows, dma_extra)
+    return [maker for part in parts for maker in part.makers()]

@@ -148,7 +148,8 @@ def _strides(chip: Chip, name: str) -> Case:
 def _transpose(chip: Chip, name: str) -> Case:
     """Axes exchanged on the way, of whole elements of each width."""
     c = Copies(chip, name, "strides that exchange axes, on either side")
-    source, target = c.window(Space.HBM, size=4096), c.window(Space.CSRAM, 1, 128, 4096)
+    source = c.window(Space.HBM, size=4096)
+    target = c.window(Space.CSRAM, chip.clusters - 1, 128, 4096)
     for number, fmt in enumerate((Format.U8, Format.BF16, Format.FP32)):
         at = 1024 * number
         src, dst = (strided(w, fmt, (5, 6), s, at) for w, s in ((source, (1, 5)), (target, (6, 1))))
@@ -236,10 +237,11 @@ def _fan(c: Copies, source: Space, space: Space, plans: list[tuple[int, int, int
 
 
 def _fan_tiles(chip: Chip, name: str) -> Case:
-    """One copy for every number of tiles."""
+    """One copy for every number of tiles; of many tiles for some numbers."""
     c = Copies(chip, name, "a destination in 1, 2, ... tiles, from HBM")
     tiles = chip.num_tiles
-    plans = [(0, fan, 1) for fan in range(1, tiles + 1)]
+    fans = range(1, tiles + 1) if tiles <= 8 else (1, 2, 3, tiles // 2, tiles - 1, tiles)
+    plans = [(0, fan, 1) for fan in fans]
     _fan(c, Space.HBM, Space.TSRAM, [*plans, (tiles - 2, 2, 1), (-1, 2, 1)])
     return c.case(["rule:dma-fan"])
 
@@ -257,7 +259,8 @@ def _fan_step(chip: Chip, name: str) -> Case:
 def _fan_clusters(chip: Chip, name: str) -> Case:
     """Several clusters' memory at once."""
     c = Copies(chip, name, "a destination in several clusters, from a tile's memory")
-    plans = [(0, chip.clusters, 1), (-1, chip.clusters, 1), (chip.clusters - 1, 2, -1), (0, 1, 5)]
+    count, two = chip.clusters, min(chip.clusters, 2)
+    plans = [(0, count, 1), (-1, count, 1), (count - 1, two, -1), (0, 1, 5)]
     _fan(c, Space.TSRAM, Space.CSRAM, plans)
     return c.case(["rule:dma-fan"])
 

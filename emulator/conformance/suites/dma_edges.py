@@ -91,7 +91,7 @@ def _ends(chip: Chip, name: str) -> Case:
     sizes = {Space.TSRAM: chip.tile.tsram.bytes, Space.CSRAM: chip.cluster.csram.bytes}
     windows = [c.window(Space.HBM, size=256)]
     for space, owners in ((Space.TSRAM, chip.num_tiles), (Space.CSRAM, chip.clusters)):
-        for owner in (0, owners - 1):
+        for owner in dict.fromkeys((0, owners - 1)):
             windows.append(c.window(space, owner, sizes[space] - 256, 256))
     windows.append(c.window(Space.HBM, size=256))
     for number, window in enumerate(windows[1:]):
@@ -176,7 +176,8 @@ def _order(chip: Chip, name: str) -> Case:
     for step in range(6):
         space = (Space.TSRAM, Space.CSRAM, Space.HBM)[step % 3]
         base = None if space is Space.HBM else 0x600 * (step + 1)
-        chain.append(c.window(space, step % 2, base, 512))
+        owners = chip.num_tiles if space is Space.TSRAM else chip.clusters
+        chain.append(c.window(space, step % min(owners, 2), base, 512))
     for step, (src, dst) in enumerate(pairwise(chain)):
         here = dense(dst, Format.U8, (400,), 10 * step)
         there = dense(src, Format.U8, (400,), 10 * max(step - 1, 0))
@@ -188,7 +189,8 @@ def _write_after_read(chip: Chip, name: str) -> Case:
     """What a later instruction of the channel overwrites is read first by an earlier one."""
     c = Copies(chip, name, "a range is read, overwritten and read again within one channel")
     one, two = c.window(Space.TSRAM, 0, 0, 300), c.window(Space.HBM, size=300)
-    saved, again = c.window(Space.CSRAM, 0, 0, 300), c.window(Space.CSRAM, 1, 0, 300)
+    saved = c.window(Space.CSRAM, 0, 0, 300)
+    again = c.window(Space.CSRAM, chip.clusters - 1, 0 if chip.clusters > 1 else 0x200, 300)
     for dst, src, last in ((saved, one, 0), (one, two, 0), (again, one, 0), (two, saved, 1)):
         d, s = (dense(window, Format.BF16, (150,)) for window in (dst, src))
         c.do("dma", channel=2, fenced=bool(last), dst=d, src=s)
@@ -210,15 +212,17 @@ def _channels(chip: Chip, name: str) -> Case:
 def _every_tile(chip: Chip, name: str) -> Case:
     """Every tile uses a channel of its own into its own memory, its cluster's and HBM."""
     c = Copies(chip, name, "owner -1 on every tile, by another channel each")
-    source, target = c.window(Space.HBM, size=512), c.window(Space.HBM, size=1024)
-    for tile in range(chip.num_tiles):
+    tiles, per = chip.num_tiles, chip.tiles_per_cluster
+    source = c.window(Space.HBM, size=max(512, 36 * tiles))
+    target = c.window(Space.HBM, size=max(1024, 48 * tiles))
+    for tile in range(tiles):
         c.window(Space.TSRAM, tile, 0x70, 160)
     for cluster in range(chip.clusters):
-        c.window(Space.CSRAM, cluster, 0x20 * chip.tiles_per_cluster, 1024)
-    for tile in range(chip.num_tiles):
+        c.window(Space.CSRAM, cluster, 0x20 * per, max(1024, 40 * per))
+    for tile in range(tiles):
         channel = (3 * tile + 1) % chip.tile.dma.channels
         own = Descriptor(Space.TSRAM, Format.I32, (9,), (1,), 0x74)
-        shared = own.at(0x20 * chip.tiles_per_cluster + 40 * (tile % chip.tiles_per_cluster))
+        shared = own.at(0x20 * per + 40 * (tile % per))
         shared = replace(shared, space=Space.CSRAM)
         src = dense(source, Format.I32, (9,), 36 * tile)
         c.do("dma", tile=tile, channel=channel, dst=own, src=src)

@@ -201,18 +201,8 @@ BASES: Final[tuple[Base, ...]] = (
     ),
 )  # fmt: skip
 
+
 #: What an instruction writes.
-WRITTEN: Final[dict[str, tuple[str, ...]]] = {
-    "ld": (), "gemm": ("acc",), "seed": ("acc",), "vtopk": ("values", "indices"),
-    "vquantr": ("dst", "scale"),
-}  # fmt: skip
-
-
-def written(mnemonic: str) -> tuple[str, ...]:
-    """The operands that an instruction writes."""
-    return WRITTEN.get(mnemonic, ("dst",))
-
-
 def is_dma(mnemonic: str) -> bool:
     """Whether channels execute it."""
     return mnemonic in ("dma", "dmag", "dmas")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from emulator.conformance.coverage_formats import FORMATS
 from emulator.conformance.image import BITS
+from emulator.conformance.operands import written
 from emulator.conformance.suites.faults_bases import (
     BASES,
     FIXED,
@@ -15,7 +16,6 @@ from emulator.conformance.suites.faults_bases import (
     NEXT_TO,
     Base,
     is_dma,
-    written,
 )
 from isa.chip import Chip
 from isa.descriptor import Descriptor, Space
@@ -43,6 +43,7 @@ class Break:
     words: dict[str, Words]  # the operands that differ from the base
     fields: dict[str, Any] = field(default_factory=dict)
     mnemonic: str = ""  # another modifier than the base's
+    hides: str = ""  # a second fault, which the order of checks puts later
 
 
 def words_of(d: Descriptor) -> Words:
@@ -118,6 +119,8 @@ def _descriptor(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
         for axis, extent in enumerate(d.shape):
             if extent > 1:
                 yield f"stride{axis} 0", fault, changed(words, {STRIDE + axis: 0})
+                pair = changed(words, {DIM + axis: 2, STRIDE + axis: 0})
+                yield "two elements in one place", fault, pair
 
 
 def _space(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
@@ -197,8 +200,8 @@ def _shape(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
             key = (base.name, name, axis)
             if key not in _FREE:
                 wrong = _SPECIAL.get(key, extent - 1 if extent > 1 else 2)
-                more = [] if key in _SPECIAL else [extent + 1]
-                for value in (wrong, *more) if wrong != extent + 1 else (wrong,):
+                more = [] if key in _SPECIAL else [extent + 1, _EXTENT]
+                for value in dict.fromkeys((wrong, *more)):
                     yield f"dim{axis} {value}", fault, changed(words, {DIM + axis: value})
     less = with_meta(words, "rank", rank - 1)
     yield f"rank {rank - 1}", fault, changed(less, {DIM + rank - 1: 1, STRIDE + rank - 1: 0})
@@ -238,7 +241,7 @@ def _tile(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
         yield f"owner {owner}", fault, changed(words, {OWNER: owner})
     if name != "dst":
         return
-    for owner, fan, step in ((0, 2, count), (count - 1, 2, 1), (0, 2, -1), (0, count, 2)):
+    for owner, fan, step in ((0, 2, count), (count - 1, 2, 1), (0, 2, -1), (0, max(count, 2), 2)):
         fans = changed(words, {OWNER: owner, FAN: fan, FANSTEP: step})
         yield f"owner {owner}, fan {fan}, fanstep {step}", fault, fans
 
@@ -273,6 +276,11 @@ def _bounds(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:
         yield "scales at the end", fault, changed(words, {SCALE: end})
         yield "last scale", fault, changed(words, {SCALE: end - 1})
         yield "scale stride", fault, changed(words, {SSTRIDE: words[SSTRIDE] | 1 << 39})
+        if d.layout is not Layout.PANEL:  # 24 bits without a sign: not one byte back
+            packed = (words[SSTRIDE] & _EXTENT - 1) - _EXTENT
+            yield "sstride1 2^24 - 1", fault, changed(words, {SSTRIDE: packed})
+    if base.name == "ld":
+        yield "dim0 2^40", fault, changed(words, {DIM: _EXTENT})
 
 
 def _read_only(base: Base, name: str, d: Descriptor, chip: Chip) -> _Found:

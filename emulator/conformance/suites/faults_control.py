@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from emulator.conformance.case import Case, Maker
+from emulator.conformance.case import Case, Maker, of_part
 from emulator.conformance.script import CTL, DMA0, MXU, VPU, Script, pattern, u8
 from isa.chip import Chip
 from isa.descriptor import Space
@@ -35,7 +35,8 @@ def makers() -> list[Maker]:
     for group in _groups():
         for i in range(0, len(group.writes), _LANES):
             name = f"faults/{group.mnemonic.replace('*', 'any')}/{group.fault}-{i // _LANES}"
-            out.append(Maker(name, partial(_case, group, i)))
+            ways = len(group.writes[i : i + _LANES])
+            out.append(Maker(name, partial(_case, group, i), tiles=ways))
     return out
 
 
@@ -43,7 +44,8 @@ def _case(group: Group, start: int, chip: Chip, name: str) -> Case:
     s = Script(chip, name, f"{group.fault} by {group.mnemonic}, another way on each tile")
     proof, never = [pattern(16, 50 + i) for i in range(_LANES)], pattern(16, 60)
     endings = []
-    for tile, write in enumerate(group.writes[start : start + _LANES]):
+    ways = of_part(group.writes[start : start + _LANES], 1, chip, name)
+    for tile, write in enumerate(ways):
         with s.on(tile):
             s.move(
                 7, u8(Space.HBM, s.result(proof[tile]), 16), u8(Space.HBM, s.data(proof[tile]), 16)
@@ -73,7 +75,7 @@ def _groups() -> list[Group]:
         Group("ret", "call_depth", [partial(_returns, i) for i in range(4)]),
         Group("*", "bad_pc", [partial(_outside, i) for i in range(12)]),
         Group("wait", "bad_count", [partial(_count, "wait", i) for i in range(12)]),
-        Group("signal", "bad_count", [partial(_count, "signal", i) for i in range(12)]),
+        Group("signal", "bad_count", [partial(_count, "signal", i) for i in range(14)]),
         Group("signal", "bad_tile", [partial(_tile, i) for i in range(8)]),
         Group("signal", "semaphore_overflow", [partial(_overflow, i) for i in range(8)]),
         Group("wait", "semaphore_waiter", [partial(_waiter, i) for i in range(12)]),
@@ -193,12 +195,15 @@ _UNITS: Final = (CTL, VPU, MXU, DMA0, DMA0 + 1, DMA0 + 7)
 def _count(mnemonic: str, way: int, s: Script, tile: int) -> tuple[int, int]:
     """Below 0 and above 65535: by immediates, registers and sums, in every kind of unit."""
     unit = _UNITS[way % len(_UNITS)]
-    registers = (0, 0, -1, 65536, _LEAST, 1 << 32, 0, 0, 65535, -2, 1 << 16, 7)
-    immediates = (-1, 65536, 0, 0, 0, 0, -(1 << 31), 0x7FFFFFFF, 1, 1, 0, -8)
+    registers = (0, 0, -1, 65536, _LEAST, 1 << 32, 0, 0, 65535, -2, 1 << 16, 7, -1, 65536)
+    immediates = (-1, 65536, 0, 0, 0, 0, -(1 << 31), 0x7FFFFFFF, 1, 1, 0, -8, 0, 0)
     s.emit("li", rd=1, imm=registers[way])
     fields: dict[str, object] = {"sem": way, "count": (1, immediates[way])}
     if mnemonic == "signal" and way % 3:
         fields |= {"scope": ("self", "all", "cluster")[way % 3]}
+    if way >= 12:  # the tile is bad as well: the count is looked at first
+        s.emit("li", rd=2, imm=s.chip.num_tiles)
+        fields |= {"scope": "tile", "tile": 2}
     if mnemonic == "wait" and way >= 6:  # another unit waits for it: the count is looked at first
         s.emit("wait", unit="dma2", sem=way, count=0)
         s.fence(DMA0 + 2)
@@ -208,7 +213,8 @@ def _count(mnemonic: str, way: int, s: Script, tile: int) -> tuple[int, int]:
 def _tile(way: int, s: Script, tile: int) -> tuple[int, int]:
     unit = _UNITS[way % len(_UNITS)]
     tiles = s.chip.num_tiles
-    value = (tiles, -1, 1 << 40, _LEAST, (1 << 32) + tile, tiles + 1, -tiles, 255)[way]
+    beyond = max(tiles, 255)
+    value = (tiles, -1, 1 << 40, _LEAST, (1 << 32) + tile, tiles + 1, -tiles, beyond)[way]
     s.emit("li", rd=2, imm=value)
     count = 0 if way == 5 else 1
     fields = {"sem": 3, "count": count, "scope": "tile", "tile": 2}

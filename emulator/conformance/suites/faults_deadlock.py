@@ -80,18 +80,26 @@ def _queue_stuck(chip: Chip, name: str) -> Case:
 def _each_other(chip: Chip, name: str) -> Case:
     """Two tiles that wait for each other, and two units of one tile."""
     s = Script(chip, name, "each waits before it signals the other")
+    third = chip.num_tiles > 2
+    if not third:  # before its control processor is stuck, and with semaphores of their own
+        _units_each_other(s, 0, (11, 12))
     for tile, other in ((0, 1), (1, 0)):
         with s.on(tile):
             s.emit("li", rd=1, imm=other)
             s.fault(tile, CTL, s.emit("wait", unit="ctl", sem=1, count=1), "deadlock")
             s.emit("signal", unit="ctl", sem=1, count=1, scope="tile", tile=1)
-    with s.on(2):
-        for unit, mine, its in (("vpu", 1, 2), ("dma0", 2, 1)):
-            at = s.emit("wait", unit=unit, sem=mine, count=1)
-            s.fault(2, VPU if unit == "vpu" else DMA0, at, "deadlock")
-            s.emit("signal", unit=unit, sem=its, count=1)
-        proof(s, 0)
+    if third:
+        _units_each_other(s, 2, (1, 2))
     return finish(s, DEADLOCK)
+
+
+def _units_each_other(s: Script, tile: int, sems: tuple[int, int]) -> None:
+    with s.on(tile):
+        for unit, mine, its in ((VPU, *sems), (DMA0, *reversed(sems))):
+            at = s.emit("wait", unit=unit_name(unit), sem=mine, count=1)
+            s.fault(tile, unit, at, "deadlock")
+            s.emit("signal", unit=unit_name(unit), sem=its, count=1)
+        proof(s, 0)
 
 
 def _one_too_few(chip: Chip, name: str) -> Case:

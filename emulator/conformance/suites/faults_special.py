@@ -35,7 +35,9 @@ def special(base: Base, chip: Chip) -> Iterator[Break]:
     if base.name in ("dmag", "dmas"):
         yield from _rows(base)
     if base.name == "gemm":
-        yield from _gemm(base)
+        yield from _gemm(base, chip)
+    if base.name == "vadd" and "b" in base.operands:
+        yield from _agreement(base)
 
 
 def _all(base: Base, **fields: Any) -> dict[str, list[Any]]:
@@ -98,7 +100,7 @@ def _rows(base: Base) -> Iterator[Break]:
     for value in BAD_INDICES:
         yield Break(f"index {value}", "out_of_bounds", {"index": _constant(value)})
     if base.operands["src"].format is Format.E2M1:
-        flat = {name: words_of(_flat(d)) for name, d in base.operands.items() if name != "index"}
+        flat = {name: words_of(_flat(d)) for name, d in base.operands.items()}
         yield Break("E2M1 rows of rank 1", "shape_mismatch", flat)
     scalar = {
         name: words_of(replace(d, shape=(), strides=()))
@@ -120,10 +122,18 @@ def _constant(value: int) -> list[Any]:
 
 
 def _flat(d: Descriptor) -> Descriptor:
-    return replace(d, shape=d.shape[:1], strides=(1,))
+    """Of even length: the elements would fill their bytes."""
+    return replace(d, shape=(d.shape[0] // 2 * 2,), strides=(1,))
 
 
-def _gemm(base: Base) -> Iterator[Break]:
+def _agreement(base: Base) -> Iterator[Break]:
+    b = base.operands["b"]
+    other = Format.FP32 if b.format is Format.I32 else Format.I32
+    words = {"b": words_of(replace(b, format=other, shape=(4, 9)))}
+    yield Break("b: another format and another shape", "format_mismatch", words)
+
+
+def _gemm(base: Base, chip: Chip) -> Iterator[Break]:
     w = base.operands["w"]
     if w.format is Format.FP16:
         for fmt in (Format.BF16, Format.FP16):
@@ -137,3 +147,13 @@ def _gemm(base: Base) -> Iterator[Break]:
         yield Break("a: odd stride of E2M1", "misaligned", {"a": words_of(narrow)})
         return
     yield Break("w: K differs", "shape_mismatch", {"w": words_of(replace(w, shape=(32, 32)))})
+    # One column in the second panel: of its last 64 bytes only the first 4 are elements.
+    end = chip.tile.tsram.bytes - (w.strides[0] + w.shape[1] * 16 - 60)
+    padded = {
+        "acc": words_of(replace(base.operands["acc"], shape=(4, 17))),
+        "w": words_of(replace(w, shape=(17, 64), base=end)),
+    }
+    yield Break("w: what a panel lacks lies beyond the end", "out_of_bounds", padded)
+    end = chip.tile.tsram.bytes - (w.scale_strides[0] + w.shape[1] // 32 * 16 - 15)
+    padded = padded | {"w": words_of(replace(w, shape=(17, 64), scale=end))}
+    yield Break("w: scales that a panel lacks lie beyond the end", "out_of_bounds", padded)

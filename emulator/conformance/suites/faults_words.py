@@ -5,11 +5,12 @@ They fault in the control processor, so that a program shows one for each tile.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Final
 
-from emulator.conformance.case import Case, Maker
+from emulator.conformance.case import Case, Maker, of_part
 from emulator.conformance.script import CTL, DMA0, Script, Word, pattern, u8
 from isa.chip import Chip
 from isa.descriptor import Space
@@ -39,16 +40,17 @@ def makers() -> list[Maker]:
             chosen = words(full)
             for i in range(0, len(chosen), _LANES):
                 name = f"faults/illegal/{kind}-{'all' if full else 'some'}-{i // _LANES}"
-                out.append(Maker(name, partial(_case, kind, full, i), full))
+                make = partial(_case, kind, full, i)
+                out.append(Maker(name, make, full, len(chosen[i : i + _LANES])))
     out += [
         Maker("faults/illegal/not-reached", _not_reached),
-        Maker("faults/illegal/zero-word", _zero_word),
+        Maker("faults/illegal/zero-word", _zero_word, tiles=len(_ZEROS)),
     ]
     return out
 
 
 def _case(kind: str, full: bool, start: int, chip: Chip, name: str) -> Case:
-    words = _KINDS[kind](full)[start : start + _LANES]
+    words = of_part(_KINDS[kind](full)[start : start + _LANES], 1, chip, name)
     s = Script(chip, name, "; ".join(word.why for word in words))
     for tile, bad in enumerate(words):
         with s.on(tile):
@@ -210,15 +212,23 @@ def _not_reached(chip: Chip, name: str) -> Case:
 def _zero_word(chip: Chip, name: str) -> Case:
     """All bits 0, all bits 1, on one tile each; within a loop and a call."""
     s = Script(chip, name, "the words 0 and ~0, and one that a third turn of a loop comes to")
-    with s.on(0):
-        one_bad(s, 0, (0, 0))
-    with s.on(1):
-        one_bad(s, 1, (_HALF, _HALF))
-    with s.on(2):
-        s.emit("loop", count=5, target="end")
-        s.emit("add", rd=1, ra=1, b=1)
-        s.emit("bne", ra=1, b=3, target="end")
-        one_bad(s, 2, (0xFF, 0))
-        s.label("end")
+    for tile, way in enumerate(of_part(_ZEROS, 1, chip, name)):
+        with s.on(tile):
+            way(s, tile)
     s.emit("halt")
     return s.case([POINT])
+
+
+def _in_a_loop(s: Script, tile: int) -> None:
+    s.emit("loop", count=5, target="end")
+    s.emit("add", rd=1, ra=1, b=1)
+    s.emit("bne", ra=1, b=3, target="end")
+    one_bad(s, tile, (0xFF, 0))
+    s.label("end")
+
+
+_ZEROS: Final[tuple[Callable[[Script, int], None], ...]] = (
+    partial(one_bad, word=(0, 0)),
+    partial(one_bad, word=(_HALF, _HALF)),
+    _in_a_loop,
+)

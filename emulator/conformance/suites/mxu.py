@@ -7,6 +7,7 @@ from typing import Final
 from emulator.conformance.case import Maker
 from emulator.conformance.suites import (
     mxu_bounds,
+    mxu_extra,
     mxu_layouts,
     mxu_order,
     mxu_pairs,
@@ -76,5 +77,6 @@ def makers() -> list[Maker]:
         mxu_bounds,
         mxu_layouts,
         mxu_readout,
+        mxu_extra,
     )
     return [maker for module in modules for maker in module.makers()]

@@ -158,12 +158,15 @@ def _panels(kinds: tuple[Format, ScaleKind], draft: Draft) -> None:
 
 
 def _gapped_panels(draft: Draft, name: str, w: Operand, gap: int) -> Descriptor:
-    """Packed weights with `gap` words of 16 columns, and as many bytes of scales, after each."""
+    """Packed weights with `gap` words of 16 columns, and as many bytes of scales, after each.
+
+    They begin `gap` words of 4 bytes behind a multiple of 64.
+    """
     n, k = np.shape(w.codes)
     bits, panels = FACTS[w.fmt].bits, -(-n // 16)
     group = 32 // bits
     words = -(-k // group) + gap
-    base = draft.room(panels * words * 64)
+    base = draft.room(panels * words * 64 + 4 * gap) + 4 * gap
     strides = (words * 16 * group, 1)
     d = Descriptor(Space.TSRAM, w.fmt, (n, k), strides, base, Layout.PANEL)
     if w.kind is not NONE:

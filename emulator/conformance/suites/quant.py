@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from emulator.conformance.case import Maker
-from emulator.conformance.suites import quant_mx, quant_nv, quant_rows
+from emulator.conformance.suites import quant_extra, quant_mx, quant_nv, quant_rows
 
 #: The rules of docs/isa/numerics.md (and of the pages it names) that the cases of `quant` cover.
 RULES: Final[dict[str, str]] = {
@@ -46,4 +46,5 @@ RULES: Final[dict[str, str]] = {
 
 def makers() -> list[Maker]:
     """The cases, by what they are about."""
-    return [maker for module in (quant_mx, quant_nv, quant_rows) for maker in module.makers()]
+    parts = (quant_mx, quant_nv, quant_rows, quant_extra)
+    return [maker for part in parts for maker in part.makers()]

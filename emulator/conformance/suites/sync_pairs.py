@@ -6,7 +6,7 @@ import struct
 from functools import partial
 
 from emulator.conformance.case import Case, Maker
-from emulator.conformance.script import CTL, DMA0, MXU, VPU, Script, pattern, u8
+from emulator.conformance.script import CTL, DMA0, MXU, VPU, Script, pattern, some_tiles, u8
 from isa.chip import Chip
 from isa.descriptor import Descriptor, Space
 from isa.faults import NUM_UNITS, unit_name
@@ -14,6 +14,7 @@ from isa.formats import Format
 
 #: What is written, what is read back, constants.
 _MADE, _TAKEN, _SOURCE = 0x400, 0x600, 0x800
+_READY = 9  #: the semaphore by which the last tile says that it has started
 
 
 def makers() -> list[Maker]:
@@ -104,36 +105,37 @@ def _from(unit: int, full: bool, chip: Chip, name: str) -> Case:
 
 
 def _remote(unit: int, chip: Chip, name: str) -> Case:
-    """A unit waits for each other tile's DMA, which writes into this tile's memory."""
+    """A unit waits for other tiles' DMA, each of which writes into this tile's memory."""
     s = Script(chip, name, f"{unit_name(unit)} of the last tile reads what the others sent")
     last = chip.num_tiles - 1
     unit = min(unit, DMA0 + chip.tile.dma.channels - 1)
-    values = [_value(tile, 3) for tile in range(last)]
+    others = some_tiles(chip, 10)[:-1]  # each has a semaphore of its own below _READY
+    values = [_value(tile, 3) for tile in others]
     with s.on(last):
-        s.emit("signal", unit="ctl", sem=9, count=1, scope="all")
-        s.emit("wait", unit="ctl", sem=9, count=1)
-        for tile in range(last):
-            s.test("wait", unit=unit_name(unit), sem=tile, count=1)
-            copy_word(s, unit, _TAKEN + 4 * tile, _MADE + 4 * tile, tile)
+        s.emit("signal", unit="ctl", sem=_READY, count=1, scope="all")
+        s.emit("wait", unit="ctl", sem=_READY, count=1)
+        for sem, value in enumerate(values):
+            s.test("wait", unit=unit_name(unit), sem=sem, count=1)
+            copy_word(s, unit, _TAKEN + 4 * sem, _MADE + 4 * sem, sem)
             if unit == CTL:
-                s.keep(3, *[None] * last, struct.unpack("<i", values[tile])[0])
+                s.keep(3, *[None] * last, struct.unpack("<i", value)[0])
         if unit != CTL:
             s.fence(unit)
-            size, content = 4 * last, b"".join(values)
+            size, content = 4 * len(others), b"".join(values)
             s.move(0, u8(Space.HBM, s.result(content), size), u8(Space.TSRAM, _TAKEN, size))
             s.fence(DMA0)
-    for tile in range(last):
+    for sem, tile in enumerate(others):
         with s.on(tile):
-            s.emit("wait", unit="ctl", sem=9, count=1)
+            s.emit("wait", unit="ctl", sem=_READY, count=1)
             s.emit("li", rd=4, imm=last)
-            filler = u8(Space.TSRAM, 0x1000 + 0x400 * tile, 777, last)
+            filler = u8(Space.TSRAM, 0x1000 + 0x400 * sem, 777, last)
             s.move(1, filler, u8(Space.HBM, s.data(pattern(777, tile)), 777))
             s.move(
                 1,
-                u8(Space.TSRAM, _MADE + 4 * tile, 4, last),
-                u8(Space.HBM, s.data(values[tile]), 4),
+                u8(Space.TSRAM, _MADE + 4 * sem, 4, last),
+                u8(Space.HBM, s.data(values[sem]), 4),
             )
-            s.test("signal", unit="dma1", sem=tile, count=1, scope="tile", tile=4)
+            s.test("signal", unit="dma1", sem=sem, count=1, scope="tile", tile=4)
     if unit == CTL:
         s.deliver(last)
     s.emit("halt")

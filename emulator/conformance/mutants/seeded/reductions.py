@@ -148,9 +148,9 @@ FAULTS: Final = (
           edit("vector_rows", "[[i + run.op.b for i in row] for row in best]",
                "[list(row) for row in best]")),
     fault("vtopk-lowest", "vtopk gives the lowest elements", "vpu/vtopk vpu/",
-          edit("reduce", "[[b + i for i in rank(row[b:e])[:k]]",
-               "[[b + i for i in rank(row[b:e])[::-1][:k]]")),
+          edit("reduce", "[rank(row)[:k]",
+               "[rank(row)[::-1][:k]")),
     fault("vtopk-by-index", "vtopk gives its elements by their index", "vpu/vtopk vpu/",
-          edit("reduce", "[[b + i for i in rank(row[b:e])[:k]]",
-               "[[b + i for i in sorted(rank(row[b:e])[:k])]")),
+          edit("reduce", "[rank(row)[:k]",
+               "[sorted(rank(row)[:k])")),
 )  # fmt: skip

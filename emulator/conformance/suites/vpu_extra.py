@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,7 @@ def makers() -> list[Maker]:
     return [
         written("vpu/vexp2/fp32-coefficients", _coefficients),
         written("vpu/vcvt/sticky-stays", _sticky_stays),
+        written("vpu/vcvt/e2m1-one-column", _one_column),
         *(written(f"vpu/{name}/one-nan", _one_nan(name)) for name in ("vrsum", "vrmax", "vrmin")),
     ]
 
@@ -53,7 +55,19 @@ def _sticky_stays(d: Draft) -> Iterable[str]:
     return ("vcvt-e2m1-nan",)
 
 
-def _one_nan(mnemonic: str) -> object:
+def _one_column(d: Draft) -> Iterable[str]:
+    """Rows of one 4-bit element: the innermost stride says nothing, and may be any number."""
+    codes = np.array([[0x3F800000], [0xC0000000], [0x40400000]])
+    wide = replace(d.result("y", F.E2M1, (3, 4)), shape=(3, 1), strides=(4, 3))
+    d.do("vcvt", dst=wide, a=d.tensor("a", F.FP32, codes))
+    d.expect(wide, convert(F.FP32, codes, F.E2M1))
+    back = d.result("z", F.FP32, (3, 1))
+    d.do("vcvt", dst=back, a=wide)
+    d.expect(back, codes)
+    return ("strides",)
+
+
+def _one_nan(mnemonic: str) -> Callable[[Draft], Iterable[str]]:
     def write(d: Draft) -> Iterable[str]:
         """Rows of one element, NaNs of all payloads among them: what is written is canonical."""
         rows = np.append(packs.SPECIALS, [0xFFC00001, 0xFF800001, 0x7FFFFFFE])[:, None]
