@@ -1,7 +1,4 @@
-"""Rows of whole models. Those of `_pending` are only named yet: they get a `measure` each.
-
-What they need beyond this package (torch, gigabytes of disk) may be missing: a row then says so.
-"""
+"""Rows of whole models, from their configs alone."""
 
 from __future__ import annotations
 
@@ -17,18 +14,11 @@ STEPS = 3
 
 
 def entries() -> list[Entry]:
-    """Decode, prefill and memory of a 1B and an 8B shape; timing alone of 70B and 405B."""
-    least, most = partial(Bar, ">="), partial(Bar, "<=")
+    """Timing alone of 70B and 405B."""
+    bar = Bar("<=", 1.0)
     return [
-        Entry("decode_1b_vs_torch", "tokens/s", _pending, "transformers in bf16", least(1.5)),
-        Entry("prefill_1b", "s", _pending, "its matrix kernels", most(1.6)),
-        Entry("memory_1b", "GiB", _pending, "packed weights + 1 GiB", most(1.0)),
-        Entry("memory_8b", "GiB", _pending, "24 GiB", most(1.0)),
-        *(
-            Entry(f"timing_{name}", "s", partial(_timing_only, name), "a fixed time", most(1.0))
-            for name in TIMED
-        ),
-        Entry("timing_405b_memory", "GiB", _pending, "2 GiB", most(1.0)),
+        Entry(f"timing_{name}", "s", partial(_timing_only, name), "a fixed time", bar)
+        for name in TIMED
     ]
 
 
@@ -38,7 +28,3 @@ def _timing_only(name: str, host: Host) -> Measured:
     cycles = runs[-1][0]
     note = f"a decode step, {programs.FOLDED} layers stand for all: about {cycles:,} cycles"
     return Measured(median(seconds for _, seconds in runs), TIMED[name], note)
-
-
-def _pending(_: Host) -> Measured:
-    return Measured(None, note="not measured yet")
