@@ -114,8 +114,18 @@ def test_the_commands_refuse_it_in_one_line(tmp_path: Path) -> None:
     one = text.replace("\nclusters: 2", "\nclusters: 1").replace("cluster: 2", "cluster: 1")
     chip = tmp_path / "one.yaml"
     chip.write_text(one)
-    for words in (["run", "--dut", "fast"], ["export", tmp_path / "kit"]):
+    for words in (["run", "--dut", "fast"], ["export", tmp_path / "kit"], ["list"]):
         result = emu("conformance", *words, "--chip", chip)
         assert result.status == 2 and result.err.count("\n") == 1
         assert "the conformance kit needs 2 to 64 tiles (it has 1)" in result.err
     assert not (tmp_path / "kit").exists()
+
+
+def test_the_list_is_that_of_the_chip(tmp_path: Path) -> None:
+    """With few tiles there are more programs: some cases come in parts."""
+    text = (CHIPS / "t1-mini.yaml").read_text()
+    chip = tmp_path / "two.yaml"
+    chip.write_text(text.replace("\nclusters: 2", "\nclusters: 1"))
+    words = ("conformance", "list", "--profile", "faults", "--chip")
+    two, mini = (emu(*words, name).out.splitlines() for name in (chip, "t1-mini"))
+    assert "faults/illegal/zero-word+1" in two and "faults/illegal/zero-word+1" not in mini

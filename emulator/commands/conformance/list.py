@@ -21,12 +21,12 @@ def command(
     emu conformance list --profile vpu
     emu conformance list --case '*nan*' | wc -l
     """
-    for name in _names(profiles, full, kit, globs):
+    for name in _names(profiles, full, chip, kit, globs):
         click.echo(name)
 
 
 def _names(
-    profiles: tuple[str, ...], full: bool, kit: Path | None, globs: tuple[str, ...]
+    profiles: tuple[str, ...], full: bool, chip: str, kit: Path | None, globs: tuple[str, ...]
 ) -> list[str]:
     from emulator.conformance.folder import (
         check_profiles,
@@ -34,12 +34,14 @@ def _names(
         open_folder,
         wanted_name,
     )
-    from emulator.conformance.kit import makers
+    from emulator.conformance.kit import for_chip, makers
+    from isa.chip import load_chip
 
     check_profiles(profiles)
     if kit is not None:
         return [entry.name for entry in open_folder(kit).select(profiles, globs, full)]
-    names = [maker.name for maker in makers(profiles or ("full",), full)]
+    cases = for_chip(makers(profiles or ("full",), full), load_chip(chip))
+    names = [maker.name for maker in cases]
     found = [name for name in names if wanted_name(name, globs)]
     if not found:
         raise nothing_selected(profiles, globs)
