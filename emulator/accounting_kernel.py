@@ -40,6 +40,7 @@ from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
 from emulator.timing.compiled import helper
 from emulator.timing.costs import array_rate, ceil_div, gemm_cost
+from emulator.timing.hbm import hbm_channel
 from emulator.timing.tables import float_row
 from emulator.timing.tables import row as row_at
 from emulator.timing.tables import table as table_at
@@ -209,7 +210,7 @@ def _source_node(p, places, record, address):
     tile_node, csram_node, port_node, port_order, channel_port = places
     space = pieces.source_space(record)
     if space == pieces.HBM:
-        port = channel_port[mesh.hbm_channel(p, address)]
+        port = channel_port[hbm_channel(p, address)]
         return port_node[port], mesh.x_first(p, port_order[port], address)
     if space == pieces.CSRAM:
         return csram_node[mesh.csram_port(p, record[SRC_OWNER], address)], True
@@ -228,7 +229,7 @@ def _target_node(p, places, record, owner, offset, leading):
     address = leading
     if pieces.leads_with_source(record):
         address = record[DST_ADDRESS] + offset
-    return port_node[channel_port[mesh.hbm_channel(p, address)]]
+    return port_node[channel_port[hbm_channel(p, address)]]
 
 
 @helper

@@ -12,7 +12,7 @@ from emulator.report_table import bar, percentages, table, us
 #: What the timing model leaves out; every report ends with it. docs/timing.md says why.
 NOT_MODELLED = (
     "instruction fetch: code is at hand",
-    "HBM bank by bank: a closed form by contiguous bytes stands for rows, banks and turnaround",
+    "refresh of HBM as an event: it is a share of the time of each bus",
     "routers' buffers: a link's queue is as long as it needs to be",
     "banks of CSRAM and of the accumulator: each has its rate",
     "power, clocks and thermal limits; errors and their correction",

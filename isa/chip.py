@@ -201,9 +201,14 @@ class Hbm:
     channels: Annotated[int, Range(1, 256)]  # per stack
     pseudo_channels: Annotated[int, Range(1, 16)]  # per channel
     bytes_per_second: Annotated[float, Range(1e6, 1e16)]  # peak of the whole chip
+    banks: Annotated[int, Range(1, 4096)]  # per pseudo-channel
+    bank_groups: Annotated[int, Range(1, 64)]  # per pseudo-channel
+    bank_stripe: Annotated[int, Range(32, 1 << 20)]  # bytes of a row before the next bank group
     queue: Annotated[int, Range(1, 65536)]  # entries per channel
+    entry_bytes: Annotated[int, Range(1, 65536)]  # of a queue's entry
     latency: Cycles  # from a request's arrival to its first byte, on an idle channel
     interleave: Annotated[int, Range(32, 1 << 30)]  # bytes before the next channel
+    interleave_hash: bool  # spread channels by a hash, against strides that meet one channel
     ports: Annotated[int, Range(1, 256)]  # per stack, to routers on the mesh's edge
     burst_bytes: Annotated[int, Range(1, 4096)]
     row_bytes: Annotated[int, Range(1, 1 << 20)]  # a pseudo-channel's page
@@ -214,6 +219,8 @@ class Hbm:
     trtp_ns: Nanoseconds
     trp_ns: Nanoseconds
     refresh: Annotated[float, Range(0, 0.99)]  # share of time lost: tRFC / tREFI
+    turnaround_ns: Nanoseconds  # of a pseudo-channel's bus, from reads to writes or back
+    write_batch: Annotated[int, Range(1, 1 << 20)]  # bytes written between two turnarounds
 
     @property
     def tbl_ns(self) -> float:

@@ -10,19 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_timing_streams import BF16, FP4, FP8, MINI, T1, gemm, readout, span, vector
 
-from emulator.jit import njit
 from emulator.timing import layout as at
-from emulator.timing.costs import hbm_ticks
-from emulator.timing.state import float_constants, integer_constants, opcode_table
+from emulator.timing.state import integer_constants, opcode_table
 from isa.spec import INSTRUCTIONS
 from isa.spec.model import Unit
-
-
-@njit
-def ticks_of(p, f, size, runs):
-    """`hbm_ticks` for Python."""
-    return hbm_ticks(p, f, size, runs)
-
 
 #: An array as SCALE-Sim sees it: no overlap, one cycle a processing element, unlimited memory.
 UNPIPELINED = {
@@ -179,48 +170,6 @@ def test_strides_that_share_banks_conflict(step: int) -> None:
 
 def test_an_empty_vector_instruction_costs_its_start() -> None:
     assert span(T1, vector(0, "vadd", 0, 7)) == 20
-
-
-# ---- HBM
-
-
-@pytest.mark.parametrize(
-    ("size", "measured"),
-    [
-        (32, 15.6),
-        (64, 31.5),
-        (128, 45.2),
-        (256, 45.0),
-        (512, 43.1),
-        (2048, 43.3),
-        (8192, 45.5),
-        (65536, 46.5),
-    ],
-)
-def test_the_hbm_closed_form_is_as_near_to_ramulator_as_published(
-    size: int, measured: float
-) -> None:
-    """One HBM3-6400 channel of two pseudo-channels, reads in random pieces (timing.md), GB/s."""
-    hbm3 = T1.with_(
-        **{
-            "hbm.stacks": 1,
-            "hbm.channels": 1,
-            "hbm.ports": 1,
-            "hbm.bytes_per_second": 51.2e9,
-            "clock_hz": 1e9,
-        }
-    )
-    ticks = ticks_of(integer_constants(hbm3), float_constants(hbm3), size, 1)
-    rate = size / (ticks / at.TICKS)
-    assert 1.0 <= rate / measured <= 1.12
-
-
-def test_short_runs_cost_activates() -> None:
-    p, f = integer_constants(T1), float_constants(T1)
-    contiguous, short = (ticks_of(p, f, 4096, runs) for runs in (1, 128))
-    assert short > 3 * contiguous
-    bytes_per_cycle = 4096 / (contiguous / at.TICKS) * 96
-    assert bytes_per_cycle == pytest.approx(7e12 / 2.4e9 * (1 - 0.067), rel=1e-3)
 
 
 def test_constants_of_a_small_chip_are_its_own() -> None:

@@ -23,8 +23,8 @@ from test_timing_streams import (
 )
 
 from emulator.jit import njit
+from emulator.timing import hbm, mesh, reserve
 from emulator.timing import layout as at
-from emulator.timing import mesh, reserve
 from emulator.timing.model import Timing, state_of
 from emulator.timing.result import EntryTiming
 from emulator.timing.state import integer_constants
@@ -38,7 +38,7 @@ KIB = 1024
 @njit
 def channel_of(p, address):
     """`hbm_channel` for Python."""
-    return mesh.hbm_channel(p, address)
+    return hbm.hbm_channel(p, address)
 
 
 def own(chip: Chip, tile: int, *records: Stream) -> int:
@@ -62,9 +62,9 @@ def hops(chip: Chip, tile: int, address: int) -> int:
 @pytest.mark.parametrize("tile", [0, 27, 63])
 @pytest.mark.parametrize("address", [0, 4096, 123 * 4096])
 def test_the_first_byte_leaves_hbm_960_cycles_after_the_doorbell(tile: int, address: int) -> None:
-    """32 bytes: a quarter of tFAW on one of two pseudo-channels, then the way to the tile."""
+    """32 bytes: a quarter of tFAW on a pseudo-channel, then the way to the tile."""
     way = 2 * INTERFACE + HOP * hops(T1, tile, address)
-    burst = ceil(15 / 4 / 2 * 2.4 / (1 - 0.067))
+    burst = ceil(15 / 4 * 2.4 / (1 - 0.067))
     assert own(T1, tile, dma(tile, 0, HBM, TSRAM, 32, src_address=address)) == 960 + burst + way
 
 

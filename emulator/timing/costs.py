@@ -137,16 +137,3 @@ def bank_accesses(p, size, run):
     if run <= 0 or run >= size:
         return ceil_div(size, p[at.P_BANK_BYTES])
     return ceil_div(size, run) * ceil_div(run, p[at.P_BANK_BYTES])
-
-
-@helper
-def hbm_ticks(p, f, size, runs):
-    """Channel time (1/256 cycles) of `size` bytes in `runs` contiguous runs: the closed form.
-
-    Bursts at the pseudo-channels' rate, or activates at tFAW / 4, whichever is slower; both
-    include refresh (timing.md; docs/timing.md, "HBM").
-    """
-    run = ceil_div(size, runs)
-    bursts = ceil_div(run, p[at.P_BURST])
-    activates = ceil_div(run, p[at.P_ROW_BYTES])
-    return math.ceil(runs * max(bursts * f[at.F_BURST], activates * f[at.F_ACTIVATE]))

@@ -11,8 +11,9 @@ from emulator.timing import layout as at
 from emulator.timing import pieces
 from emulator.timing.compiled import helper, inlined
 from emulator.timing.costs import ceil_div
+from emulator.timing.hbm import hbm_channel
 from emulator.timing.ledger import begin_row, charge, complete, end_row
-from emulator.timing.mesh import distance, hbm_channel
+from emulator.timing.mesh import distance
 from emulator.timing.network import move_piece
 from emulator.timing.sync import end_wait, fire, pop, try_wait, turn_to, wake, wake_back
 from emulator.timing.units import DEQUEUE, ROW

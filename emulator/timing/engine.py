@@ -50,7 +50,9 @@ def _open(at_address):
         table(at_address[18, 0], FIELDS),
         table(at_address[19, 0], 3),
         table(at_address[20, 0], WINDOW_FIELDS),
-        table(at_address[21, 0], at.ROW_FIELDS),
+        table(at_address[21, 0], at.B_FIELDS),
+        table(at_address[22, 0], at.HQ_FIELDS),
+        table(at_address[23, 0], at.ROW_FIELDS),
     )
 
 

@@ -102,9 +102,22 @@ P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
     P_INTERFACE,
     P_REMOTE_SIGNAL,
     P_INTERLEAVE,
+    P_HASH,  # granules' channels are spread by a hash
     P_CHANNELS,  # of the chip
+    P_PSEUDO,  # pseudo-channels of a channel
+    P_PSEUDO_BYTES,  # contiguous bytes of a channel on one of them
     P_BURST,
-    P_ROW_BYTES,
+    P_ROW_BYTES,  # of a bank, or of the banks that a row is striped over
+    P_GANG,  # how many banks these are
+    P_BANK_STRIPE,  # bytes before the next of them
+    P_HBM_BANKS,  # of a pseudo-channel; ganged ones are one
+    P_HBM_QUEUE,  # entries of a channel's queue
+    P_ENTRY_BYTES,  # of one of them
+    P_ROW_SWITCH,  # ticks to close a row and open another
+    P_ROW_AGAIN,  # ticks from a row's first byte until its bank may close it
+    P_ROW_CLOSE,  # ticks from a row's last byte until its bank may close it
+    P_TURNAROUND,  # ticks of the bus, once
+    P_WRITE_BATCH,  # bytes
     P_HBM_LATENCY,
     R_TILE_OUT,
     R_TILE_IN,
@@ -113,17 +126,18 @@ P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
     R_PORT_OUT,
     R_PORT_IN,
     R_CLUSTER,
-    R_CHANNEL,
+    R_CHANNEL,  # pseudo-channels
     R_COUNT,
     P_LEAVES,  # of the event queue
     P_COUNT,
-) = range(51)
+) = range(64)
 
 # ---- constants of the chip (float64)
-F_BURST = 0  # HBM ticks of one burst on a channel
-F_ACTIVATE = 1  # HBM ticks between two activates on a channel
-F_RATES = 2  # nine: activations' width x weights' width
-F_PASSES = 11  # by vector class
+F_BURST = 0  # HBM ticks of one burst on a pseudo-channel
+F_ACTIVATE = 1  # HBM ticks between two activates on a pseudo-channel
+F_SAME_GROUP = 2  # HBM ticks between two bursts of one bank group
+F_RATES = 3  # nine: activations' width x weights' width
+F_PASSES = 12  # by vector class
 
 # ---- what an opcode is (column 0 of the opcode table), and its vector class (column 1)
 OP_SCALAR, OP_WAIT, OP_SIGNAL, OP_GEMM, OP_READOUT, OP_SEED, OP_VECTOR, OP_DMA, OP_LOAD, OP_HALT = (
@@ -194,6 +208,20 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
     C_FLYING,  # requests in flight
     C_RING,
 ) = range(16)
+
+# ---- a bank of HBM; what belongs to its pseudo-channel's bus is kept with the first
+(
+    B_ROW,  # open row + 1
+    B_FREE,  # tick from which on it may be closed
+    B_READ,  # the bus was read since its last batch of writes
+    B_WRITTEN,  # bytes of the batch so far
+    B_FIELDS,
+) = range(5)
+
+# ---- the queue of an HBM channel: a ring of groups of entries (hbm.py)
+HQ_TOTAL, HQ_HEAD, HQ_COUNT, HQ_FIRST = range(4)
+HQ_GROUPS = 36  # two neighbours are more than a sixteenth of the queue together, so 33 are enough
+HQ_FIELDS = HQ_FIRST + 4 * HQ_GROUPS
 
 # ---- a signal on its way
 SIG_NEXT, SIG_TIME, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)

@@ -17,9 +17,6 @@ from isa.chip import Chip
 EAST, WEST, SOUTH, NORTH = range(4)
 Y_FIRST, X_FIRST, BY_TURNS = range(3)
 
-#: 64-bit golden ratio, as a signed number: spreads block numbers over channels.
-_GOLDEN = -7046029254386353131
-
 
 def tile_nodes(chip: Chip) -> NDArray[np.int64]:
     """Router of each tile."""
@@ -61,20 +58,6 @@ def channel_ports(chip: Chip) -> NDArray[np.int64]:
     channel = np.arange(stacks * chip.hbm.channels)
     within = channel // stacks * ports // chip.hbm.channels
     return (channel % stacks * ports + within).astype(np.int64)
-
-
-@helper
-def hbm_channel(p, address):
-    """The channel of an HBM address.
-
-    Consecutive granules go to consecutive channels (so to other stacks); every block of as many
-    granules as there are channels starts elsewhere, so that strides do not pile up on one.
-    """
-    granule = address // p[at.P_INTERLEAVE]
-    channels = p[at.P_CHANNELS]
-    block = granule // channels
-    turn = (block * _GOLDEN >> 40) & 0xFFFFFF
-    return (granule + turn) % channels
 
 
 @helper

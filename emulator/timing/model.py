@@ -38,7 +38,7 @@ class Timing:
         self._entry = entry
         s = self._state
         self._recover_records()
-        for array in (s.units, s.chans, s.res, s.seen, s.ts):
+        for array in (s.units, s.chans, s.res, s.seen, s.ts, s.banks, s.hbm_queues):
             array.fill(0)
         s.chans[:, at.C_REC] = s.chans[:, at.C_LAST_SPACE] = -1
         s.tiles.fill(-1)

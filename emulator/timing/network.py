@@ -5,21 +5,38 @@ A piece moves as a wormhole: its head goes on to the next resource as soon as it
 its tail follows, at the slowest resource's rate.
 """
 
-from emulator.retire import DST_ADDRESS, DST_OWNER, FANSTEP, SRC_OWNER
+from emulator.retire import DST_ADDRESS, DST_OWNER, FANSTEP, SRC_OWNER, STRIDE
 from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
 from emulator.timing.compiled import helper, inlined
-from emulator.timing.costs import bank_accesses, ceil_div, hbm_ticks
+from emulator.timing.costs import bank_accesses, ceil_div
+from emulator.timing.hbm import access, hbm_channel
 from emulator.timing.reserve import reserve, reserve_banks
 
 STAMP, HEAD, TAIL = 0, 1, 2
 
 
-@helper
-def _channel(res, p, f, channel, arrival, size, runs, now):
-    """Reserve an HBM channel: (cycle of the first byte, cycle after the last)."""
-    length = hbm_ticks(p, f, size, runs)
-    begin, end = reserve(res, p[at.R_CHANNEL] + channel, arrival * at.TICKS, length, now * at.TICKS)
+@inlined
+def _memory(s, u, record, address, write, arrival, now):
+    """Read or write a piece in HBM: (cycle of the first byte, cycle after the last)."""
+    size, runs = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_RUNS]
+    stride = size // runs
+    if runs > 1 and pieces.leads_with_source(s.pool[record]) == (write == 0):
+        stride = s.pool[record, STRIDE]
+    begin, end = access(
+        s.res,
+        s.banks,
+        s.hbm_queues,
+        s.p,
+        s.f,
+        address,
+        size,
+        runs,
+        stride,
+        write,
+        arrival * at.TICKS,
+        now * at.TICKS,
+    )
     return begin // at.TICKS, ceil_div(end, at.TICKS)
 
 
@@ -48,7 +65,7 @@ def move_piece(s, tile, u, record, now):
     s.g[at.G_STAMP] += 1
     for j in range(pieces.fan_out(s.pool[record])):
         owner = s.pool[record, DST_OWNER] + j * s.pool[record, FANSTEP]
-        there, way_in, first, channel = _target(s, u, record, owner, row_first)
+        there, way_in, first, address = _target(s, u, record, owner, row_first)
         arrived, end = _walk(s, node, there, first, head, tail, flits, now)
         arrived, last = reserve(s.res, way_in, arrived, flits, now)
         end = max(end, last)
@@ -59,10 +76,10 @@ def move_piece(s, tile, u, record, now):
             free_way = source_tail + 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * hops
             noc = max(noc, end - free_way)
         first_byte = max(first_byte, arrived)
-        stored = _store(s, u, record, owner, channel, arrived, end, now)
+        stored = _store(s, u, record, owner, address, arrived, end, now)
         delay = stored - end
         end = stored
-        if channel >= 0:
+        if address >= 0:
             hbm = max(hbm, delay)
         elif way_in < s.p[at.R_CSRAM_OUT]:
             banks = max(banks, delay)
@@ -83,13 +100,11 @@ def _source(s, tile, u, record, flits, now):
     space = pieces.source_space(s.pool[record])
     hbm, csram, row_first = 0, 0, True
     if space == pieces.HBM:
-        channel = mesh.hbm_channel(s.p, address)
-        port = s.channel_port[channel]
+        port = s.channel_port[hbm_channel(s.p, address)]
         node, out = s.port_node[port], s.p[at.R_PORT_OUT] + port
         row_first = mesh.x_first(s.p, s.port_order[port], address)
         arrival = now + _way(s.p, here, node) + s.p[at.P_HBM_LATENCY]
-        runs = s.chans[u, at.C_PIECE_RUNS]
-        head, tail = _channel(s.res, s.p, s.f, channel, arrival, size, runs, now)
+        head, tail = _memory(s, u, record, address, 0, arrival, now)
         hbm = max(0, tail - arrival - flits)
     elif space == pieces.CSRAM:
         cluster = s.pool[record, SRC_OWNER]
@@ -119,7 +134,7 @@ def _way(p, a, b):
 
 @inlined
 def _target(s, u, record, owner, row_first):
-    """Where a piece goes: (router, way in, row first, HBM channel or -1)."""
+    """Where a piece goes: (router, way in, row first, HBM address or -1)."""
     space = pieces.target_space(s.pool[record])
     offset = s.chans[u, at.C_OFFSET]
     if space == pieces.TSRAM:
@@ -130,10 +145,9 @@ def _target(s, u, record, owner, row_first):
     address = s.chans[u, at.C_PIECE_ADDRESS]
     if pieces.leads_with_source(s.pool[record]):
         address = s.pool[record, DST_ADDRESS] + offset
-    channel = mesh.hbm_channel(s.p, address)
-    port = s.channel_port[channel]
+    port = s.channel_port[hbm_channel(s.p, address)]
     first = not mesh.x_first(s.p, s.port_order[port], address)  # the port's own way, backwards
-    return s.port_node[port], s.p[at.R_PORT_IN] + port, first, channel
+    return s.port_node[port], s.p[at.R_PORT_IN] + port, first, address
 
 
 @inlined
@@ -158,12 +172,11 @@ def _walk(s, node, there, row_first, head, tail, flits, now):
 
 
 @inlined
-def _store(s, u, record, owner, channel, head, tail, now):
+def _store(s, u, record, owner, address, head, tail, now):
     """Write a piece: when it is complete."""
     size = s.chans[u, at.C_PIECE]
-    if channel >= 0:
-        runs = s.chans[u, at.C_PIECE_RUNS]
-        _, end = _channel(s.res, s.p, s.f, channel, head, size, runs, now)
+    if address >= 0:
+        _, end = _memory(s, u, record, address, 1, head, now)
         return max(end, tail)
     if pieces.target_space(s.pool[record]) == pieces.CSRAM:
         cycles = ceil_div(size, s.p[at.P_CSRAM_BYTES])

@@ -40,6 +40,8 @@ class State(NamedTuple):
     res: Ints  #: [resources, reserve.FIELDS]
     seen: Ints  #: [links + ports, 3] where a multicast piece has already been: stamp, head, tail
     ts: Ints  #: [tiles, reserve.WINDOW_FIELDS]
+    banks: Ints  #: [banks of HBM, B_FIELDS]
+    hbm_queues: Ints  #: [channels, HQ_FIELDS]
     rows: Ints  #: [capacity, ROW_FIELDS]
 
 
@@ -90,13 +92,30 @@ def integer_constants(chip: Chip) -> Ints:
     p[at.P_CSRAM_LATENCY] = csram.latency
     p[at.P_LINK_BYTES], p[at.P_HOP] = chip.noc.link_bytes, chip.noc.hop
     p[at.P_INTERFACE], p[at.P_REMOTE_SIGNAL] = chip.noc.interface, chip.noc.remote_signal
-    p[at.P_INTERLEAVE] = chip.hbm.interleave
-    p[at.P_CHANNELS] = chip.hbm.stacks * chip.hbm.channels
-    p[at.P_BURST], p[at.P_ROW_BYTES] = chip.hbm.burst_bytes, chip.hbm.row_bytes
-    p[at.P_HBM_LATENCY] = chip.hbm.latency
     p[at.P_LEAVES] = leaves(chip.num_tiles)
+    _describe_hbm(p, chip)
     _number_resources(p, chip)
     return p
+
+
+def _describe_hbm(p: Ints, chip: Chip) -> None:
+    """What hbm.py asks of the chip's memory."""
+    hbm = chip.hbm
+    ticks = at.TICKS * chip.clock_hz * 1e-9
+    gang = max(1, min(hbm.bank_groups, hbm.row_bytes // hbm.bank_stripe))
+    p[at.P_INTERLEAVE], p[at.P_HASH] = hbm.interleave, hbm.interleave_hash
+    p[at.P_CHANNELS], p[at.P_PSEUDO] = hbm.stacks * hbm.channels, hbm.pseudo_channels
+    p[at.P_GANG], p[at.P_BANK_STRIPE] = gang, hbm.bank_stripe
+    p[at.P_ROW_BYTES], p[at.P_HBM_BANKS] = gang * hbm.row_bytes, max(hbm.banks // gang, 1)
+    per_pseudo = max(hbm.interleave // hbm.pseudo_channels, 1)
+    p[at.P_PSEUDO_BYTES] = min(p[at.P_ROW_BYTES], per_pseudo)
+    p[at.P_BURST], p[at.P_HBM_LATENCY] = hbm.burst_bytes, hbm.latency
+    p[at.P_HBM_QUEUE], p[at.P_ENTRY_BYTES] = hbm.queue, hbm.entry_bytes
+    p[at.P_ROW_SWITCH] = round((hbm.trp_ns + hbm.trcd_ns) * ticks)
+    again = hbm.trc_ns - 2 * hbm.trp_ns - hbm.trcd_ns  # an activate is tRCD before the first byte
+    p[at.P_ROW_AGAIN], p[at.P_ROW_CLOSE] = round(again * ticks), round(hbm.trtp_ns * ticks)
+    p[at.P_TURNAROUND] = round(hbm.turnaround_ns * ticks)
+    p[at.P_WRITE_BATCH] = hbm.write_batch
 
 
 def _number_resources(p: Ints, chip: Chip) -> None:
@@ -111,7 +130,7 @@ def _number_resources(p: Ints, chip: Chip) -> None:
         at.R_PORT_OUT: hbm_ports,
         at.R_PORT_IN: hbm_ports,
         at.R_CLUSTER: chip.clusters,
-        at.R_CHANNEL: chip.hbm.stacks * chip.hbm.channels,
+        at.R_CHANNEL: chip.hbm.stacks * chip.hbm.channels * chip.hbm.pseudo_channels,
     }
     number = 4 * chip.mesh.columns * chip.mesh.rows
     for kind, count in counts.items():
@@ -123,9 +142,10 @@ def _number_resources(p: Ints, chip: Chip) -> None:
 def float_constants(chip: Chip) -> Floats:
     """Times of an HBM channel, array rates by widths, vector passes by class."""
     f = np.zeros(at.F_PASSES + len(at.VECTOR_CLASSES))
-    ticks = at.TICKS * chip.clock_hz * 1e-9 / chip.hbm.pseudo_channels / (1 - chip.hbm.refresh)
+    ticks = at.TICKS * chip.clock_hz * 1e-9 / (1 - chip.hbm.refresh)
     f[at.F_BURST] = chip.hbm.tbl_ns * ticks
     f[at.F_ACTIVATE] = chip.hbm.tfaw_ns / 4 * ticks
+    f[at.F_SAME_GROUP] = chip.hbm.tccd_l_ns * ticks
     for i, a_bits in enumerate((16, 8, 4)):
         for j, w_bits in enumerate((16, 8, 4)):
             f[at.F_RATES + 3 * i + j] = chip.tile.mxu.rate(a_bits, w_bits)
@@ -154,6 +174,8 @@ def make_state(chip: Chip) -> State:
         "res": (int(p[at.R_COUNT]), reserve.FIELDS),
         "seen": (int(p[at.R_COUNT]), 3),
         "ts": (tiles, reserve.WINDOW_FIELDS),
+        "banks": (int(p[at.R_COUNT] - p[at.R_CHANNEL]) * int(p[at.P_HBM_BANKS]), at.B_FIELDS),
+        "hbm_queues": (int(p[at.P_CHANNELS]), at.HQ_FIELDS),
         "rows": (0, at.ROW_FIELDS),
     }
     return State(
