@@ -25,7 +25,7 @@ MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity bench scale lock clean distclean
+.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity bench scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -50,6 +50,11 @@ $(SETUP_HF): | $(SETUP)
 
 test: $(SETUP) ## Run the tests
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --hypothesis-profile ci
+
+laws: $(SETUP) ## Hold the timing model's laws against LAWS=10000 random cases each
+	TESSERA_LAWS=$(or $(LAWS),10000) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal \
+		tests/test_timing_laws.py tests/test_timing_monotone.py tests/test_timing_reserve.py \
+		tests/test_timing_hbm.py
 
 fuzz: $(SETUP) ## Random programs and mutated inputs: the long run (docs/fuzzing.md)
 	PYTHONPATH=tests $(BIN)/python -m fuzz --jobs $(JOBS) $(FUZZ)

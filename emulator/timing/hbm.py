@@ -98,11 +98,11 @@ def _visit(res, banks, queues, p, f, pseudo, bank, row, size, write, arrival, no
     groups = min(p[at.P_GANG], ceil_div(size, p[at.P_BANK_STRIPE]))
     length = int(bursts * f[at.F_BURST])
     ready = max(arrival, admitted)
-    if banks[bank, at.B_ROW] != row + 1:
+    if not _is_open(banks, bank, row, ready):
         length = max(length, int(groups * f[at.F_ACTIVATE]))
-        opened = max(admitted, banks[bank, at.B_FREE])
-        ready = max(arrival, opened + p[at.P_ROW_SWITCH])
-        banks[bank, at.B_ROW] = row + 1
+        ready = max(arrival, max(admitted, banks[bank, at.B_FREE]) + p[at.P_ROW_SWITCH])
+        banks[bank, at.B_BEFORE], banks[bank, at.B_ROW] = banks[bank, at.B_ROW], row + 1
+        banks[bank, at.B_OPENED] = ready
         banks[bank, at.B_FREE] = ready + p[at.P_ROW_AGAIN]
     turn = _turned(banks, p, bank, pseudo, size, write)
     begin, end = reserve(res, p[at.R_CHANNEL] + pseudo, ready, length + turn, now)
@@ -111,6 +111,18 @@ def _visit(res, banks, queues, p, f, pseudo, bank, row, size, write, arrival, no
     banks[bank, at.B_FREE] = max(banks[bank, at.B_FREE], end + p[at.P_ROW_CLOSE])
     _enter(queues, p, channel, entries, begin, end)
     return begin, end
+
+
+@helper
+def _is_open(banks, bank, row, arrival):
+    """Whether a visit finds its row open.
+
+    Row hits go first: one that is there before the bank opens its latest row still gets the row
+    before that.
+    """
+    if banks[bank, at.B_ROW] == row + 1:
+        return True
+    return banks[bank, at.B_BEFORE] == row + 1 and arrival <= banks[bank, at.B_OPENED]
 
 
 @helper

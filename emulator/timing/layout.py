@@ -212,11 +212,13 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
 # ---- a bank of HBM; what belongs to its pseudo-channel's bus is kept with the first
 (
     B_ROW,  # open row + 1
+    B_BEFORE,  # the row before it + 1
+    B_OPENED,  # tick of the open row's first byte
     B_FREE,  # tick from which on it may be closed
     B_READ,  # the bus was read since its last batch of writes
     B_WRITTEN,  # bytes of the batch so far
     B_FIELDS,
-) = range(5)
+) = range(7)
 
 # ---- the queue of an HBM channel: a ring of groups of entries (hbm.py)
 HQ_TOTAL, HQ_HEAD, HQ_COUNT, HQ_FIRST = range(4)
