@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import cases
 from test_timing_streams import HBM, INFO, T1, TSRAM, dma, stream, timed
 
 from emulator.jit import njit
@@ -148,7 +149,7 @@ CHIPS = [
 ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(st.sampled_from(CHIPS), st.integers(0, 2**37))
 def test_addresses_have_one_place_each(chip: Chip, address: int) -> None:
     """Neighbouring bytes stay in a visit; other visits of the same bank have other rows."""
@@ -175,7 +176,7 @@ def test_rows_hold_their_bytes_and_no_more(chip: Chip) -> None:
     assert set(held.values()) == {int(p[at.P_ROW_BYTES])}
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(60))
 @given(
     st.sampled_from(CHIPS),
     st.lists(

@@ -5,12 +5,11 @@ TESSERA_LAWS=N tries N of them for each law (`make laws`: 10,000).
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import cases
 from test_timing_streams import INFO, MINI, Stream, random_stream, shuffled, stream, timed, vector
 
 from emulator.accounting_kernel import ROW_COLUMNS
@@ -19,7 +18,6 @@ from emulator.timing import layout as at
 from emulator.timing.result import BOUNDS, apportion
 from isa.chip import Chip
 
-LAWS = int(os.environ.get("TESSERA_LAWS", "0"))
 Seeds = st.integers(0, 2**32 - 1)
 
 #: Knobs that change cycles and nothing else.
@@ -74,7 +72,7 @@ def everything(found: EntryTiming) -> dict[str, object]:
     }
 
 
-@settings(max_examples=LAWS or 40)
+@settings(max_examples=cases(40))
 @given(chips(), Seeds, Seeds)
 def test_chunks_and_the_order_of_tiles_mean_nothing(chip: Chip, seed: int, order: int) -> None:
     records = random_stream(chip, seed)
@@ -83,7 +81,7 @@ def test_chunks_and_the_order_of_tiles_mean_nothing(chip: Chip, seed: int, order
         assert everything(timed(chip, shuffled(records, order), chunk)) == expected
 
 
-@settings(max_examples=LAWS or 20)
+@settings(max_examples=cases(20))
 @given(chips(), Seeds)
 def test_an_entry_leaves_nothing_behind_but_semaphores(chip: Chip, seed: int) -> None:
     timing = Timing(chip, INFO)
@@ -96,7 +94,7 @@ def test_an_entry_leaves_nothing_behind_but_semaphores(chip: Chip, seed: int) ->
     assert everything(again) == everything(fresh)
 
 
-@settings(max_examples=LAWS or 60)
+@settings(max_examples=cases(60))
 @given(chips(), Seeds)
 def test_every_cycle_of_every_unit_has_one_cause(chip: Chip, seed: int) -> None:
     found = timed(chip, random_stream(chip, seed))
@@ -105,7 +103,7 @@ def test_every_cycle_of_every_unit_has_one_cause(chip: Chip, seed: int) -> None:
     assert not found.units[:, :, at.SIGNAL_WAY].any()
 
 
-@settings(max_examples=LAWS or 60)
+@settings(max_examples=cases(60))
 @given(chips(), Seeds)
 def test_nothing_is_faster_than_its_bounds(chip: Chip, seed: int) -> None:
     found = timed(chip, random_stream(chip, seed))
@@ -115,7 +113,7 @@ def test_nothing_is_faster_than_its_bounds(chip: Chip, seed: int) -> None:
     assert all(0 <= share <= 1 for share in found.busiest.values())
 
 
-@settings(max_examples=LAWS or 60)
+@settings(max_examples=cases(60))
 @given(chips(), Seeds)
 def test_parts_sum_to_the_whole(chip: Chip, seed: int) -> None:
     found = timed(chip, random_stream(chip, seed))

@@ -6,7 +6,6 @@ on random streams. TESSERA_LAWS=N tries N random cases of every law (`make laws`
 
 from __future__ import annotations
 
-import os
 from functools import cache
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from asm_cases import CASES, CHIP, program
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import cases
 from numpy.typing import NDArray
 from test_timing_streams import MINI, T1, random_stream, timed
 
@@ -24,8 +24,6 @@ from emulator.fast.machine import FastMachine
 from emulator.timing import Timing
 from isa.chip import Chip
 from isa.program import Program
-
-LAWS = int(os.environ.get("TESSERA_LAWS", "100"))
 
 #: Keys that are bandwidths or buffers, and by how much they grow.
 BETTER = {
@@ -107,7 +105,7 @@ def test_no_shipped_program_gets_slower(name: str, key: str) -> None:
     assert shipped_cycles(name, key) <= 1.01 * shipped_cycles(name, None)
 
 
-@settings(max_examples=LAWS)
+@settings(max_examples=cases(100))
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(BETTER)))
 def test_no_random_stream_gets_much_slower(seed: int, key: str) -> None:
     records = random_stream(MINI, seed)

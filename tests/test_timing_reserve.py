@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import cases
 
 from emulator.jit import njit
 from emulator.timing import reserve as model
@@ -31,6 +32,7 @@ Requests = st.lists(
 )
 
 
+@settings(max_examples=cases(100))
 @given(Requests)
 def test_a_reservation_takes_the_first_free_cycles(requests: list[tuple[int, int, int]]) -> None:
     """(time passed, arrival after now, length): as if every cycle were looked at one by one."""
@@ -47,6 +49,7 @@ def test_a_reservation_takes_the_first_free_cycles(requests: list[tuple[int, int
     assert row[0, model.BUSY] == len(taken)
 
 
+@settings(max_examples=cases(100))
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 9)), min_size=200, max_size=300))
 def test_more_intervals_than_there_is_room_for_never_overlap(
     requests: list[tuple[int, int]],
@@ -72,6 +75,7 @@ Accesses = st.lists(
 )
 
 
+@settings(max_examples=cases(100))
 @given(Accesses, st.sampled_from([1, 8, 32]))
 def test_banks_never_serve_more_than_they_can(
     requests: list[tuple[int, int, int, int]], banks: int
