@@ -1,6 +1,7 @@
 """Folding: a model's layers are alike, so a few of them are simulated and stand for all.
 
     fold = fold_of(program, 5)          # None if the model has no more layers than that
+    fold = fold_for(program, "auto")    # None unless the model is so large that it pays
     program = fold.program(program)     # the same program with 5 turns of its loop over layers
 
 Only for timing, where values do not matter. What differs between layers is where their weights
@@ -17,6 +18,13 @@ from emulator.errors import InputError
 from isa.codec import IllegalInstruction, decode, pack_words
 from isa.encoder import encode
 from isa.program import Program
+
+
+AUTO, ALL = "auto", "all"
+LEAST_FOLDED = 4  #: layers to be simulated: the first, the last, and two to stand for the rest
+#: Models of more layers are folded unless told otherwise. At 40, a step takes seconds, not minutes;
+#: docs/timing.md has what the estimate costs.
+MANY_LAYERS = 40
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,23 @@ class Fold:
         return replace(program, code=code)
 
 
+def fold_for(program: Program, wanted: str) -> Fold | None:
+    """The fold that `--fold-layers` asks for: auto, all, or a number. Raises InputError."""
+    if wanted == ALL:
+        return None
+    if wanted != AUTO:
+        return fold_of(program, int(wanted))
+    metadata: Any = program.metadata
+    if metadata.get("kind") != "decoder" or _found(program, ("model", "layers")) <= MANY_LAYERS:
+        return None
+    return None if _differ(metadata) else fold_of(program, LEAST_FOLDED)
+
+
+def _differ(metadata: Any) -> bool:
+    """Whether the layers are not alike: one's window is not another's."""
+    return len(set(metadata["model"].get("windows", []))) > 1
+
+
 def fold_of(program: Program, simulated: int) -> Fold | None:
     """How to fold a decoder program; None if it has no layers to spare. Raises InputError."""
     metadata: Any = program.metadata
@@ -52,8 +77,7 @@ def fold_of(program: Program, simulated: int) -> Fold | None:
     layers = _found(program, ("model", "layers"))
     if simulated >= layers:
         return None
-    windows = metadata["model"].get("windows", [])
-    if len(set(windows)) > 1:
+    if _differ(metadata):
         raise InputError(f"{program.path}: --fold-layers: its layers differ in their windows")
     loop = _found(program, ("plan", "layer_loop"))
     if not _is_loop(program, loop, layers):

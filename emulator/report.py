@@ -77,8 +77,9 @@ def _stated(result: dict[str, Any]) -> list[str]:
         least, most = folded["layer_cycles"]
         lines += [
             f"  AN ESTIMATE: {folded['simulated']} of {folded['layers']} layers were simulated, "
-            "the others are copies (--fold-layers);",
-            f"  those that were copied take {least:,} to {most:,} cycles",
+            "the others are copies;",
+            f"  those that were copied take {least:,} to {most:,} cycles "
+            "(--fold-layers all simulates every one)",
         ]
     return lines
 

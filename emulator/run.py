@@ -13,7 +13,7 @@ import numpy as np
 
 from emulator.decoder import Machine
 from emulator.errors import CheckFailed, InputError, ProgramFault
-from emulator.fold import Fold, fold_of
+from emulator.fold import Fold, fold_for
 from emulator.memory import AddressError
 from emulator.run_job import Job, Outcome
 from emulator.run_options import Options
@@ -41,7 +41,7 @@ def run(options: Options) -> dict[str, Any]:
     program = load(options.program)
     chip = _chip(options, program)
     job = _job(options, program)
-    fold = None if options.fold_layers is None else fold_of(program, options.fold_layers)
+    fold = fold_for(program, options.fold_layers) if options.timing_only else None
     if fold is not None:
         program = fold.program(program)
     with Status("preparing the emulator") as status:

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from emulator.errors import InputError
+from emulator.fold import ALL, AUTO, LEAST_FOLDED
 from isa.files import check_writable
 
 MAX_THREADS = 1024
-LEAST_FOLDED = 4  # layers to be simulated: the first, the last, and two to stand for the rest
 STDOUT = Path("-")
 
 
@@ -36,7 +36,7 @@ class Options:
     executor: str = "fast"
     threads: int = 1
     timing_only: bool = False
-    fold_layers: int | None = None
+    fold_layers: str = AUTO
     ignore_capacity: bool = False
     no_timing: bool = False
     checked: bool = False
@@ -75,7 +75,7 @@ class Options:
              "--timing-only: the reference executor computes values; use fast"),
             (self.timing_only and bool(self.outputs),
              "--output: a timing-only run has no values; leave out one of the two"),
-            (self.fold_layers is not None and not self.timing_only,
+            (self.fold_layers != AUTO and not self.timing_only,
              "--fold-layers: layers that are left out have no values; add --timing-only"),
             (self.ignore_capacity and not self.timing_only,
              "--ignore-capacity: bytes that no chip has cannot be run; add --timing-only"),
@@ -94,8 +94,8 @@ class Options:
         _check_range("--max-new-tokens", self.max_new_tokens, 1)
         _check_range("--threads", self.threads, 1, MAX_THREADS)
         _check_range("--seed", self.seed, 0, (1 << 63) - 1)
-        if self.fold_layers is not None:
-            _check_range("--fold-layers", self.fold_layers, LEAST_FOLDED)
+        if self.fold_layers not in (AUTO, ALL):
+            _check_range("--fold-layers", _count(self.fold_layers), LEAST_FOLDED)
         for option, value in (("--chunk", self.chunk), ("--top-k", self.top_k)):
             if value is not None:
                 _check_range(option, value, 1)
@@ -130,6 +130,13 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, Path]:
             raise InputError(f"{option}: {shown(name)} is given twice")
         found[name] = Path(file)
     return found
+
+
+def _count(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--fold-layers: expected auto, all or a number, got {text}") from None
 
 
 def _check_range(option: str, value: int, least: int, most: int | None = None) -> None:

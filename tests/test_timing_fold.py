@@ -22,20 +22,20 @@ from emulator.accounting_kernel import HBM_COLUMNS, ROW_COLUMNS
 from emulator.decoder import Decoder, Request
 from emulator.errors import InputError
 from emulator.fast.machine import FastMachine
-from emulator.fold import Fold, fold_of
+from emulator.fold import Fold, fold_for, fold_of
 from emulator.meter import Meter
 from emulator.timing import EntryTiming, ProgramInfo, Timing
 from emulator.timing.unfold import layer_cycles, unfold
 from isa.chip import load_chip
-from isa.program import Program
+from isa.program import Program, load
 
 MINI = load_chip("t1-mini")
 LAYERS = 9
 
 
-def config(layers: int = LAYERS, **changes: Any) -> dict[str, Any]:
+def config(**changes: Any) -> dict[str, Any]:
     """A small Llama."""
-    return tiny_models.CONFIGS["llama"] | {"num_hidden_layers": layers} | changes
+    return tiny_models.CONFIGS["llama"] | {"num_hidden_layers": LAYERS} | changes
 
 
 def compiled(model: dict[str, Any], folder: Path, **options: Any) -> Program:
@@ -145,7 +145,7 @@ def test_timing_only_steps_take_the_cycles_of_real_ones(tmp_path: Path) -> None:
     """Every step, every row, every byte: values do not matter."""
     from compiler.api import compile_checkpoint
 
-    tiny_models.write_model(tmp_path, config(2))
+    tiny_models.write_model(tmp_path, config(num_hidden_layers=2))
     real = compile_checkpoint(tmp_path, MINI, Options(rows=8))
     for a, b in zip(steps(real, 7, 1, 1, timing_only=False), steps(real, 7, 1, 1), strict=True):
         assert (a.cycles, a.critical_cycles, a.critical_path) == (
@@ -200,9 +200,32 @@ def test_the_report_says_what_was_folded(tmp_path: Path) -> None:
     assert json.loads(file.read_text())["folded"] is None and "ESTIMATE" not in whole
 
 
+def test_models_of_many_layers_are_folded_unless_all_are_wanted(tmp_path: Path) -> None:
+    path, file = _compiled(tmp_path, num_hidden_layers=41), tmp_path / "result.json"
+    run = ("run", path, "--timing-only", "--tokens", "1", "--max-new-tokens", "1", "--json", file)
+    text = done(*run).out
+    assert json.loads(file.read_text())["folded"]["simulated"] == 4
+    assert "ESTIMATE: 4 of 41 layers" in text and "--fold-layers all" in text
+    assert "ESTIMATE" not in done(*run, "--fold-layers", "all").out
+    assert json.loads(file.read_text())["folded"] is None
+
+
+def test_layers_that_differ_are_not_folded_by_themselves(tmp_path: Path) -> None:
+    program = load(_compiled(tmp_path, num_hidden_layers=41))
+    model = {**program.metadata["model"], "windows": [64, 0] * 20 + [64]}
+    assert fold_for(program, "auto") is not None
+    assert fold_for(replace(program, metadata={**program.metadata, "model": model}), "auto") is None
+
+
 @pytest.mark.parametrize(
     "options",
-    [("--fold-layers", "4"), ("--fold-layers", "3", "--timing-only"), ("--ignore-capacity",)],
+    [
+        ("--fold-layers", "4"),
+        ("--fold-layers", "all"),
+        ("--fold-layers", "3", "--timing-only"),
+        ("--fold-layers", "many", "--timing-only"),
+        ("--ignore-capacity",),
+    ],
 )
 def test_options_that_cannot_be_meant_are_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
     result = emu("run", tmp_path / "any.bin", *options)

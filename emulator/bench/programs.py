@@ -30,7 +30,7 @@ from isa.program import Program
 Chunks = list[NDArray[np.int64]]
 Measured = tuple[int, float]
 
-FOLDED = 4  #: layers that `timing_only_step` simulates, unless told otherwise
+FOLDED = 4  #: layers that `timing_only_step` simulates, as `emu run` does for models this large
 
 _SMALL = """
 .chip t1

@@ -44,9 +44,10 @@ import click
 @click.option("--timing-only", is_flag=True, help="Cycles without values; needs no weights.")
 @click.option(
     "--fold-layers",
-    type=int,
-    metavar="N",
-    help="With --timing-only: simulate N layers; take the others to be like those.",
+    default="auto",
+    metavar="[auto|all|N]",
+    help="With --timing-only: simulate N layers and take the others to be like those, or all of "
+    "them.  [default: 4 of models with more than 40, else all]",
 )
 @click.option(
     "--ignore-capacity",
