@@ -19,7 +19,6 @@ from isa.codec import IllegalInstruction, decode, pack_words
 from isa.encoder import encode
 from isa.program import Program
 
-
 AUTO, ALL = "auto", "all"
 LEAST_FOLDED = 4  #: layers to be simulated: the first, the last, and two to stand for the rest
 #: Models of more layers are folded unless told otherwise. At 40, a step takes seconds, not minutes;
