@@ -90,6 +90,7 @@ class Mxu:
     double_buffered: bool  # whether weights load behind the multiplication before
     splits: Annotated[tuple[int, ...], OneOf((1, 2, 4))]
     weight_load_rows_per_cycle: Count
+    weight_load_latency: Cycles  # after a fold's last row was loaded, until the array may use it
     min_interval: Annotated[int, Range(1, 65536)]  # cycles between two weight tiles at least
     start: Cycles  # from an instruction's turn to its first row
     rates: Rates

@@ -70,6 +70,37 @@ def test_with_overlap_a_fold_takes_rows_or_load_whichever_is_more(m: int, n: int
     assert span(T1.with_(**PIPELINED), gemm(0, m, n, k)) == expected
 
 
+@pytest.mark.parametrize("rows", [1, 100, 128, 500])
+def test_a_cold_array_loads_in_2h_less_1_cycles(rows: int) -> None:
+    """ONNXim: weights go down H rows, the last of them H - 1 places; then H + W - 2 + S."""
+    chip = T1.with_(**PIPELINED | {"tile.mxu.weight_load_latency": 127})
+    assert span(chip, gemm(0, rows, 128, 128)) == (2 * 128 - 1) + (128 + 128 - 2 + rows)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 100, 127, 129, 500])
+def test_folds_follow_each_other_as_published(rows: int) -> None:
+    """ONNXim: max(S, 4) where weights stay, max(S, H) where they change. Trainium: max(S, 64)."""
+    hidden = {"tile.mxu.weight_load_rows_per_cycle": 128}  # the load takes a cycle: it never shows
+    for chip, interval in (
+        (T1.with_(**PIPELINED | hidden | {"tile.mxu.min_interval": 4}), max(rows, 4)),
+        (T1.with_(**PIPELINED), max(rows, 128)),
+        (T1.with_(**PIPELINED | hidden | {"tile.mxu.min_interval": 64}), max(rows, 64)),
+    ):
+        few, more = (span(chip, gemm(0, rows, 128, 128 * folds)) for folds in (2, 12))
+        assert more - few == 10 * interval
+
+
+@pytest.mark.parametrize(("moving", "stationary"), [(512, 128), (32, 128), (200, 64), (64, 16)])
+def test_a_trainium_product_takes_its_rows_or_its_load(moving: int, stationary: int) -> None:
+    """On average max(min(64, N_stationary), N_moving): weights load up to 4 times as fast."""
+    chip = T1.with_(
+        **PIPELINED
+        | {"tile.mxu.weight_load_rows_per_cycle": 4, "tile.mxu.min_interval": min(64, stationary)}
+    )
+    few, more = (span(chip, *[gemm(0, moving, 128, 128)] * count) for count in (2, 12))
+    assert more - few == 10 * max(min(64, stationary), moving)
+
+
 def test_back_to_back_gemms_stream_without_a_gap() -> None:
     chip = T1.with_(**PIPELINED)
     one, three = (span(chip, *[gemm(0, 512, 128, 128)] * count) for count in (1, 3))

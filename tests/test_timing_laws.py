@@ -26,6 +26,7 @@ KNOBS: dict[str, tuple[object, ...]] = {
     "tile.mxu.pe_latency": (1, 2),
     "tile.mxu.double_buffered": (True, False),
     "tile.mxu.weight_load_rows_per_cycle": (1, 4),
+    "tile.mxu.weight_load_latency": (0, 15),
     "tile.mxu.start": (0, 8),
     "tile.vpu.lanes": (8, 32),
     "tile.tsram.banks": (1, 16),

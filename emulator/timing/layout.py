@@ -80,6 +80,7 @@ P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
     P_PE,
     P_DOUBLE,
     P_LOAD_ROWS,
+    P_LOAD_LATENCY,
     P_MIN_INTERVAL,
     P_MXU_START,
     P_ACC_BYTES,
@@ -130,7 +131,7 @@ P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
     R_COUNT,
     P_LEAVES,  # of the event queue
     P_COUNT,
-) = range(64)
+) = range(65)
 
 # ---- constants of the chip (float64)
 F_BURST = 0  # HBM ticks of one burst on a pseudo-channel

@@ -78,6 +78,7 @@ def integer_constants(chip: Chip) -> Ints:
     p[at.P_LOAD_SRAM], p[at.P_LOAD_HBM] = chip.control.load_sram, chip.control.load_hbm
     p[at.P_MXU_ROWS], p[at.P_MXU_COLUMNS], p[at.P_PE] = mxu.rows, mxu.columns, mxu.pe_latency
     p[at.P_DOUBLE], p[at.P_LOAD_ROWS] = mxu.double_buffered, mxu.weight_load_rows_per_cycle
+    p[at.P_LOAD_LATENCY] = mxu.weight_load_latency
     p[at.P_MIN_INTERVAL], p[at.P_MXU_START] = mxu.min_interval, mxu.start
     p[at.P_ACC_BYTES] = tile.acc.bytes_per_cycle
     p[at.P_LANES], p[at.P_VPU_START] = tile.vpu.lanes, tile.vpu.start

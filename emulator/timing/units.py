@@ -208,9 +208,11 @@ def _gemm(s, tile, u, row, record, time, ideal):
     accesses = ceil_div(traffic, s.p[at.P_BANK_BYTES])
     ready = time + s.p[at.P_MXU_START]
     if s.p[at.P_DOUBLE] == 0:
+        load += s.p[at.P_LOAD_LATENCY]
         return _unpipelined(s, tile, u, row, ready, steps, stream, load, drain, accesses, ideal)
     load_begin = max(time, s.units[u, at.U_WEIGHTS])
-    first = max(ready, load_begin + load, s.units[u, at.U_STREAM])
+    loaded = load_begin + load + s.p[at.P_LOAD_LATENCY]
+    first = max(ready, loaded, s.units[u, at.U_STREAM])
     last = first + (steps - 1) * max(stream, load)
     nominal = last + stream
     end = reserve_banks(
