@@ -25,7 +25,7 @@ MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity bench scale lock clean distclean
+.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity bench performance figures scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -98,6 +98,18 @@ perplexity: $(SETUP_HF) ## Held-out perplexity of the shipped model in every for
 bench: $(SETUP) ## Measure the emulator beside this machine's limits (minutes)
 	$(BIN)/emu bench $(BENCH)
 
+performance: $(SETUP) ## Measure all of docs/performance.md anew, and renew it (a quarter of an hour)
+	$(BIN)/emu bench --json docs/bench.json
+	$(BIN)/emu bench growth --json docs/growth.json
+	$(MAKE) figures
+
+figures: $(SETUP) ## Renew pictures and tables of speed from docs/bench.json and docs/growth.json
+	$(BIN)/emu bench plot docs/bench.json -o docs/img/roofline.svg \
+		--into docs/performance.md --into README.md
+	$(BIN)/emu bench plot docs/bench.json -o docs/img/bars.svg --picture bars
+	$(BIN)/emu bench plot docs/growth.json -o docs/img/growth.svg \
+		--into docs/performance.md --into README.md
+
 scale: $(SETUP) ## Compile and run a 1B shape and time an 8B one
 	$(BIN)/python programs/bench/scale_1b.py
 
@@ -106,7 +118,7 @@ lock: ## Make the lock files anew (needs uv)
 		{ sed -n '/^# /p' requirements/$$part.lock; \
 		  if [ $$part = hf ]; then sed -n '/^torch==/p' requirements/hf.lock; fi; } \
 			> requirements/$$part.new; done
-	uv pip compile pyproject.toml requirements/build.in --extra dev --generate-hashes $(lock-flags) \
+	uv pip compile pyproject.toml requirements/build.in --extra dev --extra plots --generate-hashes $(lock-flags) \
 		>> requirements/dev.new
 	uv pip compile requirements/hf.in --constraint requirements/dev.new $(lock-flags) \
 		>> requirements/hf.new

@@ -81,12 +81,29 @@ def test_the_schema() -> None:
                 "unit": "GB/s",
                 "yardstick": 2.0,
                 "ratio": 0.617284,
+                "of": "x",
             },
-            {"name": "some_row", "value": 3.0, "unit": "GB/s", "yardstick": None, "ratio": None},
-            {"name": "some_row", "value": None, "unit": "GB/s", "yardstick": 2.0, "ratio": None},
+            {"name": "some_row", "value": 3.0, "unit": "GB/s", "yardstick": None, "ratio": None}
+            | {"of": "x"},
+            {"name": "some_row", "value": None, "unit": "GB/s", "yardstick": 2.0, "ratio": None}
+            | {"of": "x"},
         ],
     }
     json.dumps(report, allow_nan=False)
+
+
+def test_what_a_row_may_have_beyond() -> None:
+    measured = Measured(3.0, 6.0, "words", 8e9, 2e9, 2)
+    found = Row(Entry("a", "GB/s", lambda _: measured, "x", Bar(">=", 0.4)), measured).json()
+    assert {key: found[key] for key in list(found)[5:]} == {
+        "of": "x",
+        "bar": ">= 0.4",
+        "verdict": "met",
+        "operations": 8e9,
+        "bytes": 2e9,
+        "threads": 2,
+        "note": "words",
+    }
 
 
 def test_the_table() -> None:
@@ -229,6 +246,8 @@ def test_parts_of_a_matrix() -> None:
 def test_matrix_rows_are_checked_and_measured(name: str, host: Host) -> None:
     measured = suite.chosen([name], suite.entries())[0].measure(host)
     assert measured.value and measured.yardstick and measured.ratio
+    assert measured.operations and measured.bytes
+    assert measured.threads == (2 if name.startswith("gemv") else 1)
 
 
 def test_a_wrong_kernel_stops_its_row(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +368,7 @@ def test_bench_on_the_command_line(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "b.json").read_text())
     assert report["schema"] == 1 and set(report) == {"schema", "machine", "rows"}
     [found] = report["rows"]
-    assert set(found) == {"name", "value", "unit", "yardstick", "ratio"}
+    assert set(found) == {"name", "value", "unit", "yardstick", "ratio", "note"}
     assert found["name"] == "fma_peak" and "fma_peak" in done.out
     only_json = emu("bench", "--only", "fma_peak", "--json", "-")
     assert only_json.json["schema"] == 1

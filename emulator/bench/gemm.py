@@ -88,7 +88,9 @@ def measure_gemm(pair: Pair, host: Host, beside: bool = True) -> Measured:
     plain.check_all(f"gemm_{pair.name}", a, w, result(acc))
     peak = host.dots if pair.by_dots and host.dots else host.fma
     rate, limit = in_turns(one_thread(float(m) * n * k, call), peak, host.effort.repeats)
-    return Measured(rate / GIGA, limit / GIGA, beside_sgemm(rate, host) if beside else "")
+    note = beside_sgemm(rate, host) if beside else ""
+    moved = a.nbytes + w.nbytes + acc.nbytes
+    return Measured(rate / GIGA, limit / GIGA, note, float(m) * n * k, moved, 1)
 
 
 def beside_sgemm(rate: float, host: Host) -> str:
@@ -133,8 +135,9 @@ def measure_gemv(pair: Pair, m: int, host: Host) -> Measured:
         plain.check_panels(f"gemv_{pair.name} at M={m}", a, half, result(acc), columns)
     method, reading = host.reading(THREADS)
     rate, limit = in_turns(probe, reading, effort.repeats)
-    macs = rate / w.nbytes * m * n * k / GIGA
-    return Measured(rate / GIGA, limit / GIGA, f"M={m}, {macs:.0f} GMAC/s; read by {method}")
+    macs = float(m) * n * k
+    note = f"M={m}, {rate / w.nbytes * macs / GIGA:.0f} GMAC/s; read by {method}"
+    return Measured(rate / GIGA, limit / GIGA, note, macs, w.nbytes, THREADS)
 
 
 def _whole_panels(columns: int) -> int:

@@ -7,6 +7,7 @@ there, by code compiled in the same way. (The processor's name alone masks nothi
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from functools import partial
 
 from emulator.bench import gemm
@@ -31,4 +32,4 @@ def _measure(name: str, host: Host) -> Measured:
         return Measured(None, note="no AVX2 here")
     found = measured_in_child(name, host.effort, portable=True, environment=AVX2)
     beside = gemm.beside_sgemm((found.value or 0) * gemm.GIGA, host)
-    return Measured(found.value, found.yardstick, f"AVX2 and FMA alone; {beside}")
+    return replace(found, note=f"AVX2 and FMA alone; {beside}")

@@ -38,6 +38,11 @@ class Measured:
     value: float | None
     yardstick: float | None = None
     note: str = ""
+    #: For a roofline: multiply-adds (or elements) of a call, the bytes it has to move, and on how
+    #: many threads. A value in GB/s counts these bytes.
+    operations: float | None = None
+    bytes: float | None = None
+    threads: int | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -74,7 +79,7 @@ class Row:
 
     def json(self) -> dict[str, Any]:
         """The row as schema 1 has it."""
-        return asdict(
+        row = asdict(
             JsonRow(
                 self.entry.name,
                 _rounded(self.measured.value),
@@ -83,11 +88,25 @@ class Row:
                 _rounded(self.measured.ratio),
             )
         )
+        return row | {key: value for key, value in self._optional().items() if value}
+
+    def _optional(self) -> dict[str, Any]:
+        """What a row may have beyond these, for tables and pictures."""
+        entry, measured = self.entry, self.measured
+        return {
+            "of": entry.against,
+            "bar": str(entry.bar or ""),
+            "verdict": self.verdict(),
+            "operations": _rounded(measured.operations),
+            "bytes": _rounded(measured.bytes),
+            "threads": measured.threads,
+            "note": measured.note,
+        }
 
 
 @dataclass(frozen=True)
 class JsonRow:
-    """The fields of a row in a file."""
+    """The fields that every row has in a file."""
 
     name: str
     value: float | None

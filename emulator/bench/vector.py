@@ -131,8 +131,9 @@ def measure(operation: Operation, host: Host) -> Measured:
     method, reading = host.reading(1)
     probe = one_thread(float(moved), lambda: [call() for call in calls])
     rate, limit = in_turns(probe, reading, host.effort.repeats)
-    elements = rate / moved * tiles * TILE_ROWS * COLUMNS / GIGA
-    return Measured(rate / GIGA, limit / GIGA, f"{elements:.2f} G elements/s; read by {method}")
+    elements = float(tiles) * TILE_ROWS * COLUMNS
+    note = f"{rate / moved * elements / GIGA:.2f} G elements/s; read by {method}"
+    return Measured(rate / GIGA, limit / GIGA, note, elements, moved, 1)
 
 
 def _operands(operation: Operation, tiles: int) -> list[tuple[Matrix | None, ...]]:

@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emulator.cli import LazyGroup
+
 if TYPE_CHECKING:
     from emulator.bench.rows import Entry
 
+#: Command -> the line that help shows for it.
+_COMMANDS = {
+    "growth": "Measure how time and memory grow with model, context, tiles and tokens.",
+    "plot": "Draw a file of `emu bench --json` or of `emu bench growth --json`.",
+}
 
-@click.command("bench")
+
+class _Group(LazyGroup):
+    table = _COMMANDS
+    package = "emulator.commands.bench"
+
+
+@click.group("bench", cls=_Group, invoke_without_command=True)
 @click.option(
     "--json", "json_file", metavar="FILE", help="Write the rows as JSON to FILE (-: here)."
 )
@@ -20,8 +33,13 @@ if TYPE_CHECKING:
 )
 @click.option("--against", metavar="REF", help="Measure another commit as well, in turns.")
 @click.option("--list", "listed", is_flag=True, help="List the rows and their bars.")
+@click.pass_context
 def command(
-    json_file: str | None, only: tuple[str, ...], against: str | None, listed: bool
+    context: click.Context,
+    json_file: str | None,
+    only: tuple[str, ...],
+    against: str | None,
+    listed: bool,
 ) -> None:
     """Measure the emulator's kernels, loops and start, each beside a limit of this machine.
 
@@ -29,10 +47,20 @@ def command(
     emu bench --json bench.json
     emu bench --only gemm_fp8 --only 'gemv_*'
     emu bench --against HEAD~3 --only 'gemm_*'
+    emu bench plot bench.json -o roofline.svg
+    emu bench growth --json growth.json -o growth.svg
 
-    A row's ratio is its value over its yardstick, both measured in this run, in turns. Each matrix
-    row's results are first compared with the reference's, bit by bit; status 1 if they differ.
+    Without a command, all rows or those of --only are measured. A row's ratio is its value over its
+    yardstick, both measured in this run, in turns. Each matrix row's results are first compared
+    with the reference's, bit by bit; status 1 if they differ.
     """
+    if context.invoked_subcommand is None:
+        _bench(json_file, only, against, listed)
+    elif json_file or only or against or listed:
+        raise click.UsageError(f"options of {context.invoked_subcommand} go behind it", context)
+
+
+def _bench(json_file: str | None, only: Sequence[str], against: str | None, listed: bool) -> None:
     from emulator.bench import machine, suite
     from isa.files import check_writable, json_text, write_json
 
