@@ -17,7 +17,17 @@ from typing import Any
 
 def kernels() -> dict[int, Any]:
     """The kernel of every opcode that computes or moves tensor elements: `int64 f(int64 args)`."""
-    from emulator.kernels import copy, matrix, matrix_read, quantise, vector, vector_rows
+    from emulator.kernels import (
+        argmax,
+        copy,
+        matrix,
+        matrix_read,
+        quantise,
+        reductions,
+        scan,
+        topk,
+        vector,
+    )
     from isa.spec import BY_MNEMONIC
 
     by_mnemonic = {
@@ -31,12 +41,12 @@ def kernels() -> dict[int, Any]:
         "vcmp": vector.k_compare,
         "vsel": vector.k_select,
         "viota": vector.k_iota,
-        "vscan": vector_rows.k_scan,
+        "vscan": scan.k_scan,
         "vtrans": copy.k_transpose,
         "vcopy": copy.k_copy,
-        **dict.fromkeys(("vrsum", "vrmax", "vrmin"), vector_rows.k_reduce),
-        "vargmax": vector_rows.k_argmax,
-        "vtopk": vector_rows.k_topk,
+        **dict.fromkeys(("vrsum", "vrmax", "vrmin"), reductions.k_reduce),
+        "vargmax": argmax.k_argmax,
+        "vtopk": topk.k_topk,
         "vquant": quantise.k_quantise,
         "vquantr": quantise.k_quantise_rows,
         "dma": copy.k_copy,

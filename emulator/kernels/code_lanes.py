@@ -137,8 +137,8 @@ def encode_bf16(lanes: Lanes, value: Vec) -> Vec:
     return value.is_nan().choose(lanes.constant(I32, 0x7FC0), rounded)
 
 
-def encode_narrow(lanes: Lanes, fmt: int, value: Vec, saturate: bool) -> Vec:
-    """FP16, E4M3FN, E5M2, E2M1."""
+def encode_narrow(lanes: Lanes, fmt: int, value: Vec, saturate: bool, nans: bool = True) -> Vec:
+    """FP16, E4M3FN, E5M2, E2M1. Without `nans` the caller promises that no lane is a NaN."""
     mantissa, bias, width = SHAPES[fmt]
     drop = 23 - mantissa
     bits = value.bits()
@@ -156,6 +156,8 @@ def encode_narrow(lanes: Lanes, fmt: int, value: Vec, saturate: bool) -> Vec:
         result = too_big.choose(lanes.constant(I32, nan), code | sign)
     else:
         result = too_big.choose(lanes.constant(I32, overflow), code) | sign
+    if not nans:
+        return result
     is_nan = magnitude.compare(">", INFINITY)
     return is_nan.choose(lanes.constant(I32, nan), result)
 
@@ -201,12 +203,49 @@ def store_codes(lanes: Lanes, fmt: int, codes: Vec, address: Vec) -> None:
     if element_type(fmt) is I32:
         lanes.store(codes, address)
         return
-    narrow = codes.cast("trunc", element_type(fmt))
     if fmt == E2M1:
-        even = lanes.shuffle(narrow, narrow, range(0, WIDTH, 2))
-        odd = lanes.shuffle(narrow, narrow, range(1, WIDTH, 2))
-        narrow = even | (odd << 4)
-    lanes.store(narrow, address)
+        codes = _paired(lanes, codes)
+    lanes.store(codes.cast("trunc", element_type(fmt)), address)
+
+
+# ---- memory: thirty-two consecutive elements, as two times sixteen lanes
+#
+# Of 32-bit formats these are the first and the second sixteen; of 16-bit formats, which lie two in
+# a word, the even and the odd ones. To bring them into another order would cost more than to load.
+
+
+def load_code_pair(lanes: Lanes, fmt: int, address: Vec) -> tuple[Vec, Vec]:
+    """Codes of a 16-bit or 32-bit format as i32 lanes."""
+    words = lanes.load(address, I32)
+    if element_type(fmt) is I16:
+        return words & 0xFFFF, words.lshr(16)
+    return words, lanes.load(address + 4 * WIDTH, I32)
+
+
+def store_code_pair(
+    lanes: Lanes, fmt: int, codes: tuple[Vec, Vec], source_fmt: int, address: Vec
+) -> None:
+    """Codes of E4M3FN, E5M2 or E2M1 in the order in which `source_fmt` was loaded.
+
+    Both are brought together before they are narrowed, which is the slow part.
+    """
+    low, high = codes
+    if element_type(source_fmt) is I16:
+        both = low | (high << (4 if fmt == E2M1 else 8))
+        lanes.store(both.cast("trunc", I8 if fmt == E2M1 else I16), address)
+        return
+    both, spacing = low | (high << 8), 4
+    if fmt == E2M1:
+        both, spacing = _paired(lanes, both), 8
+    loose = lanes.vec(lanes.builder.bitcast(both.value, ir.VectorType(I8, 4 * WIDTH)))
+    order = [*range(0, 4 * WIDTH, spacing), *range(1, 4 * WIDTH, spacing)]
+    lanes.store(lanes.shuffle(loose, loose, order), address)
+
+
+def _paired(lanes: Lanes, nibbles: Vec) -> Vec:
+    """Lanes of 64 bits, of which each byte in the lower half holds the nibbles of two lanes."""
+    pairs = lanes.vec(lanes.builder.bitcast(nibbles.value, ir.VectorType(I64, WIDTH // 2)))
+    return pairs | pairs.lshr(28)
 
 
 def _tail_bytes(lanes: Lanes, fmt: int, count: Vec) -> Vec:

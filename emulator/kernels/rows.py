@@ -165,6 +165,19 @@ def next_run(start, length):
 
 
 @inner
+def lead(step, left):
+    """How many bytes on memory should be asked for, while it has time, by what is computed with it.
+
+    Runs are `step` bytes apart and `left` of them, with this one, are still to come. It takes more
+    than one run's time to bring a run; short ones are asked for many at a time.
+    """
+    if step <= 0:
+        return 0
+    runs = max(2, at.LEAD // step)
+    return runs * step if runs < left else 0
+
+
+@inner
 def gather_codes(size, source, stride, target, count):
     """`count` codes of `size` bytes, `stride` bytes apart, copied together."""
     out_of_line()

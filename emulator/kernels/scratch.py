@@ -47,6 +47,8 @@ SCRATCH_BYTES = DIGITS_AT + ROWS * D_STRIDE + LINE  # wherever it begins
 
 RUN = 1024  # elements treated together: their fp32 copies stay in the nearest cache
 BUFFER = 4 * RUN + LINE
+LONG_RUN = 2 * RUN  # of what reads each run twice; its buffer is that of the first two inputs
+LEAD = 4 * LONG_RUN  # bytes that memory is asked ahead for, at least, see rows.py
 NEST_AT = 0  # shape and strides of the loops, see rows.py
 LANES_AT = 512  # 32 lanes of a reduction
 HOLDS_AT = 768  # a comparison's relation, sixteen times

@@ -94,12 +94,6 @@ def _binary_loop(op, integer, to, a, a_step, b, b_step, blocks):
         max_loop(to, a, a_step, b, b_step, blocks)
 
 
-@inner
-def multiply_runs(target, a, b, blocks):
-    """Products of two runs of fp32."""
-    mul_loop(target, a, 64, b, 64, blocks)
-
-
 @njit
 def k_binary(args):
     """vadd, vsub, vmul, vdiv, vmin, vmax: operands dst, a, b (absent: the header's number)."""
