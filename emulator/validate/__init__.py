@@ -1,0 +1,1 @@
+"""Timing held against measured parts."""
