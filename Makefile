@@ -20,12 +20,13 @@ JOBS ?= 2
 checksum = $(firstword $(shell cat $(1) | cksum))
 SETUP := $(VENV)/.setup-$(call checksum,requirements/dev.lock pyproject.toml)
 SETUP_HF := $(VENV)/.setup-hf-$(call checksum,requirements/hf.lock requirements/dev.lock)
+SETUP_PATHS := $(VENV)/.setup-paths-$(call checksum,requirements/paths.lock requirements/dev.lock)
 
 MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full mutants test-hf perplexity bench performance figures scale lock clean distclean
+.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full paths mutants test-hf perplexity bench performance figures scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -46,6 +47,12 @@ $(SETUP):
 $(SETUP_HF): | $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/hf.lock
 	@rm -f $(VENV)/.setup-hf-*
+	@touch $@
+
+$(SETUP_PATHS): | $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/paths.lock
+	@rm -f $(VENV)/.setup-paths-*
 	@touch $@
 
 test: $(SETUP) ## Run the tests
@@ -83,6 +90,9 @@ $(DEMO): $(shell find compiler isa $(MODEL) -type f ! -name '*.pyc' 2>/dev/null)
 conformance: $(SETUP) ## Hold the executors and the C model against the conformance kit
 	JOBS=$(JOBS) tests/conformance.sh
 
+paths: $(SETUP_PATHS) ## The same bits on every path of the kernels: AVX2, plain x86-64, aarch64 (minutes)
+	JOBS=$(JOBS) tests/paths.sh $(PATHS)
+
 conformance-full: $(SETUP) ## The same with the cases that take minutes; goes on where it was
 	JOBS=$(JOBS) tests/conformance.sh --full
 
@@ -114,7 +124,7 @@ scale: $(SETUP) ## Compile and run a 1B shape and time an 8B one
 	$(BIN)/python programs/bench/scale_1b.py
 
 lock: ## Make the lock files anew (needs uv)
-	for part in dev hf; do \
+	for part in dev hf paths; do \
 		{ sed -n '/^# /p' requirements/$$part.lock; \
 		  if [ $$part = hf ]; then sed -n '/^torch==/p' requirements/hf.lock; fi; } \
 			> requirements/$$part.new; done
@@ -122,7 +132,9 @@ lock: ## Make the lock files anew (needs uv)
 		>> requirements/dev.new
 	uv pip compile requirements/hf.in --constraint requirements/dev.new $(lock-flags) \
 		>> requirements/hf.new
-	for part in dev hf; do mv requirements/$$part.new requirements/$$part.lock; done
+	uv pip compile requirements/paths.in --constraint requirements/dev.new --generate-hashes \
+		$(lock-flags) >> requirements/paths.new
+	for part in dev hf paths; do mv requirements/$$part.new requirements/$$part.lock; done
 
 lock-flags := --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

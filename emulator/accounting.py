@@ -14,13 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.accounting_kernel import (
-    CLASSES,
-    HBM_COLUMNS,
-    ROW_COLUMNS,
-    TOTALS,
-    tally,
-)
+from emulator.accounting_columns import CLASSES, HBM_COLUMNS, ROW_COLUMNS, TOTALS
+from emulator.accounting_kernel import tally
 from emulator.timing import layout as at
 from emulator.timing.state import State, grown, make_state
 from isa.chip import Chip

@@ -1,10 +1,38 @@
 """The compiled half of the accounting: what one record adds to which sums.
 
-Long for a reason: one pass over the stream fills all of them.
+One pass over the stream fills all of them; accounting_columns.py names them.
 """
 
 import math
 
+from emulator.accounting_columns import (
+    ACC_READ,
+    ACC_WRITE,
+    ARRAY_WORK,
+    FORMAT_COUNT,
+    HBM_COLUMNS,
+    INSTRUCTIONS,
+    LOADS,
+    MXU_READ,
+    MXU_WRITE,
+    R_ACC,
+    R_ELEMENTS,
+    R_HOPS,
+    R_MACS,
+    R_TSRAM,
+    ROW_COLUMNS,
+    SCALARS,
+    SIGNALS,
+    T_ELEMENTS,
+    T_HOPS,
+    T_MACS,
+    VECTOR_WORK,
+    VPU_READ,
+    VPU_WRITE,
+    WAITS,
+    WORK_UNIT,
+)
+from emulator.accounting_transfers import add_hbm, add_transfer, byte_hops, region_class
 from emulator.jit import njit
 from emulator.retire import (
     BYTES,
@@ -16,10 +44,7 @@ from emulator.retire import (
     COLUMNS,
     CONTEXT,
     DEPTH,
-    DST_ADDRESS,
-    DST_OWNER,
     ELEMENTS,
-    FANSTEP,
     FLAGS,
     FORMATS,
     GAP,
@@ -30,101 +55,17 @@ from emulator.retire import (
     OPCODE,
     PC,
     ROWS,
-    SRC_ADDRESS,
-    SRC_OWNER,
-    STRIDE,
     TOPK,
     WORDS,
 )
 from emulator.timing import layout as at
-from emulator.timing import mesh, pieces
+from emulator.timing import pieces
 from emulator.timing.compiled import helper
-from emulator.timing.costs import array_rate, ceil_div, gemm_cost
-from emulator.timing.hbm import hbm_channel
+from emulator.timing.costs import array_rate, gemm_cost
 from emulator.timing.tables import float_row
 from emulator.timing.tables import row as row_at
 from emulator.timing.tables import table as table_at
-from isa.formats import Format
-from isa.program import RegionClass
 
-WORK_UNIT = 1024  #: array and vector work is kept in 1/1024 of a cycle of one place
-
-ROW_COLUMNS = (
-    "instructions",
-    "macs",
-    "array work",  # MACs over their rate, in 1/1024
-    "elements",
-    "vector work",  # elements times passes, in 1/1024
-    "tsram",
-    "acc",
-    "csram",
-    "noc",
-    "noc byte hops",
-    "tile in",  # bytes that DMA brings into tiles from elsewhere
-    "hbm read",
-    "hbm read padded",
-    "hbm write",
-    "hbm write padded",
-)
-(
-    INSTRUCTIONS,
-    R_MACS,
-    ARRAY_WORK,
-    R_ELEMENTS,
-    VECTOR_WORK,
-    R_TSRAM,
-    R_ACC,
-    R_CSRAM,
-    R_NOC,
-    R_HOPS,
-    R_TILE_IN,
-    R_HBM,
-) = range(12)
-HBM_COLUMNS = ("read", "read padded", "write", "write padded")
-TOTALS = (
-    "scalars",
-    "loads",
-    "signals",
-    "waits",
-    "transfers",
-    "macs",
-    "elements",
-    "tsram read mxu",
-    "tsram write mxu",
-    "tsram read vpu",
-    "tsram write vpu",
-    "tsram read dma",
-    "tsram write dma",
-    "acc read",
-    "acc write",
-    "csram read",
-    "csram write",
-    "noc",
-    "noc byte hops",
-)
-(
-    SCALARS,
-    LOADS,
-    SIGNALS,
-    WAITS,
-    TRANSFERS,
-    T_MACS,
-    T_ELEMENTS,
-    MXU_READ,
-    MXU_WRITE,
-    VPU_READ,
-    VPU_WRITE,
-    DMA_READ,
-    DMA_WRITE,
-    ACC_READ,
-    ACC_WRITE,
-    CSRAM_READ,
-    CSRAM_WRITE,
-    T_NOC,
-    T_HOPS,
-) = range(len(TOTALS))
-FORMAT_COUNT = len(Format)
-CLASSES = len(RegionClass) + 1  #: of HBM bytes; the last: outside the program's regions
 _EMPTY, _STALE = -1, -2
 
 
@@ -165,141 +106,6 @@ def _row_of(index, count, room, keys, op, context):
     index[0][i] = row
     keys[row, 0], keys[row, 1] = op, context
     return row
-
-
-# ---- HBM
-
-
-@helper
-def burst_bytes(address, run, stride, count, burst):
-    """Bytes of whole bursts that `count` runs of `run` bytes touch, each burst once per run."""
-    period = 1 if stride % burst == 0 else burst
-    whole, rest = count // period, count % period
-    total = 0
-    for i in range(min(count, period)):
-        begin = address + i * stride
-        size = (begin + run - 1) // burst - begin // burst + 1
-        total += size * (whole + 1 if i < rest else whole)
-    return total * burst
-
-
-@helper
-def _add_hbm(p, hbm, by_row, row, kind, column, address, run, stride, size):
-    """Add a transfer's bytes on its HBM side."""
-    padded = burst_bytes(address, run, stride, ceil_div(size, run), p[at.P_BURST])
-    line = row * CLASSES + kind
-    hbm[line, column] += size
-    hbm[line, column + 1] += padded
-    by_row[row, R_HBM + column] += size
-    by_row[row, R_HBM + column + 1] += padded
-
-
-@helper
-def _class(classes, owner):
-    """Class of an HBM region; what is in none has the last class."""
-    of_region, regions = classes
-    return of_region[owner if 0 <= owner < regions else regions]
-
-
-# ---- transfers
-
-
-@helper
-def _source_node(p, places, record, address):
-    """(router, row first) of the place a piece comes from."""
-    tile_node, csram_node, port_node, port_order, channel_port = places
-    space = pieces.source_space(record)
-    if space == pieces.HBM:
-        port = channel_port[hbm_channel(p, address)]
-        return port_node[port], mesh.x_first(p, port_order[port], address)
-    if space == pieces.CSRAM:
-        return csram_node[mesh.csram_port(p, record[SRC_OWNER], address)], True
-    return tile_node[record[SRC_OWNER]], True
-
-
-@helper
-def _target_node(p, places, record, owner, offset, leading):
-    """Router of the place a piece goes to."""
-    tile_node, csram_node, port_node, _, channel_port = places
-    space = pieces.target_space(record)
-    if space == pieces.TSRAM:
-        return tile_node[owner]
-    if space == pieces.CSRAM:
-        return csram_node[mesh.csram_port(p, owner, record[DST_ADDRESS] + offset)]
-    address = leading
-    if pieces.leads_with_source(record):
-        address = record[DST_ADDRESS] + offset
-    return port_node[channel_port[hbm_channel(p, address)]]
-
-
-@helper
-def _tree(p, stamps, stamp, node, there, row_first):
-    """Links between two routers that this multicast piece has not taken yet."""
-    columns = p[at.P_COLUMNS]
-    x, y, to_x, to_y = node % columns, node // columns, there % columns, there // columns
-    links = 0
-    while x != to_x or y != to_y:
-        link, x, y = mesh.next_link(p, x, y, to_x, to_y, row_first)
-        if stamps[link] != stamp:
-            stamps[link] = stamp
-            links += 1
-    return links
-
-
-@helper
-def _byte_hops(p, places, stamps, last_stamp, record):
-    """Bytes times links of a transfer, piece by piece."""
-    fan, offset, total = pieces.fan_out(record), 0, 0
-    while offset < record[BYTES]:
-        size, _, _, address = pieces.next_piece(p, record, offset)
-        node, row_first = _source_node(p, places, record, address)
-        stamps[last_stamp] += 1
-        for j in range(fan):
-            owner = record[DST_OWNER] + j * record[FANSTEP]
-            there = _target_node(p, places, record, owner, offset, address)
-            if fan == 1:
-                total += size * mesh.distance(p, node, there)
-            else:
-                total += size * _tree(p, stamps, stamps[last_stamp], node, there, row_first)
-        offset += size
-    return total
-
-
-@helper
-def _add_transfer(p, classes, record, row, by_row, hbm, totals):
-    """Add a transfer's bytes; whether it uses the mesh."""
-    size, fan = record[BYTES], pieces.fan_out(record)
-    source, target = pieces.source_space(record), pieces.target_space(record)
-    totals[TRANSFERS] += 1
-    if size <= 0:
-        return False
-    leads, run = pieces.leads_with_source(record), pieces.leading_run(record)
-    if source == pieces.HBM:
-        kind = _class(classes, record[SRC_OWNER])
-        _add_hbm(p, hbm, by_row, row, kind, 0, record[SRC_ADDRESS], run, record[STRIDE], size)
-    if target == pieces.HBM:
-        kind = _class(classes, record[DST_OWNER])
-        run, stride = (size, 0) if leads else (run, record[STRIDE])
-        _add_hbm(p, hbm, by_row, row, kind, 2, record[DST_ADDRESS], run, stride, size)
-    if source == pieces.CSRAM:
-        totals[CSRAM_READ] += size
-        by_row[row, R_CSRAM] += size
-    if target == pieces.CSRAM:
-        totals[CSRAM_WRITE] += size * fan
-        by_row[row, R_CSRAM] += size * fan
-    if source == pieces.TSRAM:
-        totals[DMA_READ] += size
-        by_row[row, R_TSRAM] += size
-    if target == pieces.TSRAM:
-        totals[DMA_WRITE] += size * fan
-        by_row[row, R_TSRAM] += size * fan
-        by_row[row, R_TILE_IN] += size * fan
-    local = source == target == pieces.TSRAM and record[SRC_OWNER] == record[DST_OWNER]
-    if local and fan == 1:
-        return False
-    totals[T_NOC] += size
-    by_row[row, R_NOC] += size
-    return True
 
 
 # ---- the other units
@@ -360,8 +166,8 @@ def _add_load(p, classes, record, row, by_row, hbm, totals):
     totals[LOADS] += 1
     size = record[BYTES]
     if record[LD_SPACE] == pieces.HBM:
-        kind = _class(classes, record[LD_OWNER])
-        _add_hbm(p, hbm, by_row, row, kind, 0, record[LD_ADDRESS], size, 0, size)
+        kind = region_class(classes, record[LD_OWNER])
+        add_hbm(p, hbm, by_row, row, kind, 0, record[LD_ADDRESS], size, 0, size)
 
 
 @njit
@@ -411,9 +217,9 @@ def tally(at_address, first):
         elif kind == at.OP_SIGNAL:
             totals[SIGNALS] += 1
         elif kind == at.OP_DMA:
-            hops = _add_transfer(p, classes, record, row, by_row, hbm, totals)
+            hops = add_transfer(p, classes, record, row, by_row, hbm, totals)
             if hops:
-                size = _byte_hops(p, places, stamps, last_stamp, record)
+                size = byte_hops(p, places, stamps, last_stamp, record)
                 totals[T_HOPS] += size
                 by_row[row, R_HOPS] += size
         elif kind == at.OP_GEMM:

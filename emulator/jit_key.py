@@ -2,7 +2,9 @@
 
 The walk starts at a function and follows the global names that its bytecode mentions: compiled
 functions are walked in turn, constants enter by value, and whatever emits LLVM code enters by the
-source of its file and of every file of the project that it imports. See :mod:`emulator.jit`.
+source of its file and of every file of the project that it imports, and by the values and functions
+it was made with (`make_dots(shape, finish)`), which may be from files that import it. See
+:mod:`emulator.jit`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -74,6 +77,10 @@ class _Walk:
             self._add(name, value.dtype, value.shape, value.tobytes())
         elif isinstance(value, ModuleType):
             self._module(name, value, names)
+        elif is_dataclass(value) and not isinstance(value, type):
+            self._add(name, type(value).__qualname__)
+            for attribute, part in vars(value).items():
+                self._value(attribute, part, ())
         else:
             self._object(name, value)
 
@@ -86,17 +93,32 @@ class _Walk:
     def _object(self, name: str, value: Any) -> None:
         python = getattr(value, "py_func", None)
         if isinstance(python, FunctionType):  # a compiled function
+            self._add("options", sorted(getattr(value, "targetoptions", {}).items()))
             self.function(python)
             return
-        source = getattr(getattr(value, "_defn", value), "__code__", None)
+        emitter = getattr(value, "_defn", value)  # of an intrinsic
+        source = getattr(emitter, "__code__", None)
         if source is None:
             kind = value if isinstance(value, type) else type(value)
             self._add(name, kind.__module__, kind.__qualname__)
+            if issubclass(kind, Enum):
+                self._add([(key, member.value) for key, member in kind.__members__.items()])
+            self._add(getattr(kind, "_fields", ()))  # of a named tuple
         elif _is_ours(source.co_filename):
-            for path, digest in _sources(source.co_filename):
-                self._add(name, path, digest)
+            self._emitter(name, emitter)
         else:
             self._add(name, source.co_name)
+
+    def _emitter(self, name: str, function: Any) -> None:
+        """What emits code: the sources it can reach, and what it was made with elsewhere."""
+        if id(function) in self._seen:
+            return
+        self._seen.add(id(function))
+        for path, digest in _sources(function.__code__.co_filename):
+            self._add(name, path, digest)
+        names = function.__code__.co_freevars
+        for free, cell in zip(names, function.__closure__ or (), strict=True):
+            self._value(free, cell.cell_contents, ())
 
 
 def _is_ours(path: str | None) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import CLASS_NAMES, ProgramInfo
-from emulator.accounting_kernel import HBM_COLUMNS, ROW_COLUMNS
+from emulator.accounting_columns import HBM_COLUMNS, ROW_COLUMNS
 from emulator.timing import layout as at
 from emulator.timing.result import BOUNDS, EntryTiming
 from isa.chip import Chip

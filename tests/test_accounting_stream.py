@@ -33,7 +33,7 @@ from test_timing_streams import (
 
 from emulator import retire
 from emulator.accounting import Accounting, Traffic
-from emulator.accounting_kernel import burst_bytes
+from emulator.accounting_transfers import burst_bytes
 from emulator.jit import njit
 from isa.chip import Chip
 from isa.faults import CTL

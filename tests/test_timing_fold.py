@@ -18,7 +18,7 @@ from compiler.api import compile_config
 from compiler.config import ModelConfig
 from compiler.errors import CompileError
 from compiler.options import Options
-from emulator.accounting_kernel import HBM_COLUMNS, ROW_COLUMNS
+from emulator.accounting_columns import HBM_COLUMNS, ROW_COLUMNS
 from emulator.decoder import Decoder, Request
 from emulator.errors import InputError
 from emulator.fast.machine import FastMachine

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from laws import cases
 from test_timing_streams import INFO, MINI, Stream, random_stream, shuffled, stream, timed, vector
 
-from emulator.accounting_kernel import ROW_COLUMNS
+from emulator.accounting_columns import ROW_COLUMNS
 from emulator.timing import EntryTiming, Timing
 from emulator.timing import layout as at
 from emulator.timing.result import BOUNDS, apportion

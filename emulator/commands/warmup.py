@@ -10,7 +10,8 @@ def command() -> None:
     """Compile all kernels, the executor and the timing model into the cache.
 
     Later commands then start at once. What is in the cache already is not compiled again; the cache
-    is under $NUMBA_CACHE_DIR, $XDG_CACHE_HOME/tessera or ~/.cache/tessera.
+    is under $NUMBA_CACHE_DIR, $XDG_CACHE_HOME/tessera or ~/.cache/tessera. It needs no clearing:
+    entries unused for a month, and all but the 512 used last, are removed by themselves.
     """
     import time
 

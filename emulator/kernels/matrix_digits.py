@@ -8,8 +8,7 @@ and integers will do. `pack_a_digits` finds out for each block of A; the others 
 (matrix_stream.py). Quantised activations nearly always pass.
 
 a * 512 has 18 bits and a sign: three signed bytes (digits of base 256), each of which has a dot
-product of its own. W is unsigned bytes with 12 added to the doubled values, as in matrix_dots.py,
-and the lowest digit's sum starts at -12 times the sum of A, which takes that away again.
+product of its own (matrix_dots.py).
 
 A row of digits in scratch: for each digit the bytes of even k, then of odd k; then the blocks'
 starting values, and whether each block is exact.
@@ -17,7 +16,7 @@ starting values, and whether each block is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from numba import types
@@ -25,11 +24,19 @@ from numba.extending import intrinsic
 
 from emulator.kernels.inner import inner
 from emulator.kernels.lanes import F32, I8, I32, I64, WIDTH, Lanes, Vec
-from emulator.kernels.matrix_dots import HAS_DOTS, OFFSET, dot_bytes, nibble_decoder
-from emulator.kernels.matrix_micro import add_scaled, make_canonical
+from emulator.kernels.matrix_dots import (
+    HAS_DOTS,
+    ODD_AT,
+    OFFSET,
+    Shape,
+    Tile,
+    make_dots,
+    only_with_dots,
+)
+from emulator.kernels.matrix_micro import add_scaled
 from emulator.kernels.memory import load_i32, load_i64, out_of_line, store_i32
 from emulator.kernels.operand import E2M1, E4M3FN
-from emulator.kernels.scratch import AHEAD, BLOCKS, D_STRIDE, DEPTH
+from emulator.kernels.scratch import BLOCKS, D_STRIDE, DEPTH
 
 HAS_DIGITS = HAS_DOTS
 DIGITS = 3
@@ -63,7 +70,9 @@ def _pack(typingctx: Any, source: Any, target: Any) -> Any:
                 rest = (rest - low).ashr(8)
         for d, parts in enumerate(bytes_):
             for odd in range(2):
-                lanes.store(_every_second(lanes, parts, odd), target + d * DIGIT_BYTES + 64 * odd)
+                lanes.store(
+                    _every_second(lanes, parts, odd), target + d * DIGIT_BYTES + ODD_AT * odd
+                )
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
@@ -91,88 +100,14 @@ def _every_second(lanes: Lanes, parts: list[Vec], odd: int) -> Vec:
     return lanes.shuffle(parts[0], parts[1], range(odd, DEPTH, 2))
 
 
-def _make_digits(rows: int, panels: int) -> Callable[..., Any]:
-    """(C, row stride of C, digits, W, W's panel stride, scales of A and W, blocks, words, wide)."""
-
-    @intrinsic
-    def digits(
-        typingctx: Any,
-        c: Any,
-        c_stride: Any,
-        a: Any,
-        w: Any,
-        w_stride: Any,
-        sa: Any,
-        sw: Any,
-        start: Any,
-        blocks: Any,
-        words: Any,
-        wide: Any,
-    ) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            lanes = Lanes(builder)
-            c, c_stride, a, w, w_stride, sa, sw, start, blocks, words, wide = map(lanes.vec, args)
-            tile = [[c + c_stride * i + 64 * j for j in range(panels)] for i in range(rows)]
-            offsets = [w_stride * j for j in range(panels)]
-            decode = nibble_decoder(lanes, OFFSET)
-            is_wide = wide.compare("!=", 0)
-
-            def block(carried: Sequence[Vec]) -> list[Vec]:
-                at_a, at_start, at_w, at_sa, at_sw = carried
-                starts = [
-                    lanes.broadcast(lanes.load_scalar(at_start + i * D_STRIDE, I32))
-                    for i in range(rows)
-                ]
-                end_a, end_w, totals = _totals(lanes, decode, starts, at_a, at_w, offsets, words)
-                sums = [[total.cast("sitofp", F32) * UNIT for total in row] for row in totals]
-                add_scaled(lanes, tile, sums, at_sa, at_sw, is_wide)
-                return [end_a, at_start + 4, end_w, at_sa + 4, at_sw + 64]
-
-            lanes.counted_loop(blocks, [a, start, w, sa, sw], block)
-            make_canonical(lanes, tile)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 11), codegen
-
-    return digits
+def _add_units(lanes: Lanes, tile: Tile, totals: Tile, sa: Vec, sw: Vec, is_wide: Vec) -> None:
+    """Sums in units of 2^-10, exact in fp32, go the way of all sums."""
+    sums = [[total.cast("sitofp", F32) * UNIT for total in row] for row in totals]
+    add_scaled(lanes, tile, sums, sa, sw, is_wide)
 
 
-def _totals(
-    lanes: Lanes,
-    decode: Callable[[Vec], tuple[Vec, Vec]],
-    starts: list[Vec],
-    a: Vec,
-    w: Vec,
-    offsets: list[Vec],
-    words: Vec,
-) -> tuple[Vec, Vec, list[list[Vec]]]:
-    """Sums of one block in units of 2^-10, of every row and panel; and where A and W end."""
-    rows, panels = len(starts), len(offsets)
-    zero = lanes.constant(I32, 0)
-
-    def at_digit(at_a: Vec, row: int, digit: int, odd: int) -> Vec:
-        place = at_a + (row * D_STRIDE + digit * DIGIT_BYTES + 64 * odd)
-        return lanes.broadcast(lanes.load_scalar(place, I32))
-
-    def step(carried: Sequence[Vec]) -> list[Vec]:
-        at_a, at_w, *sums = carried
-        for j, offset in enumerate(offsets):
-            lanes.prefetch(at_w + offset + AHEAD)
-            both = decode(lanes.load(at_w + offset, I32))
-            for i in range(rows):
-                for digit in range(DIGITS):
-                    number = (i * panels + j) * DIGITS + digit
-                    for odd, values in enumerate(both):
-                        value = at_digit(at_a, i, digit, odd)
-                        sums[number] = dot_bytes(lanes, sums[number], values, value)
-        return [at_a + 4, at_w + 4 * WIDTH, *sums]
-
-    first = [part for start in starts for _ in offsets for part in (start, zero, zero)]
-    end_a, end_w, *sums = lanes.counted_loop(words, [a, w, *first], step)
-    totals = [
-        sums[k] + (sums[k + 1] << 8) + (sums[k + 2] << 16) for k in range(0, len(sums), DIGITS)
-    ]
-    return end_a, end_w, [totals[i * panels : (i + 1) * panels] for i in range(rows)]
+_single = make_dots(Shape(1, SINGLE_PANELS, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
+_pair = make_dots(Shape(PAIR_ROWS, PAIR_PANELS, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
 
 
 @inner
@@ -181,72 +116,52 @@ def can_use_digits(format_a, format_w):
     return HAS_DIGITS and format_a == E4M3FN and format_w == E2M1
 
 
-if HAS_DIGITS:
-    _single = _make_digits(1, SINGLE_PANELS)
-    _pair = _make_digits(PAIR_ROWS, PAIR_PANELS)
+@only_with_dots
+def pack_a_digits(source, target, block):
+    """128 fp32 values of one row of A (those behind its end may be anything)."""
+    _pack(source, target)
+    halves = block // 16
+    for b in range(DEPTH // block):
+        total, magnitude, bits = 0, 0, 0
+        for half in range(b * halves, (b + 1) * halves):
+            facts = target + FACTS_AT + FACTS * half
+            total += load_i64(facts)
+            magnitude += load_i64(facts + 8)
+            bits |= load_i64(facts + 16)
+        lowest = bits & -bits
+        exact = bits == 0 or magnitude * OFFSET <= lowest << 24
+        store_i32(target + START_AT + 4 * b, -OFFSET * total)
+        store_i32(target + EXACT_AT + 4 * b, 1 if exact else 0)
 
-    @inner
-    def pack_a_digits(source, target, block):
-        """128 fp32 values of one row of A (those behind its end may be anything)."""
-        _pack(source, target)
-        halves = block // 16
-        for b in range(DEPTH // block):
-            total, magnitude, bits = 0, 0, 0
-            for half in range(b * halves, (b + 1) * halves):
-                facts = target + FACTS_AT + FACTS * half
-                total += load_i64(facts)
-                magnitude += load_i64(facts + 8)
-                bits |= load_i64(facts + 16)
-            lowest = bits & -bits
-            exact = bits == 0 or magnitude * OFFSET <= lowest << 24
-            store_i32(target + START_AT + 4 * b, -OFFSET * total)
-            store_i32(target + EXACT_AT + 4 * b, 1 if exact else 0)
 
-    @inner
-    def is_exact(digits, block):
-        """Whether no sum of this block of a row can round."""
-        return load_i32(digits + EXACT_AT + 4 * block) != 0
+@only_with_dots
+def is_exact(digits, block):
+    """Whether no sum of this block of a row can round."""
+    return load_i32(digits + EXACT_AT + 4 * block) != 0
 
-    @inner
-    def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
-        """One row by eight panels of packed words, from block `first` of a chunk."""
-        out_of_line()
-        _single(
-            c,
-            0,
-            digits + first * words * 4,
-            w + first * words * 64,
-            w_stride,
-            sa + first * 4,
-            sw + first * 64,
-            digits + START_AT + first * 4,
-            blocks,
-            words,
-            wide,
-        )
 
-    @inner
-    def digit_pair_blocks(c, c_stride, digits, w, w_stride, sa, sw, blocks, words, wide):
-        """Two rows by four panels of packed words, over a whole chunk."""
-        out_of_line()
-        start = digits + START_AT
-        _pair(c, c_stride, digits, w, w_stride, sa, sw, start, blocks, words, wide)
+@only_with_dots
+def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
+    """One row by SINGLE_PANELS panels of packed words, from block `first` of a chunk."""
+    out_of_line()
+    _single(
+        c,
+        0,
+        digits + first * words * 4,
+        w + first * words * 64,
+        w_stride,
+        sa + first * 4,
+        sw + first * 64,
+        digits + START_AT + first * 4,
+        blocks,
+        words,
+        wide,
+    )
 
-else:  # never called
 
-    @inner
-    def pack_a_digits(source, target, block):
-        """Absent."""
-
-    @inner
-    def is_exact(digits, block):
-        """Absent."""
-        return False
-
-    @inner
-    def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
-        """Absent."""
-
-    @inner
-    def digit_pair_blocks(c, c_stride, digits, w, w_stride, sa, sw, blocks, words, wide):
-        """Absent."""
+@only_with_dots
+def digit_pair_blocks(c, c_stride, digits, w, w_stride, sa, sw, blocks, words, wide):
+    """PAIR_ROWS rows by PAIR_PANELS panels of packed words, over a whole chunk."""
+    out_of_line()
+    start = digits + START_AT
+    _pair(c, c_stride, digits, w, w_stride, sa, sw, start, blocks, words, wide)

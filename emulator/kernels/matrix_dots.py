@@ -1,52 +1,49 @@
-"""E2M1 by E2M1 with integer dot products: the same bits, three times as fast.
+"""Integer dot products of bytes: what matrix_nibbles.py and matrix_digits.py have in common.
 
-Source: the arithmetic contract, section 1, consequence (c): every partial sum of a block is exact
-in fp32, so the order of additions inside a block is free and integers will do. Doubled values are
-integers from -12 to 12; A is kept as signed bytes, W as unsigned bytes with 12 added, and each
-block's sum starts at -12 times the sum of A, which takes the offset away again. The sum is four
-times s; A's scales are divided by four for it.
+Source: the arithmetic contract, section 1. Where every partial sum of a block is exact in fp32, the
+order of additions is free and integers give the same bits. A is signed bytes: one for each k, or
+several digits of base 256, each with sums of its own. W is unsigned bytes, the doubled E2M1 values
+with 12 added, and a block's lowest sum starts at -12 times the sum of A, which takes the offset
+away again.
 
-s times the scales is exact in fp32 too (13 bits by at most 8), within the range the caller checks,
-so that step 2 does not round and steps 2 and 3 are one multiply-add.
-
-Bytes of one row of A in scratch: even k, odd k (a word of four for each panel word), then the
-blocks' starting values. A panel of W: two vectors for each word, even k and odd k.
+Bytes of even k and of odd k are kept apart, as they come out of a panel word; in a row of A they
+are `ODD_AT` apart, four to a panel word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from emulator.kernels.inner import inner
-from emulator.kernels.lanes import F32, I8, I32, Lanes, Vec, target_features
-from emulator.kernels.matrix_micro import exact_wide_product, make_canonical
-from emulator.kernels.memory import (
-    copy_bytes,
-    fill_bytes,
-    load_f32,
-    load_i32,
-    load_u8,
-    out_of_line,
-    store_f32,
-    store_i32,
-    store_u8,
-)
-from emulator.kernels.scratch import A_STRIDE, AHEAD, DEPTH, SA_STRIDE, SW_STRIDE, W_STRIDE
+from emulator.kernels.lanes import I8, I32, WIDTH, Lanes, Vec, target_features
+from emulator.kernels.matrix_micro import make_canonical
+from emulator.kernels.scratch import AHEAD
 
 HAS_DOTS = {"avx512vnni", "avx512bw"} <= target_features()
 
-DOT_ROWS, DOT_PANELS = 4, 4
-ODD_AT, SUMS_AT, START_AT = 64, 128, 256  # within a row of A
 OFFSET = 12
 DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
-QUARTER = np.float32(0.25)
+ODD_AT = 64  # within a row of A
 WORD_BYTES = 128  # of W in scratch, for one panel word of eight k
+
+Tile = list[list[Vec]]
+#: (tile of C, its sums, scales of A and W, whether these are wide) -> nothing
+Finish = Callable[[Lanes, Tile, Tile, Vec, Vec, Vec], None]
+
+
+def only_with_dots(function: Callable[..., Any]) -> Any:
+    """An inner function that no other machine calls; there it is compiled to nothing."""
+    return inner(function if HAS_DOTS else _absent)
+
+
+def _absent(*_arguments: object) -> int:
+    return 0
 
 
 def dot_bytes(lanes: Lanes, total: Vec, w: Vec, a: Vec) -> Vec:
@@ -72,50 +69,22 @@ def nibble_decoder(lanes: Lanes, offset: int) -> Callable[[Vec], tuple[Vec, Vec]
     return decode
 
 
-@intrinsic
-def _decode_a(typingctx: Any, source: Any, target: Any) -> Any:
-    """128 packed codes to a row of A; and 12 times the sum of each word's eight values."""
+@dataclass(frozen=True)
+class Shape:
+    """What a micro-kernel holds in registers, and where its operands lie."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        lanes = Lanes(builder)
-        source, target = (lanes.vec(arg) for arg in args)
-        even, odd = nibble_decoder(lanes, 0)(lanes.load(source, I32))
-        lanes.store(even, target)
-        lanes.store(odd, target + ODD_AT)
-        factor = lanes.constant(I8, OFFSET, 64)
-        total = dot_bytes(lanes, lanes.constant(I32, 0), factor, even)
-        lanes.store(dot_bytes(lanes, total, factor, odd), target + SUMS_AT)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
+    rows: int
+    panels: int
+    row_bytes: int  #: from one row of A, and of starting values, to the next
+    digits: int = 1
+    digit_bytes: int = 0  #: from one digit of a row of A to the next
+    packed: bool = True  #: W is panel words in memory, not bytes in scratch
 
 
-@intrinsic
-def _decode_w(typingctx: Any, source: Any, target: Any, words: Any) -> Any:
-    """Panel words to bytes."""
+def make_dots(shape: Shape, finish: Finish) -> Callable[..., Any]:
+    """(C, row stride of C, A, W, W's panel stride, scales of A and W, starts, blocks, words, wide).
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        lanes = Lanes(builder)
-        source, target, words = (lanes.vec(arg) for arg in args)
-        decode = nibble_decoder(lanes, OFFSET)
-
-        def word(carried: Sequence[Vec]) -> list[Vec]:
-            at_word, to = carried
-            even, odd = decode(lanes.load(at_word, I32))
-            lanes.store(even, to)
-            lanes.store(odd, to + 64)
-            return [at_word + 64, to + WORD_BYTES]
-
-        lanes.counted_loop(words, [source, target], word)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
-
-
-def _make_dots(rows: int, panels: int, packed: bool) -> Callable[..., Any]:
-    """(C, row stride of C, A, W, W's panel stride, scales of A and W, blocks, words, wide).
-
-    `packed`: W is panel words in memory, not bytes in scratch.
+    `starts` has a block's starting value in each row; `words` are the panel words of a block.
     """
 
     @intrinsic
@@ -128,167 +97,94 @@ def _make_dots(rows: int, panels: int, packed: bool) -> Callable[..., Any]:
         w_stride: Any,
         sa: Any,
         sw: Any,
+        starts: Any,
         blocks: Any,
         words: Any,
         wide: Any,
     ) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
             lanes = Lanes(builder)
-            c, c_stride, a, w, w_stride, sa, sw, blocks, words, wide = map(lanes.vec, args)
-            tile = [[c + c_stride * i + 64 * j for j in range(panels)] for i in range(rows)]
-            offsets = [w_stride * j for j in range(panels)]
-            decode = nibble_decoder(lanes, OFFSET) if packed else None
+            c, c_stride, a, w, w_stride, sa, sw, starts, blocks, words, wide = map(lanes.vec, args)
+            rows, panels = range(shape.rows), range(shape.panels)
+            tile = [[c + c_stride * i + 64 * j for j in panels] for i in rows]
+            offsets = [w_stride * j for j in panels]
             is_wide = wide.compare("!=", 0)
 
             def block(carried: Sequence[Vec]) -> list[Vec]:
                 at_a, at_start, at_w, at_sa, at_sw = carried
-                starts = [
-                    lanes.broadcast(lanes.load_scalar(at_start + i * A_STRIDE, I32))
-                    for i in range(rows)
+                first = [
+                    lanes.broadcast(lanes.load_scalar(at_start + i * shape.row_bytes, I32))
+                    for i in rows
                 ]
-                end_a, end_w, sums = _sums(lanes, decode, starts, at_a, at_w, offsets, words)
-                _add_exact(lanes, tile, sums, at_sa, at_sw, is_wide)
+                end_a, end_w, sums = _sums(lanes, shape, first, at_a, at_w, offsets, words)
+                finish(lanes, tile, sums, at_sa, at_sw, is_wide)
                 return [end_a, at_start + 4, end_w, at_sa + 4, at_sw + 64]
 
-            lanes.counted_loop(blocks, [a, a + START_AT, w, sa, sw], block)
+            lanes.counted_loop(blocks, [a, starts, w, sa, sw], block)
             make_canonical(lanes, tile)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 10), codegen
+        return types.void(*[types.int64] * 11), codegen
 
     return dots
 
 
 def _sums(
     lanes: Lanes,
-    decode: Callable[[Vec], tuple[Vec, Vec]] | None,
+    shape: Shape,
     starts: list[Vec],
     a: Vec,
     w: Vec,
     offsets: list[Vec],
     words: Vec,
-) -> tuple[Vec, Vec, list[list[Vec]]]:
-    """Integer sums of one block, of every row and panel."""
-    panels = len(offsets)
+) -> tuple[Vec, Vec, Tile]:
+    """Integer sums of one block, of every row and panel; and where A and W end."""
+    rows, panels, digits = shape.rows, shape.panels, shape.digits
+    decode = nibble_decoder(lanes, OFFSET) if shape.packed else None
+    zero = lanes.constant(I32, 0)
 
     def step(carried: Sequence[Vec]) -> list[Vec]:
-        at_a, at_w, *totals = carried
-        values = []
-        for i in range(len(starts)):
-            even = lanes.load_scalar(at_a + i * A_STRIDE, I32)
-            odd = lanes.load_scalar(at_a + i * A_STRIDE + ODD_AT, I32)
-            values.append((lanes.broadcast(even), lanes.broadcast(odd)))
-        after = list(totals)
+        at_a, at_w, *sums = carried
+        values_of = _values_of(lanes, shape, at_a)
         for j, offset in enumerate(offsets):
             if decode:
                 lanes.prefetch(at_w + offset + AHEAD)
-                w_even, w_odd = decode(lanes.load(at_w + offset, I32))
+                both = decode(lanes.load(at_w + offset, I32))
             else:
-                w_even = lanes.load(at_w + offset, I8, 64)
-                w_odd = lanes.load(at_w + offset + 64, I8, 64)
-            for i, (even, odd) in enumerate(values):
-                total = dot_bytes(lanes, after[i * panels + j], w_even, even)
-                after[i * panels + j] = dot_bytes(lanes, total, w_odd, odd)
-        return [at_a + 4, at_w + (64 if decode else WORD_BYTES), *after]
+                both = lanes.load(at_w + offset, I8, 64), lanes.load(at_w + offset + 64, I8, 64)
+            for i in range(rows):
+                for digit in range(digits):
+                    k = (i * panels + j) * digits + digit
+                    for odd, bytes_of_w in enumerate(both):
+                        sums[k] = dot_bytes(lanes, sums[k], bytes_of_w, values_of(i, digit, odd))
+        return [at_a + 4, at_w + (4 * WIDTH if decode else WORD_BYTES), *sums]
 
-    first = [start for start in starts for _ in offsets]
+    none = [zero] * (digits - 1)
+    first = [part for start in starts for _ in offsets for part in (start, *none)]
     end_a, end_w, *sums = lanes.counted_loop(words, [a, w, *first], step)
-    return end_a, end_w, [sums[i * panels : (i + 1) * panels] for i in range(len(starts))]
+    totals = [_number(sums[k : k + digits]) for k in range(0, len(sums), digits)]
+    return end_a, end_w, [totals[i * panels : (i + 1) * panels] for i in range(rows)]
 
 
-def _add_exact(
-    lanes: Lanes, tile: list[list[Vec]], sums: list[list[Vec]], sa: Vec, sw: Vec, is_wide: Vec
-) -> None:
-    """acc = RNE(acc + s * scale_a * scale_w), the product being exact or rounded on its own."""
+def _values_of(lanes: Lanes, shape: Shape, at_a: Vec) -> Callable[[int, int, int], Vec]:
+    """(row, digit, odd) -> four bytes of A in every lane.
 
-    def finish(added: Callable[[Vec, Vec, Vec, Vec], Vec]) -> None:
-        for i, (addresses, row) in enumerate(zip(tile, sums, strict=True)):
-            scale_a = lanes.broadcast(lanes.load_scalar(sa + i * SA_STRIDE, F32))
-            for j, (address, total) in enumerate(zip(addresses, row, strict=True)):
-                scale_w = lanes.load(sw + j * SW_STRIDE, F32)
-                s = total.cast("sitofp", F32)
-                lanes.store(added(lanes.load(address, F32), s, scale_a, scale_w), address)
+    Held in registers for all panels; of several digits, which are too many, read for each.
+    """
 
-    def narrow(acc: Vec, s: Vec, scale_a: Vec, scale_w: Vec) -> Vec:
-        return lanes.fma(s, scale_a * scale_w, acc)
+    def read(i: int, digit: int, odd: int) -> Vec:
+        place = at_a + (i * shape.row_bytes + digit * shape.digit_bytes + odd * ODD_AT)
+        return lanes.broadcast(lanes.load_scalar(place, I32))
 
-    def wide(acc: Vec, s: Vec, scale_a: Vec, scale_w: Vec) -> Vec:
-        return acc + exact_wide_product(s, scale_a, scale_w)
-
-    lanes.branch(is_wide, lambda: finish(wide), lambda: finish(narrow))
+    if shape.digits > 1:
+        return read
+    held = {(i, 0, odd): read(i, 0, odd) for i in range(shape.rows) for odd in (0, 1)}
+    return lambda i, digit, odd: held[i, digit, odd]
 
 
-if HAS_DOTS:
-    _dot_tile = _make_dots(DOT_ROWS, DOT_PANELS, packed=False)
-    _dot_row = _make_dots(1, 2 * DOT_PANELS, packed=False)
-    _dot_stream = _make_dots(1, 2 * DOT_PANELS, packed=True)
-
-    @inner
-    def pack_a_dots(source, target, count, block, stage):
-        """Up to 128 codes of one row of A, zeros behind them, and its blocks' starting values."""
-        size = (count + 1) // 2
-        if count < DEPTH:
-            fill_bytes(stage, 0, DEPTH // 2)
-            copy_bytes(stage, source, size)
-            if count % 2 != 0:
-                store_u8(stage + size - 1, load_u8(stage + size - 1) & 0x0F)
-            source = stage
-        _decode_a(source, target)
-        words = block // 8
-        for b in range(DEPTH // block):
-            total = 0
-            for word in range(b * words, (b + 1) * words):
-                total += load_i32(target + SUMS_AT + 4 * word)
-            store_i32(target + START_AT + 4 * b, -total)
-
-    @inner
-    def decode_w_dots(source, target, words):
-        """Panel words to bytes in scratch."""
-        _decode_w(source, target, words)
-
-    @inner
-    def dot_tile_blocks(c, c_stride, a, w, sa, sw, blocks, words, wide):
-        """DOT_ROWS rows by DOT_PANELS panels."""
-        out_of_line()
-        _dot_tile(c, c_stride, a, w, W_STRIDE, sa, sw, blocks, words, wide)
-
-    @inner
-    def dot_row_blocks(c, a, w, sa, sw, blocks, words, wide):
-        """One row by eight panels."""
-        out_of_line()
-        _dot_row(c, 0, a, w, W_STRIDE, sa, sw, blocks, words, wide)
-
-    @inner
-    def dot_stream_blocks(c, a, w, w_stride, sa, sw, blocks, words, wide):
-        """One row by eight panels of packed words."""
-        out_of_line()
-        _dot_stream(c, 0, a, w, w_stride, sa, sw, blocks, words, wide)
-
-else:  # never called
-
-    @inner
-    def pack_a_dots(source, target, count, block, stage):
-        """Absent."""
-
-    @inner
-    def decode_w_dots(source, target, words):
-        """Absent."""
-
-    @inner
-    def dot_tile_blocks(c, c_stride, a, w, sa, sw, blocks, words, wide):
-        """Absent."""
-
-    @inner
-    def dot_row_blocks(c, a, w, sa, sw, blocks, words, wide):
-        """Absent."""
-
-    @inner
-    def dot_stream_blocks(c, a, w, w_stride, sa, sw, blocks, words, wide):
-        """Absent."""
-
-
-@inner
-def quarter_scales(scales, blocks):
-    """Scales of A for sums that are four times too large: exact."""
-    for b in range(blocks):
-        store_f32(scales + 4 * b, load_f32(scales + 4 * b) * QUARTER)
+def _number(digits: list[Vec]) -> Vec:
+    """What digits of base 256 amount to, lowest first."""
+    total = digits[0]
+    for place, digit in enumerate(digits[1:], 1):
+        total = total + (digit << 8 * place)
+    return total

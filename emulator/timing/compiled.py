@@ -7,7 +7,7 @@
 
 import numba
 
-from emulator.jit import OPTIONS
+from emulator.jit_cache import OPTIONS
 
 _OPTIONS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **OPTIONS}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import ProgramInfo, Traffic
-from emulator.accounting_kernel import WORK_UNIT
+from emulator.accounting_columns import WORK_UNIT
 from emulator.timing import layout as at
 from emulator.timing import reserve
 from emulator.timing.state import State
