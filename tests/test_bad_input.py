@@ -143,7 +143,7 @@ DECODER: list[tuple[list[str], str]] = [
     ([*TOKENS, "--output", "logits"], "--output: expected NAME=FILE.npy, got 'logits'"),
     ([*TOKENS, "--output", "logits="], "--output: expected NAME=FILE.npy, got 'logits='"),
     ([*TOKENS, "--output", "logits=a", "--output", "logits=b"], "'logits' is given twice"),
-    ([*TOKENS, "--chip", "t9"], "t9: unknown chip; known are t1, t1-mini"),
+    ([*TOKENS, "--chip", "t9"], "t9: unknown chip; known are "),
     ([*TOKENS, "--chip", "none.yaml"], "none.yaml: cannot be read: No such file"),
 ]  # fmt: skip
 

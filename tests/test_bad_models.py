@@ -256,7 +256,7 @@ def test_models_that_are_not_there(model: str, options: list[str], expected: str
         ("--rows 2000", "t1-mini: no tiling fits a tile (ACC: 2000 rows"),
         ("--rows 100 --sequences 20000", "t1-mini: no tiling fits a tile (TSRAM: "),
         ("--dump tokens", "--dump: 'tokens' is none of graph, fused, plan, asm"),
-        ("--chip t2", "t2: unknown chip; known are t1, t1-mini, or give a YAML file's path"),
+        ("--chip t2", "t2: unknown chip; known are "),
     ],
 )
 def test_compile_options(options: str, expected: str) -> None:

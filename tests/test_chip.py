@@ -60,7 +60,7 @@ def test_burst_time_follows_from_the_peak_rate() -> None:
 
 
 def test_unknown_chip_names_the_known_ones() -> None:
-    with pytest.raises(ChipError, match="t2: unknown chip; known are t1, t1-mini"):
+    with pytest.raises(ChipError, match=r"t2: unknown chip; known are .*t1, t1-mini"):
         load_chip("t2")
 
 
