@@ -1,0 +1,1 @@
+"""The sets: measurements, and how each becomes a program."""
