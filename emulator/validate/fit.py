@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 
 from emulator.errors import InputError
 from emulator.validate.case import MissingData
+from emulator.validate.gemmini.rows import FILE, read_rows
 from emulator.validate.registry import SETS, load
 from emulator.validate.run import Runner, Task
+from emulator.validate.sets import gemmini
 from isa.chip import load_chip
 
 MOST = 6  #: fitted constants of a chip
 ROUNDS = 12
 STEP = 0.05  #: of the numeric derivative, in logarithms
 ENOUGH = 1e-4
+MOST_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ CONSTANTS: dict[str, tuple[Constant, ...]] = {
     "ironwood-core": (
         Constant("tile.dma.start", 10, 5000, 1000, 1),
         Constant("host.doorbell_s", 1e-9, 5e-6, 3e-7, 1e-9),
-        Constant("hbm.refresh", 0.067, 0.3, 0.1, 0.001),
+        Constant("hbm.turnaround_ns", 1, 200, 15, 0.5),
     ),
 }
 
@@ -77,6 +80,10 @@ class Fit:
         for path, value in self.constants.items():
             there = reduce(lambda node, key: node[key], path.split("."), data)
             yield f"  {path:34} {value!s:>10} {there!s:>10}"
+        if len(self.rows) > MOST_LINES:
+            median = 100 * float(np.median(np.abs(list(self.rows.values()))))
+            yield f"median error that is left on the {len(self.rows)} rows used: {median:.1f} %"
+            return
         yield "errors that are left on the rows used"
         for name, error in self.rows.items():
             yield f"  {name:34} {100 * error:+9.1f} %"
@@ -84,8 +91,11 @@ class Fit:
 
 def fit(chip: str, run: Runner, data: Path | None, say: Callable[[str], None]) -> Fit:
     """Fit the constants of a chip."""
+    if chip == gemmini.CHIP:
+        return _fit_layers(data, run.jobs, say)
     if chip not in CONSTANTS:
-        raise InputError(f"--fit: {chip} has no fitted constants; {', '.join(CONSTANTS)} have")
+        known = ", ".join([*CONSTANTS, gemmini.CHIP])
+        raise InputError(f"--fit: {chip} has no fitted constants; {known} have")
     constants = CONSTANTS[chip]
     rows = _rows(chip, data)
     found = _minimise(constants, rows, run, say)
@@ -94,6 +104,22 @@ def fit(chip: str, run: Runner, data: Path | None, say: Callable[[str], None]) -
     return Fit(
         chip, values, dict(zip((name for _, _, name in rows), map(float, left), strict=True))
     )
+
+
+def _fit_layers(data: Path | None, jobs: int, say: Callable[[str], None]) -> Fit:
+    """Gemmini's: hundreds of rows whose streams are kept (emulator/validate/gemmini/fit.py)."""
+    from emulator.validate.gemmini import fit as layers
+    from emulator.validate.gemmini.predict import predict
+
+    gemmini.layers(data)  # raises MissingData
+    assert data is not None
+    rows = read_rows(data / FILE)[1::2]
+    chip = load_chip(gemmini.CHIP)
+    values = layers.fit(rows, chip, jobs, tell=say)
+    found = predict(rows, chip.with_(**values), processes=jobs)
+    left = {str(2 * i + 1): cycles / row.cycles - 1 for i, (cycles, row) in
+            enumerate(zip(found, rows, strict=True))}  # fmt: skip
+    return Fit(gemmini.CHIP, dict(values), left)
 
 
 def _rows(chip: str, data: Path | None) -> list[tuple[Task, float, str]]:

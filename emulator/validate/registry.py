@@ -17,6 +17,9 @@ SETS = {
     "tpu-v3-network": "emulator.validate.sets.tpu_v3:networks",
     "ironwood-copy": "emulator.validate.sets.ironwood:copies",
     "ironwood-gemm": "emulator.validate.sets.ironwood:gemms",
+    "hbm3-channel": "emulator.validate.sets.memory:channel",
+    "noc-packets": "emulator.validate.sets.network:packets",
+    "gemmini-rtl": "emulator.validate.sets.gemmini:layers",
 }
 
 

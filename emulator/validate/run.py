@@ -49,8 +49,8 @@ def processors(jobs: int | None) -> int:
 class Runner:
     """Runs tasks, here or in other processes; each result goes to `done` as it comes."""
 
-    def __init__(self, pool: Executor | None, done: Callable[[float], None]) -> None:
-        self.pool, self.done = pool, done
+    def __init__(self, pool: Executor | None, done: Callable[[float], None], jobs: int = 1) -> None:
+        self.pool, self.done, self.jobs = pool, done, jobs
 
     def __call__(self, tasks: Sequence[Task]) -> list[float]:
         """The tasks' predictions, in their order."""
@@ -82,7 +82,7 @@ def runner(jobs: int, done: Callable[[float], None] = lambda amount: None) -> It
         return
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         try:
-            yield Runner(pool, done)
+            yield Runner(pool, done, jobs)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
