@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     "--only", multiple=True, metavar="NAME", help="Only this row, or `gemm_*`; repeatable."
 )
 @click.option("--against", metavar="REF", help="Measure another commit as well, in turns.")
+@click.option(
+    "--large", is_flag=True, help="Also the rows of the 8B model (minutes, 22 GB of disk)."
+)
 @click.option("--list", "listed", is_flag=True, help="List the rows and their bars.")
 def command(
-    json_file: str | None, only: tuple[str, ...], against: str | None, listed: bool
+    json_file: str | None, only: tuple[str, ...], against: str | None, large: bool, listed: bool
 ) -> None:
-    """Measure the emulator's kernels, loops and start, each beside a limit of this machine.
+    """Measure the emulator's kernels, loops, start and whole models, each beside a limit.
 
     \b
     emu bench --json bench.json
@@ -36,7 +39,7 @@ def command(
     from emulator.bench import machine, suite
     from isa.files import check_writable, json_text, write_json
 
-    table = suite.chosen(only, suite.entries())
+    table = suite.chosen(only, suite.entries(), large or listed)
     if listed:
         _list(table)
         return
@@ -58,6 +61,7 @@ def _list(table: Sequence[Entry]) -> None:
 
     for entry in table:
         line = f"{entry.name:{width(table)}}  {entry.unit:9} {entry.bar or ''!s:8} {entry.against}"
+        line += "  (--large)" if entry.large else ""
         click.echo(line.rstrip())
 
 
