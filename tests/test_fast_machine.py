@@ -175,9 +175,10 @@ def test_a_faulting_instruction_leaves_no_record() -> None:
     assert np.concatenate(chunks)[:, retire.PC].tolist() == [3] * 4
 
 
-def test_a_sink_may_keep_its_chunks_and_may_fail() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_sink_may_keep_its_chunks_and_may_fail(threads: int) -> None:
     code = [encode("loop", count=100, target=2), encode("signal", unit=2, sem=1, count=0), HALT]
-    machine = FastMachine(program_of(code), CHIP, chunk_rows=10)
+    machine = FastMachine(program_of(code), CHIP, threads, chunk_rows=10)
 
     def fail(chunk: np.ndarray) -> None:
         raise KeyError("enough")

@@ -19,6 +19,13 @@ class Effort:
     vector_bytes: int = 1 << 26  #: of a vector operation's FP32 operands
     model: str = "70b"  #: of the decode step in the timing model
     turns: int = 2000  #: of the loop of small instructions, on each tile
+    shape: str | None = None  #: of whole models, instead of each row's own
+    prompt: int = 512  #: tokens of a whole model's prefill
+    tokens: int = 4  #: that a whole model decodes at a time
+    rounds: int = 3  #: of a whole model and its yardstick, in turns
 
 
-TINY = Effort(1, 1, 100, (16, 32, 64), 1 << 16, 1 << 16, 128, 1 << 14, "8b", 2)
+TINY = Effort(
+    *(1, 1, 100, (16, 32, 64), 1 << 16, 1 << 16, 128, 1 << 14, "8b", 2),
+    *("tiny", 24, 1, 1),
+)

@@ -61,6 +61,7 @@ class Entry:
     measure: Callable[[Host], Measured]
     against: str = ""  #: what the yardstick is, for the table
     bar: Bar | None = None
+    large: bool = False  #: only measured if asked for: it takes long, and much memory or disk
 
 
 @dataclass(frozen=True)

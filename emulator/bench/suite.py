@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from emulator.bench import gemm, hosts, masked, models, rates, start, vector
+from emulator.bench import gemm, hosts, masked, models, rates, start, vector, whole
 from emulator.bench.host import Host
 from emulator.bench.rows import BenchError, Entry, Row
 
@@ -25,17 +25,21 @@ def entries() -> list[Entry]:
         *rates.entries(),
         *start.entries(),
         *models.entries(),
+        *whole.entries(),
     ]
 
 
-def chosen(patterns: Sequence[str], table: Sequence[Entry]) -> list[Entry]:
-    """The rows whose names match a pattern of the shell; all without patterns."""
+def chosen(patterns: Sequence[str], table: Sequence[Entry], large: bool = False) -> list[Entry]:
+    """The rows whose names match a pattern of the shell; all without patterns.
+
+    A `large` row has to be asked for, by that or by a pattern.
+    """
     names = [entry.name for entry in table]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise BenchError(f"no row is named {pattern!r}; {_candidates(pattern, names)}")
     if not patterns:
-        return list(table)
+        return [entry for entry in table if large or not entry.large]
     return [entry for entry in table if any(fnmatchcase(entry.name, p) for p in patterns)]
 
 

@@ -137,6 +137,7 @@ Q_WORDS = Q_DESCRIPTORS + 5 * 16
 W_SCRATCH = 0  # address of the kernels' scratch memory
 W_BUDGET = 1  # what is left of the tile's share, in scalar instructions' worth
 W_SPENT = 2  # what tensor instructions have taken of it since it was last reckoned up
+W_WORK = 3  # what tensor instructions have taken of this superstep
 W_OPERAND = 8  # addresses of up to five descriptors
 W_INFO = 16  # 16 words for each operand
 W_ARGS = W_INFO + 5 * 16  # the kernel's argument record

@@ -11,6 +11,7 @@ All work is in compiled code (supersteps.py); this is what the host sees of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -24,7 +25,7 @@ from emulator.fast.access_log import AccessLog
 from emulator.fast.blocks import Blocks, address
 from emulator.fast.dispatch import connect, connect_log, kernel_table
 from emulator.fast.execute import OP_DMA
-from emulator.fast.supersteps import FINISHED, advance, deliver, drain
+from emulator.fast.supersteps import AGAIN, FINISHED, LONG, advance, deliver, drain
 from emulator.fast.workers import Workers, check_float_mode
 from emulator.memory import Memory
 from isa.chip import Chip
@@ -45,10 +46,11 @@ class FastMachine:
     """A chip with a program in it. Memory and semaphores persist from entry to entry.
 
     The result does not depend on `threads`, nor do retire records; `chunk_rows` is how many of
-    them the sink gets at a time. `seed` is for the choice sites of a timing-only run, whose
-    distributions are in the program's metadata: {"choice_sites": {"3": {"low": 0, "high": 8}}}.
-    With `log_accesses`, `access_log` has what the tensor instructions of the last ringing that had
-    a sink have read and written.
+    them the sink gets at a time. With several threads the sink is called from one that is not the
+    caller's, beside the supersteps: in order, one call at a time, the last before `ring` returns.
+    `seed` is for the choice sites of a timing-only run, whose distributions are in the program's
+    metadata: {"choice_sites": {"3": {"low": 0, "high": 8}}}. With `log_accesses`, `access_log` has
+    what the tensor instructions of the last ringing that had a sink have read and written.
     """
 
     def __init__(
@@ -74,7 +76,8 @@ class FastMachine:
         used = np.unique(self._blocks.rows[:, at.ROW_OP])
         self._blocks.kernels[:] = kernel_table(used[used >= OP_DMA] if timing_only else used)
         self._workers = Workers(max(1, min(threads, chip.num_tiles)))
-        self._chunk = np.empty((chunk_rows, retire.WORDS), np.int64)
+        self._chunk_rows = chunk_rows
+        self._chunk = self._new_chunk()
         self._filled = 0
         self.access_log: AccessLog | None = None
         if log_accesses:
@@ -112,12 +115,22 @@ class FastMachine:
         self._filled = 0
         if self.access_log is not None:
             self.access_log.restart()
-        self._run(sink)
-        if sink is not None:
-            self._hand_on(sink, last=True)
+        try:
+            self._run(sink)
+            if sink is not None:
+                self._hand_on(sink, last=True)
+            self._workers.settle()
+        except BaseException:
+            self._workers.settle(abandon=True)
+            raise
         faults = self._faults() or self._deadlocks()
         if faults:
             raise ProgramFault(sorted(faults))
+
+    @property
+    def kernels(self) -> NDArray[np.int64]:
+        """Addresses of the kernels by opcode; 0: none. What is put there is called instead."""
+        return self._blocks.kernels
 
     @property
     def sticky(self) -> list[bool]:
@@ -143,35 +156,48 @@ class FastMachine:
     # ---- supersteps
 
     def _run(self, sink: Sink | None) -> None:
-        """Supersteps until nothing moves, with the records handed on in between."""
-        m, alone, more = address(self._blocks.machine), 1, True
+        """Supersteps until nothing moves, with the records handed on in between.
+
+        Short ones run on this thread alone; one that turns out to be long is left to all.
+        """
+        m, alone, outcome = address(self._blocks.machine), 1, AGAIN
         many = len(self._workers) > 1
-        while more:
+        while outcome != FINISHED:
             start = perf_counter()
             if alone:
-                more = advance(m, self._workers.block(0), alone) != FINISHED
+                outcome = advance(m, self._workers.block(0), alone, many)
             else:
-                self._workers.run(lambda machine, block: advance(machine, block, 0), m)
-                more = deliver(m) != FINISHED
-            long = perf_counter() - start >= _SHORT_SECONDS
+                self._workers.run(lambda machine, block: advance(machine, block, 0, False), m)
+                outcome = deliver(m)
+            long = outcome == LONG or perf_counter() - start >= _SHORT_SECONDS
             alone = 0 if many and long else min(2 * alone + 1, _SUPERSTEPS)
-            if sink is not None:
+            if sink is not None and outcome != LONG:
                 self._hand_on(sink, last=False)
                 self._blocks.grow_rings()
 
     def _hand_on(self, sink: Sink, last: bool) -> None:
         """Give the sink every full chunk of final records; at the `last` also what remains."""
-        m, rows = address(self._blocks.machine), len(self._chunk)
+        m, rows = address(self._blocks.machine), self._chunk_rows
         while True:
             target = address(self._chunk) + 8 * retire.WORDS * self._filled
             self._filled += drain(m, target, rows - self._filled, int(last))
             if self._filled < rows:
                 break
-            sink(self._chunk.copy())
-            self._filled = 0
+            self._give(sink)
         if last and self._filled:
-            sink(self._chunk[: self._filled].copy())
-            self._filled = 0
+            self._give(sink)
+
+    def _give(self, sink: Sink) -> None:
+        """Give the sink what the chunk holds, beside the supersteps that follow."""
+        call = partial(sink, self._chunk[: self._filled])
+        self._chunk, self._filled = self._new_chunk(), 0
+        if self.access_log is None:
+            self._workers.defer(call)
+        else:  # what is logged and what is checked are measured apart
+            call()
+
+    def _new_chunk(self) -> NDArray[np.int64]:
+        return np.empty((self._chunk_rows, retire.WORDS), np.int64)
 
     # ---- how it ended
 

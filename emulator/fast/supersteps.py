@@ -26,8 +26,13 @@ from isa.spec.model import SEMAPHORE_MAX
 
 SEMAPHORE_OVERFLOW = int(Fault.SEMAPHORE_OVERFLOW)
 
-#: Whether there must be another superstep.
-FINISHED, AGAIN = range(2)
+#: Whether there must be another superstep; LONG: this one's other tiles are for all workers.
+FINISHED, AGAIN, LONG = range(3)
+
+#: What one worker does of a superstep before it calls the others, in scalar instructions' worth:
+#: some 100 us, which is what waking a thread may take.
+ALONE = 1 << 15
+NO_LIMIT = (1 << 63) - 1
 
 
 @helper
@@ -53,10 +58,16 @@ def _run_tile(m, t, w):
 
 
 @helper
-def _run_tiles(m, w):
-    """Run the tiles that no other worker has taken; whether one stopped for want of room."""
+def _run_tiles(m, w, most):
+    """Run the tiles that no other worker has taken; whether one stopped for want of room.
+
+    LONG if that took more than `most`, and so there may be tiles left.
+    """
     full, tiles = 0, get(m, at.M_TILES)
+    put(w, at.W_WORK, 0)
     while True:
+        if get(w, at.W_WORK) > most:
+            return LONG
         index = fetch_add(m + 8 * at.M_NEXT_TILE, 1)
         if index >= tiles:
             return full
@@ -108,16 +119,19 @@ def _deliver_one(m, t, letter):
 
 
 @njit
-def advance(m, w, supersteps):
+def advance(m, w, supersteps, others):
     """At most so many supersteps on one worker; AGAIN if there must be more.
 
-    With 0 supersteps: one worker's part of one. When all workers are back, `deliver` ends it.
+    LONG if there are `others` and the last one, which is not over, is better done by all. With 0
+    supersteps: one worker's part of one. When all workers are back, `deliver` ends it.
     """
     if supersteps == 0:
-        _run_tiles(m, w)
+        _run_tiles(m, w, NO_LIMIT)
         return AGAIN
     for _ in range(supersteps):
-        full = _run_tiles(m, w)
+        full = _run_tiles(m, w, ALONE if others else NO_LIMIT)
+        if full == LONG:
+            return LONG
         if _deliver(m) == 0:
             return FINISHED
         if full != 0:

@@ -32,6 +32,9 @@ class _Group(LazyGroup):
     "--only", multiple=True, metavar="NAME", help="Only this row, or `gemm_*`; repeatable."
 )
 @click.option("--against", metavar="REF", help="Measure another commit as well, in turns.")
+@click.option(
+    "--large", is_flag=True, help="Also the rows of the 8B model (minutes, 22 GB of disk)."
+)
 @click.option("--list", "listed", is_flag=True, help="List the rows and their bars.")
 @click.pass_context
 def command(
@@ -39,9 +42,10 @@ def command(
     json_file: str | None,
     only: tuple[str, ...],
     against: str | None,
+    large: bool,
     listed: bool,
 ) -> None:
-    """Measure the emulator's kernels, loops and start, each beside a limit of this machine.
+    """Measure the emulator's kernels, loops, start and whole models, each beside a limit.
 
     \b
     emu bench --json bench.json
@@ -55,16 +59,18 @@ def command(
     with the reference's, bit by bit; status 1 if they differ.
     """
     if context.invoked_subcommand is None:
-        _bench(json_file, only, against, listed)
-    elif json_file or only or against or listed:
+        _bench(json_file, only, against, large, listed)
+    elif json_file or only or against or large or listed:
         raise click.UsageError(f"options of {context.invoked_subcommand} go behind it", context)
 
 
-def _bench(json_file: str | None, only: Sequence[str], against: str | None, listed: bool) -> None:
+def _bench(
+    json_file: str | None, only: Sequence[str], against: str | None, large: bool, listed: bool
+) -> None:
     from emulator.bench import machine, suite
     from isa.files import check_writable, json_text, write_json
 
-    table = suite.chosen(only, suite.entries())
+    table = suite.chosen(only, suite.entries(), large or listed)
     if listed:
         _list(table)
         return
@@ -86,6 +92,7 @@ def _list(table: Sequence[Entry]) -> None:
 
     for entry in table:
         line = f"{entry.name:{width(table)}}  {entry.unit:9} {entry.bar or ''!s:8} {entry.against}"
+        line += "  (--large)" if entry.large else ""
         click.echo(line.rstrip())
 
 
