@@ -144,6 +144,11 @@ class Accounting:
         self._hash = np.full(4 * capacity, -2, np.int64)  # -2 in front: to be filled anew
 
     @property
+    def keys(self) -> Ints:
+        """Operation and context of each row so far."""
+        return self._keys[: self.row_count]
+
+    @property
     def row_count(self) -> int:
         """Rows so far."""
         return int(self._count[0])

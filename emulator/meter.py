@@ -19,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import ProgramInfo
+from emulator.explain import Explained
+from emulator.explain_text import render_explained
 from emulator.fold import Fold
 from emulator.report import render
 from emulator.tally import Tally
 from emulator.timing.model import Timing
 from emulator.timing.result import EntryTiming
 from emulator.timing.unfold import layer_cycles, unfold
+from emulator.tracing.recorder import Recorder
 from isa.chip import Chip
 from isa.program import Program
 
@@ -35,7 +38,12 @@ class Meter:
     """An observer of entries (see `emulator.decoder.Observer`)."""
 
     def __init__(
-        self, program: Program, chip: Chip, trace: bool = False, fold: Fold | None = None
+        self,
+        program: Program,
+        chip: Chip,
+        trace: bool = False,
+        fold: Fold | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.program, self.chip, self.fold = program, chip, fold
         self.info = ProgramInfo.of(program)
@@ -46,6 +54,10 @@ class Meter:
         self._prefill = Tally(chip, self.info)
         self._is_prefill = True
         self._layer_cycles: list[int] = []  # least and most of those that stand for others
+        self._recorder = recorder
+        self._explained: dict[str, Explained] | None = None
+        if recorder is not None and recorder.waits is not None:
+            self._explained = {name: Explained(self.info) for name in ("prefill", "decode")}
         self._trace = None
         if trace:
             from emulator.trace import Trace
@@ -56,7 +68,8 @@ class Meter:
 
     def begin(self, entry: str) -> None:
         """An entry is about to be rung."""
-        self.timing.begin(entry)
+        recorder = None if entry == UNTIMED else self._recorder
+        self.timing.begin(entry, None if recorder is None else recorder.begin())
 
     def feed(self, chunk: NDArray[np.int64]) -> None:
         """Some of its records."""
@@ -71,6 +84,10 @@ class Meter:
             self._trace.add(found)
         if found.entry == UNTIMED:
             return
+        if self._recorder is not None:
+            self._recorder.end(found.entry, found.cycles)
+        if self._explained is not None:
+            self._explained["prefill" if self._is_prefill else "decode"].add(found)
         self.cycles.append(found.cycles)
         (self._prefill if self._is_prefill else self._steps).add(found)
 
@@ -112,6 +129,18 @@ class Meter:
             },
             "rates": self._rates(prefill, decode),
             "folded": self._folded(),
+            "explained": self._explanation(),
+        }
+
+    def _explanation(self) -> dict[str, Any] | None:
+        """With --explain: by group, where operations' cycles beyond their bounds went."""
+        if self._explained is None or self._recorder is None or self._recorder.waits is None:
+            return None
+        waits = self._recorder.waits
+        return {
+            name: explained.result(waits)
+            for name, explained in self._explained.items()
+            if explained.steps
         }
 
     def _folded(self) -> dict[str, Any] | None:
@@ -133,7 +162,8 @@ class Meter:
 
     def text(self, result: dict[str, Any]) -> str:
         """The report for people."""
-        return render(result)
+        explained = result.get("explained")
+        return render(result) + ("\n" + render_explained(explained) if explained else "")
 
     def write_trace(self, path: Path) -> None:
         """Write the timeline."""

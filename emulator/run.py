@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +26,12 @@ from isa.program import Program, load
 if TYPE_CHECKING:
     from emulator.check.machine import CheckedMachine
     from emulator.meter import Meter
+    from emulator.tracing.recorder import Recorder
 
 __all__ = ["SCHEMA", "Options", "run"]
 
 SCHEMA = 1
+_TIMED = ("cycles", "traffic", "bounds", "units", "folded", "explained")
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -44,21 +47,22 @@ def run(options: Options) -> dict[str, Any]:
     fold = fold_for(program, options.fold_layers) if options.timing_only else None
     if fold is not None:
         program = fold.program(program)
-    with Status("preparing the emulator") as status:
-        machine, checked = _machine(options, program, chip)
-        meter = _meter(options, program, chip, fold)
-        start = time.perf_counter()
-        try:
-            outcome = _run(job, machine, meter, status)
-        except ProgramFault:
-            status.stop()
-            _print_check(checked)
-            raise
-        seconds = time.perf_counter() - start
-    result = _result(options, chip, program, outcome, meter, seconds)
-    result["beyond_capacity"] = program.metadata.get("beyond_capacity")
-    result["check"] = None if checked is None else checked.result()
-    _write_files(options, outcome, result, meter)
+    with _recording(options, program, chip) as recorder:
+        with Status("preparing the emulator") as status:
+            machine, checked = _machine(options, program, chip)
+            meter = _meter(options, program, chip, fold, recorder)
+            start = time.perf_counter()
+            try:
+                outcome = _run(job, machine, meter, status)
+            except ProgramFault:
+                status.stop()
+                _print_check(checked)
+                raise
+            seconds = time.perf_counter() - start
+        result = _result(options, chip, program, outcome, meter, seconds)
+        result["beyond_capacity"] = program.metadata.get("beyond_capacity")
+        result["check"] = None if checked is None else checked.result()
+        _write_files(options, outcome, result, meter)
     _print(options, result, meter)
     _print_check(checked)
     if checked is not None and checked.findings():
@@ -131,12 +135,26 @@ def _machine(
     return checked, checked
 
 
-def _meter(options: Options, program: Program, chip: Chip, fold: Fold | None) -> Meter | None:
+def _recording(
+    options: Options, program: Program, chip: Chip
+) -> AbstractContextManager[Recorder | None]:
+    """What watches the run instruction by instruction, if that is wanted."""
+    if not (options.perfetto or options.konata or options.explain):
+        return nullcontext()
+    from emulator.tracing.recorder import recording
+
+    return recording(options, program, chip)
+
+
+def _meter(
+    options: Options, program: Program, chip: Chip, fold: Fold | None, recorder: Recorder | None
+) -> Meter | None:
     if options.no_timing:
         return None
     from emulator.meter import Meter
 
-    return Meter(program, chip, trace=options.trace is not None, fold=fold)
+    trace = options.trace is not None and options.perfetto is None
+    return Meter(program, chip, trace=trace, fold=fold, recorder=recorder)
 
 
 def _run(job: Job, machine: Machine, meter: Meter | None, status: Status) -> Outcome:
@@ -172,7 +190,7 @@ def _result(
         "seconds": {"chip": None, "host": seconds},
     }
     if meter is None:
-        return result | dict.fromkeys(("cycles", "traffic", "bounds", "units", "folded"))
+        return result | dict.fromkeys(_TIMED)
     result |= meter.result(outcome.prefill_steps)
     result["seconds"] = {"chip": meter.seconds(), "host": seconds}
     return result
@@ -184,7 +202,7 @@ def _write_files(
     for name, path in options.output_files.items():
         with atomic_write(path) as file:
             np.save(file, outcome.arrays[name], allow_pickle=False)
-    if options.trace is not None and meter is not None:
+    if options.trace is not None and options.perfetto is None and meter is not None:
         meter.write_trace(options.trace)
     if options.json_file is not None and not options.json_to_stdout:
         write_json(options.json_file, result)

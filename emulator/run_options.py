@@ -10,10 +10,13 @@ from pathlib import Path
 
 from emulator.errors import InputError
 from emulator.fold import ALL, AUTO, LEAST_FOLDED
+from emulator.tracing.selection import Range, parse_range
 from isa.files import check_writable
 
 MAX_THREADS = 1024
 STDOUT = Path("-")
+PERFETTO_SUFFIXES = (".pftrace", ".perfetto-trace")
+DEFAULT_WINDOW = Range(0, 10_000)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Options:
     checked: bool = False
     json_file: Path | None = None
     trace: Path | None = None
+    konata: Path | None = None
+    window: str | None = None
+    trace_steps: str | None = None
+    trace_tiles: str | None = None
+    explain: bool = False
     quiet: bool = False
 
     @cached_property
@@ -53,6 +61,28 @@ class Options:
     def output_files(self) -> dict[str, Path]:
         """File by symbol, of --output."""
         return _pairs("--output", self.outputs)
+
+    @property
+    def perfetto(self) -> Path | None:
+        """The file of --trace if it is to hold units, not operations."""
+        return self.trace if self.trace and self.trace.suffix in PERFETTO_SUFFIXES else None
+
+    @cached_property
+    def instruction_range(self) -> Range:
+        """The instructions of --window."""
+        return DEFAULT_WINDOW if self.window is None else parse_range("--window", self.window)
+
+    @cached_property
+    def step_range(self) -> Range:
+        """The steps of --trace-steps."""
+        text = self.trace_steps
+        return Range() if text is None else parse_range("--trace-steps", text)
+
+    @cached_property
+    def tile_range(self) -> Range:
+        """The tiles of --trace-tiles."""
+        text = self.trace_tiles
+        return Range() if text is None else parse_range("--trace-tiles", text)
 
     @property
     def json_to_stdout(self) -> bool:
@@ -85,6 +115,16 @@ class Options:
              "--check: the reference executor logs no accesses; use fast"),
             (self.no_timing and self.trace is not None,
              "--trace needs timing; leave out --no-timing"),
+            (self.no_timing and self.konata is not None,
+             "--konata needs timing; leave out --no-timing"),
+            (self.no_timing and self.explain,
+             "--explain needs timing; leave out --no-timing"),
+            (self.window is not None and self.konata is None,
+             "--window is for --konata FILE"),
+            (self._is_selected and self.perfetto is None and self.konata is None,
+             "--trace-steps and --trace-tiles are for --trace FILE.pftrace and --konata FILE"),
+            (self._is_selected and self.explain,
+             "--explain looks at all steps and tiles; leave out --trace-steps and --trace-tiles"),
         )  # fmt: skip
         for conflict, message in conflicts:
             if conflict:
@@ -92,6 +132,7 @@ class Options:
 
     def _check_numbers(self) -> None:
         _check_range("--max-new-tokens", self.max_new_tokens, 1)
+        _ = self.instruction_range, self.step_range, self.tile_range
         _check_range("--threads", self.threads, 1, MAX_THREADS)
         _check_range("--seed", self.seed, 0, (1 << 63) - 1)
         if self.fold_layers not in (AUTO, ALL):
@@ -99,6 +140,10 @@ class Options:
         for option, value in (("--chunk", self.chunk), ("--top-k", self.top_k)):
             if value is not None:
                 _check_range(option, value, 1)
+
+    @property
+    def _is_selected(self) -> bool:
+        return self.trace_steps is not None or self.trace_tiles is not None
 
     def _check_outputs(self) -> None:
         """Every output can be written, and replaces neither another one nor what is read."""
@@ -118,6 +163,8 @@ class Options:
             yield "--json", self.json_file
         if self.trace is not None:
             yield "--trace", self.trace
+        if self.konata is not None:
+            yield "--konata", self.konata
 
 
 def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, Path]:

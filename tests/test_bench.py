@@ -356,7 +356,7 @@ def test_every_kernel_is_warmed_up() -> None:
     from emulator.kernels import kernels
 
     steps = warmup.steps()
-    assert len(steps) == len({id(kernel) for kernel in kernels().values()}) + 3
+    assert len(steps) == len({id(kernel) for kernel in kernels().values()}) + 4
     for name, step in steps:
         if name in ("executor", "timing model", "checker"):
             step()

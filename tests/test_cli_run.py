@@ -267,6 +267,19 @@ def test_timing_only_prints_the_report_alone(bare: Path) -> None:
 
 def test_help_names_every_option() -> None:
     out = done("run", "--help").out
-    for option in ("--prompt", "--tokens", "--input", "--output", "--json", "--trace", "--seed"):
+    for option in (
+        "--prompt",
+        "--tokens",
+        "--input",
+        "--output",
+        "--json",
+        "--trace",
+        "--seed",
+        "--konata",
+        "--window",
+        "--trace-steps",
+        "--trace-tiles",
+        "--explain",
+    ):
         assert option in out
     assert emu("run").status == 2

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from typing import Any
+
+import numpy as np
 
 from emulator.bench.programs import small_program
 from emulator.fast.machine import FastMachine
@@ -22,7 +25,13 @@ def steps() -> list[Step]:
     for opcode, kernel in kernels().items():
         named.setdefault(id(kernel), (BY_OPCODE[opcode].mnemonic, kernel))
     found: list[Step] = [(name, partial(address_of, kernel)) for name, kernel in named.values()]
-    return [*found, ("executor", _executor), ("timing model", _timing), ("checker", _checker)]
+    return [
+        *found,
+        ("executor", _executor),
+        ("timing model", _timing),
+        ("trace", _trace),
+        ("checker", _checker),
+    ]
 
 
 def _executor() -> None:
@@ -37,6 +46,17 @@ def _timing() -> None:
     meter.begin("small")
     _machine().ring("small", (), meter.feed)
     meter.end()
+
+
+def _trace() -> None:
+    from emulator.accounting import ProgramInfo
+    from emulator.timing.slices import METERS, S_FIELDS
+    from emulator.tracing.perfetto import PerfettoTrace
+
+    trace = PerfettoTrace(BytesIO(), load_chip("t1"), ProgramInfo(), (0, 1))
+    trace.slices(np.zeros((1, S_FIELDS), np.int64), np.zeros((1, 2), np.int64))
+    trace.meters(1, np.zeros((1, len(METERS)), np.int64))
+    trace.end("small", 1)
 
 
 def _checker() -> None:

@@ -72,8 +72,19 @@ import click
     "--trace",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a timeline that Perfetto opens.",
+    help="Write a timeline that Perfetto opens: FILE.pftrace of units, FILE.json of operations.",
 )
+@click.option(
+    "--konata", type=click.Path(path_type=Path), metavar="FILE", help="Write a pipeline log."
+)
+@click.option(
+    "--window",
+    metavar="FIRST:COUNT",
+    help="With --konata: instructions, in the order of their issue.  [default: 0:10000]",
+)
+@click.option("--trace-steps", metavar="FIRST:COUNT", help="Trace these steps.  [default: all]")
+@click.option("--trace-tiles", metavar="FIRST:COUNT", help="Trace these tiles.  [default: all]")
+@click.option("--explain", is_flag=True, help="Print why operations took longer than their bounds.")
 @click.option("--quiet", is_flag=True, help="Print the text alone, without the report.")
 def command(**options: object) -> None:
     """Run PROGRAM: a decoder writes text, any other program turns symbols into symbols.

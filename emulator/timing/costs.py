@@ -2,6 +2,7 @@
 
 import math
 
+from emulator.retire import GAP
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper
 
@@ -13,6 +14,13 @@ REDUCE_LEVELS = 5  #: then in log2(32) steps
 def ceil_div(a, b):
     """a / b, rounded up."""
     return (a + b - 1) // b
+
+
+@helper
+def gap_cycles(p, record):
+    """Cycles of the scalar instructions before a record."""
+    gap = record[GAP]
+    return (gap & 0xFFFFFFFF) * p[at.P_SCALAR] + (gap >> 32) * p[at.P_BRANCH]
 
 
 @helper

@@ -15,7 +15,9 @@ from emulator.timing.hbm import hbm_channel
 from emulator.timing.ledger import begin_row, charge, complete, end_row
 from emulator.timing.mesh import distance
 from emulator.timing.network import move_piece
+from emulator.timing.slices import M_BEGIN, SIGNAL, WAIT, WORK, meter_piece
 from emulator.timing.sync import end_wait, fire, pop, try_wait, turn_to, wake, wake_back
+from emulator.timing.traced import trace_entry
 from emulator.timing.units import DEQUEUE, ROW
 
 
@@ -71,12 +73,17 @@ def back_step(s, tile, unit, time):
             wake_back(s.events, s.p, tile, unit, first)
             return
     elif kind == at.OP_WAIT:
+        if tile < s.g[at.G_TRACED]:
+            begin = max(s.units[u, at.U_PTR], s.queue[line, at.Q_FROM])
+            trace_entry(s, u, line, record, WAIT, begin, s.queue[line, at.Q_TO])
         end_wait(s.units, s.rows, s.queue, u, line, row)
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
         complete(s.g, u, max(s.queue[line, at.Q_TO], s.chans[u, at.C_FINISH]))
     else:
         turn_to(s.units, s.rows, s.queue, u, line, row)
         done = max(time, s.chans[u, at.C_FINISH], s.queue[line, at.Q_FROM])
+        if tile < s.g[at.G_TRACED]:
+            trace_entry(s, u, line, record, SIGNAL, done, done)
         fire(s, u, done, record, max(ideal, s.units[u, at.U_IDEAL]))
     _leave(s, tile, unit, time)
 
@@ -99,6 +106,8 @@ def _begin(s, tile, u, line, record, row, time):
     doorbell = s.queue[line, at.Q_FROM]
     charge(s.units, s.rows, u, doorbell, at.ISSUE, row)
     begin_row(s.rows, row, doorbell)
+    if tile < s.g[at.G_TRACED]:
+        s.marks[line, M_BEGIN] = max(doorbell, s.units[u, at.U_PTR])
     start = start_cycles(s.p, s.pool, record)
     rate = max(s.p[at.P_DMA_BYTES], s.p[at.P_LINK_BYTES])
     stream_ideal = max(s.units[u, at.U_IDEAL_STREAM], s.queue[line, at.Q_IDEAL] + start)
@@ -108,6 +117,8 @@ def _begin(s, tile, u, line, record, row, time):
     if s.pool[record, BYTES] <= 0:
         done = max(s.chans[u, at.C_FINISH], doorbell + start)
         charge(s.units, s.rows, u, done, at.START, row)
+        if tile < s.g[at.G_TRACED]:
+            trace_entry(s, u, line, record, WORK, s.marks[line, M_BEGIN], done)
         s.chans[u, at.C_FINISH] = done
         end_row(s.units, s.rows, u, row, done)
         complete(s.g, u, done)
@@ -230,12 +241,18 @@ def _issue_piece(s, tile, unit, time):
     s.chans[u, at.C_OFFSET] += size
     s.units[u, at.U_STREAM] = time + pace
     s.g[at.G_PIECES] += 1
+    if s.g[at.G_TRACED] > 0:
+        begin = max(finish - pace, 0)
+        meter_piece(s.meters, s.g, s.pool[record], size, begin, finish)
     if s.chans[u, at.C_OFFSET] < s.pool[record, BYTES]:
         s.chans[u, at.C_FIRST] = 0
         _cut(s.p, s.pool, s.chans, u, record)
         following = _window(s.p, s.chans, u, time + pace)
         wake_back(s.events, s.p, tile, unit, following)
     else:
+        if tile < s.g[at.G_TRACED]:
+            line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
+            trace_entry(s, u, line, record, WORK, s.marks[line, M_BEGIN], finish)
         end_row(s.units, s.rows, u, row, finish)
         complete(s.g, u, finish)
         s.chans[u, at.C_REC] = -1

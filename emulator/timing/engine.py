@@ -15,12 +15,14 @@ from emulator.timing.dma import back_step, front_step
 from emulator.timing.events import NOTHING, SLOT_BITS, SLOTS, settle, slot_of
 from emulator.timing.ledger import charge
 from emulator.timing.reserve import FIELDS, WINDOW_FIELDS
+from emulator.timing.slices import M_FIELDS, METERS, ROOM, S_FIELDS
 from emulator.timing.state import FIELD_NAMES, State
 from emulator.timing.sync import arrive, wake
 from emulator.timing.tables import float_row, row, table
 from emulator.timing.units import ROW, compute_step, control_step, fetch
 
-STARVED, FULL, IDLE = range(3)  #: why `run` returned: records wanted, no room for signals, no event
+#: Why `run` returned: records wanted, no room for signals or slices, no event.
+STARVED, FULL, IDLE = range(3)
 _VPU = 2
 
 
@@ -53,6 +55,9 @@ def _open(at_address):
         table(at_address[21, 0], at.B_FIELDS),
         table(at_address[22, 0], at.HQ_FIELDS),
         table(at_address[23, 0], at.ROW_FIELDS),
+        table(at_address[24, 0], S_FIELDS),
+        table(at_address[25, 0], M_FIELDS),
+        table(at_address[26, 0], len(METERS)),
     )
 
 
@@ -86,7 +91,7 @@ def run(addresses):
     s = _open(addresses)
     spare = s.p[at.P_TILES]  # signals that one event can send
     while s.events[1] != NOTHING:
-        if s.g[at.G_SIGNALS] < spare:
+        if s.g[at.G_SIGNALS] < spare or s.g[at.G_SLICES_LEFT] < ROOM:
             return FULL
         event = s.events[1]
         time, leaf = event >> SLOT_BITS, s.p[at.P_LEAVES] + slot_of(event)

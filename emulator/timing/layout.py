@@ -176,7 +176,8 @@ T_HEAD, T_TAIL, T_SIGNAL, T_LAST_SIGNAL, T_FIELDS = range(5)
     U_IDEAL_STREAM,
     U_FETCHED,  # ctl: the next record's gap has passed
     U_BLOCKED,  # ctl: waits for a place in this unit's queue; DMA: the back end has an event
-) = range(15)
+    U_TURNED,  # ctl, if watched: when it turned to its record + 1; 0: it has not
+) = range(16)
 U_CAUSES = 16
 U_PATH = U_CAUSES + NC  # causes along the critical path to this unit's U_PTR; sums to U_PTR
 U_FIELDS = U_PATH + NP
@@ -228,6 +229,7 @@ HQ_FIELDS = HQ_FIRST + 4 * HQ_GROUPS
 
 # ---- a signal on its way
 SIG_NEXT, SIG_TIME, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)
+SIG_FROM, SIG_SENT, SIG_SENDER = range(5, 8)  # if watched (slices.py)
 SIG_PATH = 8
 SIG_FIELDS = SIG_PATH + NP
 
@@ -243,8 +245,15 @@ SIG_FIELDS = SIG_PATH + NP
     G_PIECES,
     G_LAST_UNIT,  # the unit that completed last, for the critical path
     G_IDEAL,
+    G_TRACED,  # tiles below this one are watched (slices.py), 0 if nobody watches
+    G_TRACED_FROM,  # but for those below this one
+    G_SLICES,  # slices in the buffer
+    G_SLICES_LEFT,  # free places there
+    G_SERIAL,  # of the next record of watched tiles
+    G_SIGNALLER,  # serial of the signal that is being sent
+    G_WINDOW,  # cycles of a window of the meters
     G_COUNT,
-) = range(11)
+) = range(18)
 
 # ---- a report row: an operation in a context
 ROW_FIRST, ROW_LAST = 0, 1

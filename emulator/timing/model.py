@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import Accounting, ProgramInfo
-from emulator.timing import engine
+from emulator.timing import engine, slices
 from emulator.timing import layout as at
 from emulator.timing.events import restart
 from emulator.timing.result import EntryTiming, entry_timing
 from emulator.timing.state import State, addresses, grown, make_state
+from emulator.timing.watch import Watch
 from isa.chip import Chip
 from isa.faults import unit_name
 
@@ -28,11 +29,15 @@ class Timing:
         self._state = make_state(chip)
         self._accounting = Accounting(chip, self.info, self._state)
         self._entry: str | None = None
+        self._watch: Watch | None = None
         self._grow_signals(4 * chip.num_tiles)
         self._grow_pool(1024)
 
-    def begin(self, entry: str) -> None:
-        """An entry has been rung: time starts at 0, every unit is idle."""
+    def begin(self, entry: str, watch: Watch | None = None) -> None:
+        """An entry has been rung: time starts at 0, every unit is idle.
+
+        A watch gets a slice for each record (emulator/timing/watch.py).
+        """
         if self._entry is not None:
             raise TimingError(f"begin({entry!r}) before end() of {self._entry!r}")
         self._entry = entry
@@ -46,9 +51,12 @@ class Timing:
         for name in (at.G_CLOSED, at.G_END, at.G_EVENTS, at.G_PIECES, at.G_STAMP):
             s.g[name] = 0
         s.g[at.G_LAST_UNIT] = -1
+        s.g[at.G_TRACED], s.g[at.G_SLICES_LEFT] = 0, slices.UNWATCHED
         s.rows[:] = 0
         s.rows[:, at.ROW_FIRST] = at.NEVER
         restart(s.events, self.chip.num_tiles)
+        self._state = s if watch is None else watch.begin(s)
+        self._watch = watch
 
     def feed(self, chunk: Ints) -> None:
         """The next records, int64 [n, 16] (docs/architecture.md, section 5)."""
@@ -78,6 +86,8 @@ class Timing:
         self._run()
         self._check_complete()
         engine.finish(addresses(s))
+        if self._watch is not None:
+            self._watch.end(s, self._accounting.keys)
         entry, self._entry = self._entry, None
         return entry_timing(self.chip, self.info, entry, s, self._accounting.take())
 
@@ -92,7 +102,10 @@ class Timing:
 
     def _run(self) -> None:
         while engine.run(addresses(self._state)) == engine.FULL:
-            self._grow_signals(2 * len(self._state.signals))
+            if self._watch is not None and self._watch.is_full(self._state):
+                self._watch.drain(self._state, self._accounting.keys)
+            else:
+                self._grow_signals(2 * len(self._state.signals))
 
     def _check_complete(self) -> None:
         s = self._state

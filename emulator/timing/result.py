@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 BOUNDS = ("array", "vector", "tsram", "csram", "noc", "hbm")
 #: Causes that are work towards each bound.
-_USEFUL = {
+USEFUL = {
     "array": ("array",),
     "vector": ("vector",),
     "tsram": ("tsram banks", "vector", "array", "moving data"),
@@ -74,7 +74,7 @@ class EntryTiming:
         if own > span:  # nothing ran just before the row: that is not in its span
             parts, own = apportion(span, parts), span
         parts[OVERLAP] = span - own
-        for name in (*_USEFUL[BOUNDS[limit]], OVERLAP):
+        for name in (*USEFUL[BOUNDS[limit]], OVERLAP):
             useful = min(parts.get(name, 0), bound)
             bound -= useful
             parts[name] = parts.get(name, 0) - useful

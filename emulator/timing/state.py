@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.timing import layout as at
-from emulator.timing import mesh, reserve
+from emulator.timing import mesh, reserve, slices
 from emulator.timing.events import leaves
 from isa.chip import Chip
 from isa.spec import INSTRUCTIONS
@@ -43,6 +43,9 @@ class State(NamedTuple):
     banks: Ints  #: [banks of HBM, B_FIELDS]
     hbm_queues: Ints  #: [channels, HQ_FIELDS]
     rows: Ints  #: [capacity, ROW_FIELDS]
+    slices: Ints  #: [capacity, S_FIELDS] these three have lines only if watched (slices.py)
+    marks: Ints  #: [units * depth, M_FIELDS]
+    meters: Ints  #: [LINES, METERS]
 
 
 FIELD_NAMES = State._fields
@@ -178,6 +181,9 @@ def make_state(chip: Chip) -> State:
         "banks": (int(p[at.R_COUNT] - p[at.R_CHANNEL]) * int(p[at.P_HBM_BANKS]), at.B_FIELDS),
         "hbm_queues": (int(p[at.P_CHANNELS]), at.HQ_FIELDS),
         "rows": (0, at.ROW_FIELDS),
+        "slices": (0, slices.S_FIELDS),
+        "marks": (0, slices.M_FIELDS),
+        "meters": (0, len(slices.METERS)),
     }
     return State(
         p=p,

@@ -6,6 +6,7 @@ from emulator.timing.compiled import helper, inlined
 from emulator.timing.events import SLOTS, post, put, take_signal
 from emulator.timing.ledger import charge, complete, copy_path, wait_for
 from emulator.timing.mesh import distance
+from emulator.timing.slices import mark_release, mark_signal
 
 SELF, TILE, CLUSTER, ALL = range(4)  # isa.spec.sync.SCOPES
 LOCAL_SIGNAL = 1  #: cycles of a signal to the own tile: estimate
@@ -79,6 +80,8 @@ def _send(s, u, target, time, record, ideal):
     s.signals[signal, at.SIG_SEM] = s.pool[record, SEM]
     s.signals[signal, at.SIG_COUNT] = s.pool[record, COUNT]
     s.signals[signal, at.SIG_IDEAL] = ideal + way
+    if s.g[at.G_TRACED] > 0:
+        mark_signal(s.signals, s.g, signal, s.pool[record, 3], u, time)
     copy_path(s.units, u, time, s.signals, signal, at.SIG_PATH)
     s.signals[signal, at.SIG_PATH + at.SIGNAL_WAY] += way
     arrival = post(s.signals, s.tiles, target, signal, time + way)
@@ -138,12 +141,16 @@ def _release(s, tile, unit, signal, time, ideal):
         row = s.pool[s.tiles[tile, at.T_HEAD], 3]
         wait_for(s.units, s.rows, u, time, at.SEMAPHORE, row, s.signals, signal, at.SIG_PATH)
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
+        if s.g[at.G_TRACED] > 0:
+            mark_release(s.marks, s.signals, u * s.p[at.P_DEPTH], signal)
     else:
         depth = s.p[at.P_DEPTH]
         entry = (s.units[u, at.U_HEAD] + s.units[u, at.U_PASSED]) % depth
         line = u * depth + entry
         s.queue[line, at.Q_TO] = time
         s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], ideal)
+        if s.g[at.G_TRACED] > 0:
+            mark_release(s.marks, s.signals, line, signal)
         if time > s.units[u, at.U_PTR]:  # else the unit is behind already: nobody will ask
             for i in range(at.NP):
                 s.queue[line, at.Q_WAIT_PATH + i] = s.signals[signal, at.SIG_PATH + i]

@@ -4,12 +4,13 @@ An event of a unit takes the head of its queue. Instructions run in order; what 
 already do while an earlier one is under way is said at each.
 """
 
-from emulator.retire import GAP, OPCODE, UNIT
+from emulator.retire import OPCODE, UNIT
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper, inlined
-from emulator.timing.costs import bank_accesses, ceil_div, gemm_cost, vector_cost
+from emulator.timing.costs import bank_accesses, ceil_div, gap_cycles, gemm_cost, vector_cost
 from emulator.timing.ledger import begin_row, charge, complete, copy_path, end_row
 from emulator.timing.reserve import reserve_banks
+from emulator.timing.slices import SIGNAL, issue_slice, turn
 from emulator.timing.sync import (
     end_wait,
     fire,
@@ -20,6 +21,7 @@ from emulator.timing.sync import (
     wake,
 )
 from emulator.timing.tables import prefetch
+from emulator.timing.traced import trace_entry, trace_own, trace_wait, trace_work, work_begin
 
 ROW = 3  #: the record's word `context`, which `feed` replaces by the number of the report's row
 DEQUEUE = 1  #: cycles a unit needs for a wait or signal of its queue: estimate
@@ -28,19 +30,14 @@ DEQUEUE = 1  #: cycles a unit needs for a wait or signal of its queue: estimate
 # ---- control processor
 
 
-@helper
-def gap_cycles(p, record):
-    """Cycles of the scalar instructions before a record."""
-    gap = record[GAP]
-    return (gap & 0xFFFFFFFF) * p[at.P_SCALAR] + (gap >> 32) * p[at.P_BRANCH]
-
-
 @inlined
 def control_step(s, tile, time):
     """The control processor has reached the instruction of its next record."""
     u = tile * at.UNITS
     record = s.tiles[tile, at.T_HEAD]
     row, unit = s.pool[record, ROW], s.pool[record, UNIT]
+    if tile < s.g[at.G_TRACED]:
+        turn(s.units, u)
     charge(s.units, s.rows, u, time, at.EXECUTE, row)
     if unit != 0:
         _issue(s, tile, time, record, unit)
@@ -63,6 +60,8 @@ def control_step(s, tile, time):
     if kind == at.OP_LOAD:
         end_row(s.units, s.rows, u, row, time + cycles)
     s.units[u, at.U_IDEAL] += cycles
+    if tile < s.g[at.G_TRACED]:
+        trace_own(s, u, record, kind, time + cycles)
     if kind == at.OP_SIGNAL:
         fire(s, u, time + cycles, record, s.units[u, at.U_IDEAL])
     complete(s.g, u, time + cycles)
@@ -111,6 +110,8 @@ def _issue(s, tile, time, record, unit):
     s.units[u, at.U_COUNT] += 1
     s.queue[line, at.Q_REC], s.queue[line, at.Q_TIME] = record, done
     s.queue[line, at.Q_IDEAL] = s.units[ctl, at.U_IDEAL]
+    if tile < s.g[at.G_TRACED]:
+        issue_slice(s.slices, s.marks, s.g, s.p, s.pool, s.units, line, ctl, record, time, done)
     if done > s.units[u, at.U_PTR]:  # else the unit is behind already: `turn_to` will not ask
         copy_path(s.units, ctl, done, s.queue, line, at.Q_PATH)
     if s.units[u, at.U_ACTIVE] == 0:
@@ -140,11 +141,14 @@ def compute_step(s, tile, unit, time):
     record = s.queue[line, at.Q_REC]
     row = s.pool[record, ROW]
     kind = s.opcodes[s.pool[record, OPCODE], 0]
+    before = s.units[u, at.U_PTR]
     if kind == at.OP_WAIT:
         if not _wait(s, tile, unit, u, line, record, time):
             return
-        pop(s, tile, unit, time)
+        if tile < s.g[at.G_TRACED]:
+            trace_wait(s, u, line, record, before)
         end_wait(s.units, s.rows, s.queue, u, line, row)
+        pop(s, tile, unit, time)  # whoever waited for the place takes the unit's path
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], s.queue[line, at.Q_IDEAL])
         s.units[u, at.U_IDEAL_STREAM] = max(
             s.units[u, at.U_IDEAL_STREAM], s.queue[line, at.Q_IDEAL]
@@ -152,21 +156,26 @@ def compute_step(s, tile, unit, time):
         following = time + DEQUEUE
         complete(s.g, u, time)
     else:
-        pop(s, tile, unit, time)
         turn_to(s.units, s.rows, s.queue, u, line, row)
+        pop(s, tile, unit, time)
         ideal = s.queue[line, at.Q_IDEAL]
         if kind == at.OP_SIGNAL:
             at_time = max(time, s.units[u, at.U_DONE])
+            if tile < s.g[at.G_TRACED]:
+                trace_entry(s, u, line, record, SIGNAL, at_time, at_time)
             fire(s, u, at_time, record, max(ideal, s.units[u, at.U_IDEAL]))
             following = time + DEQUEUE
         else:
             s.units[u, at.U_ROW] = row
+            begin = work_begin(s.units, u, kind, max(before, time))
             if kind == at.OP_GEMM:
                 following = _gemm(s, tile, u, row, record, time, ideal)
             elif kind == at.OP_VECTOR:
                 following = _vector(s, tile, u, row, record, time, ideal)
             else:
                 following = _readout(s, tile, u, row, record, time, ideal, kind)
+            if s.g[at.G_TRACED] > 0:
+                trace_work(s, u, line, record, kind, begin)
             end_row(s.units, s.rows, u, row, s.units[u, at.U_DONE])
             complete(s.g, u, s.units[u, at.U_DONE])
     wake(s.events, s.p, tile, unit, following)

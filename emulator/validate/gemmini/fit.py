@@ -1,6 +1,6 @@
 """The six constants that no source gives, fitted on the odd rows.
 
-    python -m emulator.validate.gemmini fit --data DIR
+    emu validate --fit gemmini-128 --data DIR
 
 Minimises the mean of |log(predicted / measured)|, cut off at 1, by going through the constants in
 turn, each by smaller and smaller factors. Deterministic: it starts from the numbers here, whatever
