@@ -100,8 +100,7 @@ def _target_node(p, places, record, owner, offset, leading):
 @helper
 def _tree(p, stamps, stamp, node, there, row_first):
     """Links between two routers that this multicast piece has not taken yet."""
-    columns = p[at.P_COLUMNS]
-    x, y, to_x, to_y = node % columns, node // columns, there % columns, there // columns
+    x, y, to_x, to_y = mesh.column(node), mesh.row(node), mesh.column(there), mesh.row(there)
     links = 0
     while x != to_x or y != to_y:
         link, x, y = mesh.next_link(p, x, y, to_x, to_y, row_first)
@@ -123,7 +122,7 @@ def byte_hops(p, places, stamps, last_stamp, record):
             owner = record[DST_OWNER] + j * record[FANSTEP]
             there = _target_node(p, places, record, owner, offset, address)
             if fan == 1:
-                total += size * mesh.distance(p, node, there)
+                total += size * mesh.distance(node, there)
             else:
                 total += size * _tree(p, stamps, stamps[last_stamp], node, there, row_first)
         offset += size

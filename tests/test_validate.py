@@ -167,7 +167,10 @@ def _rms(values: Sequence[float]) -> float:
 def test_fit_of_a_chip_that_has_none() -> None:
     result = emu("validate", "--fit", "t1", "--jobs", 1)
     assert result.status == 2
-    assert "--fit: t1 has no fitted constants; tpu-v3-core, ironwood-core, gemmini-128 have" in result.err
+    assert (
+        "--fit: t1 has no fitted constants; tpu-v3-core, ironwood-core, gemmini-128 have"
+        in result.err
+    )
 
 
 # ---- statistics

@@ -24,6 +24,27 @@ def gap_cycles(p, record):
 
 
 @helper
+def over(p, x, key):
+    """x // p[key] of x >= 0. Most constants are powers of two, and dividing takes ten times as long
+    as shifting.
+    """
+    shift = p[at.P_SHIFTS + key]
+    return x >> shift if shift >= 0 else x // p[key]
+
+
+@helper
+def up(p, x, key):
+    """x / p[key], rounded up."""
+    return over(p, x + p[key] - 1, key)
+
+
+@helper
+def rest(p, x, key):
+    """x % p[key] of x >= 0."""
+    return x & (p[key] - 1) if p[at.P_SHIFTS + key] >= 0 else x % p[key]
+
+
+@helper
 def element_bits(format_code):
     """Bits of an element: FP32, BF16, FP16, E4M3FN, E5M2, E2M1, E8M0, I32, U8."""
     if format_code == 5:
@@ -143,5 +164,5 @@ def _group_banks(p, record, vector_class, elements):
 def bank_accesses(p, size, run):
     """Bank accesses of `size` bytes in runs of `run` contiguous bytes."""
     if run <= 0 or run >= size:
-        return ceil_div(size, p[at.P_BANK_BYTES])
-    return ceil_div(size, run) * ceil_div(run, p[at.P_BANK_BYTES])
+        return up(p, size, at.P_BANK_BYTES)
+    return ceil_div(size, run) * up(p, run, at.P_BANK_BYTES)

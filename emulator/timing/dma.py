@@ -10,7 +10,7 @@ from emulator.retire import BYTES, DST_ADDRESS, DST_OWNER, OPCODE, SRC_ADDRESS, 
 from emulator.timing import layout as at
 from emulator.timing import pieces
 from emulator.timing.compiled import helper, inlined
-from emulator.timing.costs import ceil_div
+from emulator.timing.costs import ceil_div, rest, up
 from emulator.timing.hbm import hbm_channel
 from emulator.timing.ledger import begin_row, charge, complete, end_row
 from emulator.timing.mesh import distance
@@ -27,7 +27,7 @@ def front_step(s, tile, unit, time):
     u = tile * at.UNITS + unit
     depth = s.p[at.P_DEPTH]
     passed = s.units[u, at.U_PASSED]
-    line = u * depth + (s.units[u, at.U_HEAD] + passed) % depth
+    line = u * depth + rest(s.p, s.units[u, at.U_HEAD] + passed, at.P_DEPTH)
     if s.queue[line, at.Q_TIME] > time:  # still on its way from the control processor
         wake(s.events, s.p, tile, unit, s.queue[line, at.Q_TIME])
         return
@@ -155,7 +155,7 @@ def _lead(s, tile, u, record):
     if space == pieces.HBM:
         channel = hbm_channel(s.p, s.chans[u, at.C_PIECE_ADDRESS])
         there = s.port_node[s.channel_port[channel]]
-        way = 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * distance(s.p, here, there)
+        way = 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * distance(here, there)
         return s.p[at.P_HBM_LATENCY] + way
     return 0
 
@@ -215,7 +215,7 @@ def _window(p, chans, u, time):
                 return time
             time = chans[u, slot]
         chans[u, at.C_FLYING] -= chans[u, slot + 1]
-        chans[u, at.C_RING_HEAD] = (chans[u, at.C_RING_HEAD] + 1) % outstanding
+        chans[u, at.C_RING_HEAD] = rest(p, chans[u, at.C_RING_HEAD] + 1, at.P_OUTSTANDING)
         chans[u, at.C_RING_COUNT] -= 1
     return time
 
@@ -228,12 +228,13 @@ def _issue_piece(s, tile, unit, time):
     row = s.pool[record, ROW]
     size, requests = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_REQUESTS]
     first, arrived, noc, banks, hbm, csram = move_piece(s, tile, u, record, time)
-    own = ceil_div(size, s.p[at.P_DMA_BYTES])  # cycles at the channel's own rate
+    own = up(s.p, size, at.P_DMA_BYTES)  # cycles at the channel's own rate
     pace = max(own, requests)
     finish = max(arrived, first + own, s.chans[u, at.C_FINISH])
     _account(s.units, s.rows, s.chans, u, row, finish, pace, noc, banks, hbm, csram)
     s.chans[u, at.C_FINISH] = finish
-    slot = (s.chans[u, at.C_RING_HEAD] + s.chans[u, at.C_RING_COUNT]) % s.p[at.P_OUTSTANDING]
+    slot = s.chans[u, at.C_RING_HEAD] + s.chans[u, at.C_RING_COUNT]
+    slot = rest(s.p, slot, at.P_OUTSTANDING)
     s.chans[u, at.C_RING + 2 * slot] = finish
     s.chans[u, at.C_RING + 2 * slot + 1] = requests
     s.chans[u, at.C_RING_COUNT] += 1

@@ -18,7 +18,7 @@ Times here are ticks: 1/256 of a cycle, since a burst takes a fraction of one.
 
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper
-from emulator.timing.costs import ceil_div
+from emulator.timing.costs import over, rest, up
 from emulator.timing.reserve import reserve
 
 #: 64-bit golden ratio, as a signed number: spreads block numbers over channels and banks.
@@ -27,9 +27,16 @@ _SPREAD = 0xFFFFFF
 
 
 @helper
-def _turn(block):
-    """A number for a block that says nothing about its neighbours'."""
-    return (block * _GOLDEN >> 40) & _SPREAD
+def _turn(block, count):
+    """One of `count` numbers for a block, which says nothing about its neighbours'."""
+    return (block * _GOLDEN >> 40 & _SPREAD) * count >> 24
+
+
+@helper
+def _turned_by(place, block, count):
+    """A place among `count`, turned by its block's number."""
+    place += _turn(block, count)
+    return place - count if place >= count else place
 
 
 @helper
@@ -40,26 +47,33 @@ def hbm_channel(p, address):
     every block of as many granules as there are channels starts elsewhere, so that strides do not
     pile up on one.
     """
-    granule = address // p[at.P_INTERLEAVE]
+    granule = over(p, address, at.P_INTERLEAVE)
     channels = p[at.P_CHANNELS]
-    if p[at.P_HASH] == 0:
-        return granule % channels
-    return (granule + _turn(granule // channels)) % channels
+    block = over(p, granule, at.P_CHANNELS)
+    place = granule - block * channels
+    return place if p[at.P_HASH] == 0 else _turned_by(place, block, channels)
 
 
 @helper
 def place(p, address):
     """(pseudo-channel of the chip, bank of the chip, row, bytes to the visit's end)."""
-    channel = hbm_channel(p, address)
     interleave, part = p[at.P_INTERLEAVE], p[at.P_PSEUDO_BYTES]
-    local = address // (interleave * p[at.P_CHANNELS]) * interleave + address % interleave
-    unit, within = local // part, local % part
-    pseudo = channel * p[at.P_PSEUDO] + unit % p[at.P_PSEUDO]
-    line = unit // p[at.P_PSEUDO] * part + within
-    row = line // p[at.P_ROW_BYTES]
+    granule = over(p, address, at.P_INTERLEAVE)
+    block = over(p, granule, at.P_CHANNELS)
+    channel = granule - block * p[at.P_CHANNELS]
+    if p[at.P_HASH] != 0:
+        channel = _turned_by(channel, block, p[at.P_CHANNELS])
+    local = block * interleave + address - granule * interleave
+    unit = over(p, local, at.P_PSEUDO_BYTES)
+    within = local - unit * part
+    row_of_units = over(p, unit, at.P_PSEUDO)
+    pseudo = channel * p[at.P_PSEUDO] + unit - row_of_units * p[at.P_PSEUDO]
+    line = row_of_units * part + within
+    row = over(p, line, at.P_ROW_BYTES)
     banks = p[at.P_HBM_BANKS]
-    bank = (row + _turn(row // banks)) % banks
-    left = min(part - within, p[at.P_ROW_BYTES] - line % p[at.P_ROW_BYTES])
+    turns = over(p, row, at.P_HBM_BANKS)
+    bank = _turned_by(row - turns * banks, turns, banks)
+    left = min(part - within, (row + 1) * p[at.P_ROW_BYTES] - line)
     return pseudo, pseudo * banks + bank, row, left
 
 
@@ -69,7 +83,7 @@ def access(res, banks, queues, p, f, address, size, runs, stride, write, arrival
 
     `arrival` is when the first byte could leave an idle channel, `now` the present, both in ticks.
     """
-    run = size // runs
+    run = size if runs == 1 else size // runs
     first, last = -1, arrival
     for i in range(runs):
         at_address = address + i * stride
@@ -91,11 +105,11 @@ def access(res, banks, queues, p, f, address, size, runs, stride, write, arrival
 @helper
 def _visit(res, banks, queues, p, f, pseudo, bank, row, size, write, arrival, now):
     """Transfer bytes of one row: (tick of the first, tick after the last)."""
-    bursts = ceil_div(size, p[at.P_BURST])
-    entries = ceil_div(size, p[at.P_ENTRY_BYTES])
-    channel = pseudo // p[at.P_PSEUDO]
+    bursts = up(p, size, at.P_BURST)
+    entries = up(p, size, at.P_ENTRY_BYTES)
+    channel = over(p, pseudo, at.P_PSEUDO)
     admitted, all_admitted = _admission(queues, p, channel, entries)
-    groups = min(p[at.P_GANG], ceil_div(size, p[at.P_BANK_STRIPE]))
+    groups = min(p[at.P_GANG], up(p, size, at.P_BANK_STRIPE))
     length = int(bursts * f[at.F_BURST])
     ready = max(arrival, admitted)
     if not _is_open(banks, bank, row, ready):
@@ -135,7 +149,7 @@ def _turned(banks, p, bank, pseudo, size, write):
     banks[first, at.B_WRITTEN] += size
     if banks[first, at.B_WRITTEN] < p[at.P_WRITE_BATCH]:
         return 0
-    banks[first, at.B_WRITTEN] %= p[at.P_WRITE_BATCH]
+    banks[first, at.B_WRITTEN] = rest(p, banks[first, at.B_WRITTEN], at.P_WRITE_BATCH)
     turn = 2 * p[at.P_TURNAROUND] * banks[first, at.B_READ]
     banks[first, at.B_READ] = 0
     return turn

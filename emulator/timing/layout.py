@@ -133,6 +133,8 @@ P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
     P_COUNT,
 ) = range(65)
 
+P_SHIFTS = P_COUNT  #: behind the constants, for each: log2 of a power of two, else -1 (costs.py)
+
 # ---- constants of the chip (float64)
 F_BURST = 0  # HBM ticks of one burst on a pseudo-channel
 F_ACTIVATE = 1  # HBM ticks between two activates on a pseudo-channel

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper
+from emulator.timing.costs import over, rest
 from isa.chip import Chip
 
 EAST, WEST, SOUTH, NORTH = range(4)
 Y_FIRST, X_FIRST, BY_TURNS = range(3)
+
+ROW_BITS = 16
+_COLUMN_MASK = (1 << ROW_BITS) - 1
 
 
 def tile_nodes(chip: Chip) -> NDArray[np.int64]:
@@ -60,25 +64,45 @@ def channel_ports(chip: Chip) -> NDArray[np.int64]:
     return (channel % stacks * ports + within).astype(np.int64)
 
 
+# ---- compiled: a router is its row << ROW_BITS | its column
+
+
+def placed(chip: Chip, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of routers, as compiled code takes them: without a division to find the way."""
+    columns = chip.mesh.columns
+    return (nodes // columns << ROW_BITS | nodes % columns).astype(np.int64)
+
+
+@helper
+def column(node):
+    """Of a router."""
+    return node & _COLUMN_MASK
+
+
+@helper
+def row(node):
+    """Of a router."""
+    return node >> ROW_BITS
+
+
 @helper
 def csram_port(p, cluster, address):
     """Number of the CSRAM port (over all clusters) that serves an address."""
-    ports = p[at.P_CSRAM_PORTS]
-    return cluster * ports + address // p[at.P_INTERLEAVE] % ports
+    granule = over(p, address, at.P_INTERLEAVE)
+    return cluster * p[at.P_CSRAM_PORTS] + rest(p, granule, at.P_CSRAM_PORTS)
 
 
 @helper
-def distance(p, a, b):
+def distance(a, b):
     """Hops between two routers."""
-    columns = p[at.P_COLUMNS]
-    return abs(a % columns - b % columns) + abs(a // columns - b // columns)
+    return abs(column(a) - column(b)) + abs(row(a) - row(b))
 
 
 @helper
 def x_first(p, order, address):
     """Whether traffic from a port of this order takes its row first."""
     if order == BY_TURNS:
-        return address // p[at.P_INTERLEAVE] & 1 == 1
+        return over(p, address, at.P_INTERLEAVE) & 1 == 1
     return order == X_FIRST
 
 

@@ -9,7 +9,7 @@ from emulator.retire import DST_ADDRESS, DST_OWNER, FANSTEP, SRC_OWNER, STRIDE
 from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
 from emulator.timing.compiled import helper, inlined
-from emulator.timing.costs import bank_accesses, ceil_div
+from emulator.timing.costs import bank_accesses, ceil_div, up
 from emulator.timing.hbm import access, hbm_channel
 from emulator.timing.reserve import reserve, reserve_banks
 
@@ -20,7 +20,9 @@ STAMP, HEAD, TAIL = 0, 1, 2
 def _memory(s, u, record, address, write, arrival, now):
     """Read or write a piece in HBM: (cycle of the first byte, cycle after the last)."""
     size, runs = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_RUNS]
-    stride = size // runs
+    stride = size
+    if runs > 1:
+        stride = size // runs
     if runs > 1 and pieces.leads_with_source(s.pool[record]) == (write == 0):
         stride = s.pool[record, STRIDE]
     begin, end = access(
@@ -47,7 +49,9 @@ def move_piece(s, tile, u, record, now):
     The delays are by NoC, TSRAM, HBM and CSRAM, in cycles.
     """
     runs = s.chans[u, at.C_PIECE_RUNS]  # a short run is a packet of its own
-    flits = runs * ceil_div(ceil_div(s.chans[u, at.C_PIECE], runs), s.p[at.P_LINK_BYTES])
+    flits = up(s.p, s.chans[u, at.C_PIECE], at.P_LINK_BYTES)
+    if runs > 1:
+        flits = runs * up(s.p, ceil_div(s.chans[u, at.C_PIECE], runs), at.P_LINK_BYTES)
     out, node, row_first, head, tail, hbm, csram = _source(s, tile, u, record, flits, now)
     local = (
         out >= s.p[at.R_TILE_OUT]
@@ -69,7 +73,7 @@ def move_piece(s, tile, u, record, now):
         arrived, end = _walk(s, node, there, first, head, tail, flits, now)
         arrived, last = reserve(s.res, way_in, arrived, flits, now)
         end = max(end, last)
-        hops = mesh.distance(s.p, node, there)
+        hops = mesh.distance(node, there)
         if not local:
             arrived += s.p[at.P_INTERFACE]
             end += s.p[at.P_INTERFACE]
@@ -86,7 +90,7 @@ def move_piece(s, tile, u, record, now):
         else:
             csram = max(csram, delay)
         if there != s.tile_node[tile]:  # the completion comes back
-            hops = mesh.distance(s.p, there, s.tile_node[tile])
+            hops = mesh.distance(there, s.tile_node[tile])
             end += 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * hops
         finish = max(finish, end)
     return first_byte, finish, noc, banks, hbm, csram
@@ -111,7 +115,7 @@ def _source(s, tile, u, record, flits, now):
         port = mesh.csram_port(s.p, cluster, address)
         node, out = s.csram_node[port], s.p[at.R_CSRAM_OUT] + port
         arrival = now + _way(s.p, here, node) + s.p[at.P_CSRAM_LATENCY]
-        cycles = ceil_div(size, s.p[at.P_CSRAM_BYTES])
+        cycles = up(s.p, size, at.P_CSRAM_BYTES)
         head, tail = reserve(s.res, s.p[at.R_CLUSTER] + cluster, arrival, cycles, now)
         csram = max(0, tail - arrival - flits)
     else:
@@ -129,7 +133,7 @@ def _source(s, tile, u, record, flits, now):
 @helper
 def _way(p, a, b):
     """Cycles of a request between two routers on the control plane."""
-    return 2 * p[at.P_INTERFACE] + p[at.P_HOP] * mesh.distance(p, a, b)
+    return 2 * p[at.P_INTERFACE] + p[at.P_HOP] * mesh.distance(a, b)
 
 
 @inlined
@@ -157,8 +161,7 @@ def _walk(s, node, there, row_first, head, tail, flits, now):
     Links that this piece has taken for another destination are not taken again: a multicast is
     a tree.
     """
-    columns = s.p[at.P_COLUMNS]
-    x, y, to_x, to_y = node % columns, node // columns, there % columns, there // columns
+    x, y, to_x, to_y = mesh.column(node), mesh.row(node), mesh.column(there), mesh.row(there)
     hop, stamp = s.p[at.P_HOP], s.g[at.G_STAMP]
     while x != to_x or y != to_y:
         link, x, y = mesh.next_link(s.p, x, y, to_x, to_y, row_first)
@@ -179,7 +182,7 @@ def _store(s, u, record, owner, address, head, tail, now):
         _, end = _memory(s, u, record, address, 1, head, now)
         return max(end, tail)
     if pieces.target_space(s.pool[record]) == pieces.CSRAM:
-        cycles = ceil_div(size, s.p[at.P_CSRAM_BYTES])
+        cycles = up(s.p, size, at.P_CSRAM_BYTES)
         _, end = reserve(s.res, s.p[at.R_CLUSTER] + owner, head, cycles, now)
         return max(end, tail)
     accesses = bank_accesses(s.p, size, pieces.target_run(s.pool[record]))

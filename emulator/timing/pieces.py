@@ -8,7 +8,7 @@ together; a list of rows (gather, scatter) is cut at every row.
 from emulator.retire import BYTES, DST_ADDRESS, OPCODE, RUNS, SPACES, SRC_ADDRESS, STRIDE
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper
-from emulator.timing.costs import ceil_div
+from emulator.timing.costs import rest, up
 from isa.descriptor import Space
 from isa.spec import BY_MNEMONIC
 
@@ -88,25 +88,24 @@ def next_piece(p, record, offset):
     run = leading_run(record)
     base = record[SRC_ADDRESS] if leads_with_source(record) else record[DST_ADDRESS]
     granule = p[at.P_INTERLEAVE]
-    request = p[at.P_REQUEST]
     limit = p[at.P_PIECE]
     if run >= total:
         address = base + offset
-        size = min(total - offset, limit, granule - address % granule)
-        return size, 1, ceil_div(size, request), address
+        size = min(total - offset, limit, granule - rest(p, address, at.P_INTERLEAVE))
+        return size, 1, up(p, size, at.P_REQUEST), address
     row = offset // run
     within = offset - row * run
     listed = is_listed(record)
     stride = record[STRIDE]
     address = (_row_address(base, row, run) if listed else base + row * stride) + within
-    room = granule - address % granule
+    room = granule - rest(p, address, at.P_INTERLEAVE)
     left = run - within
     size = min(left, room, limit)
     if size < left or within > 0 or listed:
-        return size, 1, ceil_div(size, request), address
+        return size, 1, up(p, size, at.P_REQUEST), address
     runs = min((total - offset + run - 1) // run, max(limit // run, 1))
     if stride > 0:
         runs = min(runs, 1 + (room - run) // stride)
-    requests = ceil_div(run, request)
+    requests = up(p, run, at.P_REQUEST)
     runs = max(1, min(runs, p[at.P_PIECE_REQUESTS] // requests))
     return min(runs * run, total - offset), runs, runs * requests, address

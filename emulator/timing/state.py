@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 class State(NamedTuple):
     """Everything compiled code works on. Columns are named in layout.py."""
 
-    p: Ints  #: [P_COUNT] constants
+    p: Ints  #: [2 * P_COUNT] constants, then the shifts that divide by them
     f: Floats  #: constants that are not whole
     opcodes: Ints  #: [256, 2] what an opcode is, its vector class
     tile_node: Ints
@@ -72,7 +72,7 @@ def opcode_table() -> Ints:
 
 def integer_constants(chip: Chip) -> Ints:
     """The constants that are whole numbers, and the first numbers of each kind of resource."""
-    p = np.zeros(at.P_COUNT, np.int64)
+    p = np.zeros(2 * at.P_COUNT, np.int64)
     tile, mxu, dma, csram = chip.tile, chip.tile.mxu, chip.tile.dma, chip.cluster.csram
     p[at.P_TILES], p[at.P_TILES_PER_CLUSTER] = chip.num_tiles, chip.tiles_per_cluster
     p[at.P_COLUMNS], p[at.P_DEPTH] = chip.mesh.columns, tile.queue_depth
@@ -99,7 +99,13 @@ def integer_constants(chip: Chip) -> Ints:
     p[at.P_LEAVES] = leaves(chip.num_tiles)
     _describe_hbm(p, chip)
     _number_resources(p, chip)
+    p[at.P_SHIFTS :] = [_shift(int(value)) for value in p[: at.P_COUNT]]
     return p
+
+
+def _shift(value: int) -> int:
+    """log2 of a power of two; -1 of anything else."""
+    return value.bit_length() - 1 if value > 0 and value & (value - 1) == 0 else -1
 
 
 def _describe_hbm(p: Ints, chip: Chip) -> None:
@@ -189,9 +195,9 @@ def make_state(chip: Chip) -> State:
         p=p,
         f=float_constants(chip),
         opcodes=opcode_table(),
-        tile_node=mesh.tile_nodes(chip),
-        csram_node=mesh.csram_nodes(chip),
-        port_node=mesh.port_nodes(chip),
+        tile_node=mesh.placed(chip, mesh.tile_nodes(chip)),
+        csram_node=mesh.placed(chip, mesh.csram_nodes(chip)),
+        port_node=mesh.placed(chip, mesh.port_nodes(chip)),
         port_order=mesh.port_orders(chip),
         channel_port=mesh.channel_ports(chip),
         **{name: np.zeros(shape, np.int64) for name, shape in shapes.items()},

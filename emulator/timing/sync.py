@@ -3,6 +3,7 @@
 from emulator.retire import COUNT, SCOPE, SEM, TARGET
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper, inlined
+from emulator.timing.costs import rest
 from emulator.timing.events import SLOTS, post, put, take_signal
 from emulator.timing.ledger import charge, complete, copy_path, wait_for
 from emulator.timing.mesh import distance
@@ -41,7 +42,7 @@ def pop(s, tile, unit, time):
     depth = s.p[at.P_DEPTH]
     line = u * depth + s.units[u, at.U_HEAD]
     free_record(s.after, s.g, s.queue[line, at.Q_REC])
-    s.units[u, at.U_HEAD] = (s.units[u, at.U_HEAD] + 1) % depth
+    s.units[u, at.U_HEAD] = rest(s.p, s.units[u, at.U_HEAD] + 1, at.P_DEPTH)
     s.units[u, at.U_COUNT] -= 1
     ctl = tile * at.UNITS
     if s.units[ctl, at.U_BLOCKED] == unit:
@@ -72,7 +73,7 @@ def _send(s, u, target, time, record, ideal):
     tile = u // at.UNITS
     way = LOCAL_SIGNAL
     if target != tile:
-        hops = distance(s.p, s.tile_node[tile], s.tile_node[target])
+        hops = distance(s.tile_node[tile], s.tile_node[target])
         way = s.p[at.P_REMOTE_SIGNAL] + s.p[at.P_HOP] * hops
     signal = s.g[at.G_SIGNAL_FREE]
     s.g[at.G_SIGNAL_FREE] = s.signals[signal, at.SIG_NEXT]
@@ -145,7 +146,7 @@ def _release(s, tile, unit, signal, time, ideal):
             mark_release(s.marks, s.signals, u * s.p[at.P_DEPTH], signal)
     else:
         depth = s.p[at.P_DEPTH]
-        entry = (s.units[u, at.U_HEAD] + s.units[u, at.U_PASSED]) % depth
+        entry = rest(s.p, s.units[u, at.U_HEAD] + s.units[u, at.U_PASSED], at.P_DEPTH)
         line = u * depth + entry
         s.queue[line, at.Q_TO] = time
         s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], ideal)

@@ -7,7 +7,14 @@ already do while an earlier one is under way is said at each.
 from emulator.retire import OPCODE, UNIT
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper, inlined
-from emulator.timing.costs import bank_accesses, ceil_div, gap_cycles, gemm_cost, vector_cost
+from emulator.timing.costs import (
+    bank_accesses,
+    ceil_div,
+    gap_cycles,
+    gemm_cost,
+    rest,
+    vector_cost,
+)
 from emulator.timing.ledger import begin_row, charge, complete, copy_path, end_row
 from emulator.timing.reserve import reserve_banks
 from emulator.timing.slices import SIGNAL, issue_slice, turn
@@ -106,7 +113,7 @@ def _issue(s, tile, time, record, unit):
     charge(s.units, s.rows, ctl, done, at.EXECUTE, s.pool[record, ROW])
     s.units[ctl, at.U_IDEAL] += s.p[at.P_ISSUE]
     complete(s.g, ctl, done)
-    line = u * depth + (s.units[u, at.U_HEAD] + s.units[u, at.U_COUNT]) % depth
+    line = u * depth + rest(s.p, s.units[u, at.U_HEAD] + s.units[u, at.U_COUNT], at.P_DEPTH)
     s.units[u, at.U_COUNT] += 1
     s.queue[line, at.Q_REC], s.queue[line, at.Q_TIME] = record, done
     s.queue[line, at.Q_IDEAL] = s.units[ctl, at.U_IDEAL]
