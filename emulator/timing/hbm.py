@@ -23,20 +23,21 @@ from emulator.timing.reserve import reserve
 
 #: 64-bit golden ratio, as a signed number: spreads block numbers over channels and banks.
 _GOLDEN = -7046029254386353131
+_SCRAMBLE = -4658895280553007687  # an odd number without a pattern
 _SPREAD = 0xFFFFFF
 
 
 @helper
-def _turn(block, count):
-    """One of `count` numbers for a block, which says nothing about its neighbours'."""
-    return (block * _GOLDEN >> 40 & _SPREAD) * count >> 24
+def _scattered(p, place, block, count, steps):
+    """A place among `count` (a constant), permuted in another way for each block of places.
 
-
-@helper
-def _turned_by(place, block, count):
-    """A place among `count`, turned by its block's number."""
-    place += _turn(block, count)
-    return place - count if place >= count else place
+    The permutations are x -> step * x + turn, so that streams that meet at one place part again.
+    """
+    mixed = block * _GOLDEN
+    mixed = (mixed ^ mixed >> 32) * _SCRAMBLE
+    step = p[steps + (mixed >> 24 & at.STEPS - 1)]
+    turn = (mixed >> 40 & _SPREAD) * p[count] >> 24
+    return rest(p, place * step + turn, count)
 
 
 @helper
@@ -51,7 +52,9 @@ def hbm_channel(p, address):
     channels = p[at.P_CHANNELS]
     block = over(p, granule, at.P_CHANNELS)
     place = granule - block * channels
-    return place if p[at.P_HASH] == 0 else _turned_by(place, block, channels)
+    if p[at.P_HASH] == 0:
+        return place
+    return _scattered(p, place, block, at.P_CHANNELS, at.P_CHANNEL_STEPS)
 
 
 @helper
@@ -62,7 +65,7 @@ def place(p, address):
     block = over(p, granule, at.P_CHANNELS)
     channel = granule - block * p[at.P_CHANNELS]
     if p[at.P_HASH] != 0:
-        channel = _turned_by(channel, block, p[at.P_CHANNELS])
+        channel = _scattered(p, channel, block, at.P_CHANNELS, at.P_CHANNEL_STEPS)
     local = block * interleave + address - granule * interleave
     unit = over(p, local, at.P_PSEUDO_BYTES)
     within = local - unit * part
@@ -72,7 +75,7 @@ def place(p, address):
     row = over(p, line, at.P_ROW_BYTES)
     banks = p[at.P_HBM_BANKS]
     turns = over(p, row, at.P_HBM_BANKS)
-    bank = _turned_by(row - turns * banks, turns, banks)
+    bank = _scattered(p, row - turns * banks, turns, at.P_HBM_BANKS, at.P_BANK_STEPS)
     left = min(part - within, (row + 1) * p[at.P_ROW_BYTES] - line)
     return pseudo, pseudo * banks + bank, row, left
 

@@ -134,6 +134,10 @@ P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
 ) = range(65)
 
 P_SHIFTS = P_COUNT  #: behind the constants, for each: log2 of a power of two, else -1 (costs.py)
+STEPS = 16  #: a power of two
+P_CHANNEL_STEPS = 2 * P_COUNT  #: STEPS numbers coprime to the channels (hbm.py)
+P_BANK_STEPS = P_CHANNEL_STEPS + STEPS  #: the same for the banks of a pseudo-channel
+P_END = P_BANK_STEPS + STEPS
 
 # ---- constants of the chip (float64)
 F_BURST = 0  # HBM ticks of one burst on a pseudo-channel

@@ -1,5 +1,6 @@
 """The timing model's arrays, and how a chip's description fills the constants among them."""
 
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ Floats = NDArray[np.float64]
 class State(NamedTuple):
     """Everything compiled code works on. Columns are named in layout.py."""
 
-    p: Ints  #: [2 * P_COUNT] constants, then the shifts that divide by them
+    p: Ints  #: [P_END] constants, the shifts that divide by them, steps of permutations
     f: Floats  #: constants that are not whole
     opcodes: Ints  #: [256, 2] what an opcode is, its vector class
     tile_node: Ints
@@ -72,7 +73,7 @@ def opcode_table() -> Ints:
 
 def integer_constants(chip: Chip) -> Ints:
     """The constants that are whole numbers, and the first numbers of each kind of resource."""
-    p = np.zeros(2 * at.P_COUNT, np.int64)
+    p = np.zeros(at.P_END, np.int64)
     tile, mxu, dma, csram = chip.tile, chip.tile.mxu, chip.tile.dma, chip.cluster.csram
     p[at.P_TILES], p[at.P_TILES_PER_CLUSTER] = chip.num_tiles, chip.tiles_per_cluster
     p[at.P_COLUMNS], p[at.P_DEPTH] = chip.mesh.columns, tile.queue_depth
@@ -99,8 +100,17 @@ def integer_constants(chip: Chip) -> Ints:
     p[at.P_LEAVES] = leaves(chip.num_tiles)
     _describe_hbm(p, chip)
     _number_resources(p, chip)
-    p[at.P_SHIFTS :] = [_shift(int(value)) for value in p[: at.P_COUNT]]
+    p[at.P_SHIFTS : 2 * at.P_COUNT] = [_shift(int(value)) for value in p[: at.P_COUNT]]
+    p[at.P_CHANNEL_STEPS : at.P_BANK_STEPS] = _steps(int(p[at.P_CHANNELS]))
+    p[at.P_BANK_STEPS : at.P_END] = _steps(int(p[at.P_HBM_BANKS]))
     return p
+
+
+def _steps(count: int) -> Ints:
+    """STEPS numbers below `count` that have no factor in common with it, spread evenly."""
+    units = [step for step in range(1, count + 1) if gcd(step, count) == 1]
+    chosen = np.arange(at.STEPS) * len(units) // at.STEPS
+    return np.array(units, np.int64)[chosen]
 
 
 def _shift(value: int) -> int:
