@@ -92,7 +92,7 @@ def test_a_transfer_that_reads_what_the_last_one_wrote_follows_it() -> None:
     read = dma(0, 0, HBM, TSRAM, 4096, src_owner=1, src_address=1 << 20)
     apart = dma(0, 0, HBM, TSRAM, 4096, src_owner=1, src_address=1 << 21)
     dependent, independent = own(T1, 0, write, read), own(T1, 0, write, apart)
-    assert dependent > independent + 300
+    assert dependent > independent + 200  # its row is open, the other one is not
 
 
 def test_an_empty_transfer_takes_its_start() -> None:
