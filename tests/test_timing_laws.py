@@ -13,10 +13,13 @@ from laws import cases
 from test_timing_streams import INFO, MINI, Stream, random_stream, shuffled, stream, timed, vector
 
 from emulator.accounting_columns import ROW_COLUMNS
-from emulator.timing import EntryTiming, Timing
+from emulator.retire import BYTES, OPCODE, SPACES
+from emulator.timing import EntryTiming, Timing, reserve
 from emulator.timing import layout as at
+from emulator.timing.model import state_of
 from emulator.timing.result import BOUNDS, apportion
 from isa.chip import Chip
+from isa.spec import BY_OPCODE
 
 Seeds = st.integers(0, 2**32 - 1)
 
@@ -130,6 +133,48 @@ def test_parts_sum_to_the_whole(chip: Chip, seed: int) -> None:
         assert found.exclusive_causes[row].sum() == found.exclusive[row]
     assert found.exclusive_causes.min() >= 0
     assert found.traffic.rows.shape == (len(found.keys), len(ROW_COLUMNS))
+
+
+def _flits(chip: Chip, records: Stream) -> tuple[int, int]:
+    """(out of sources, into destinations): cycles for which ways in and out are taken."""
+    timing = Timing(chip, INFO)
+    timed(chip, records, timing=timing)
+    s = state_of(timing)
+    busy = s.res[:, reserve.BUSY]
+
+    def taken(*kinds: tuple[int, int]) -> int:
+        return int(sum(busy[s.p[begin] : s.p[end]].sum() for begin, end in kinds))
+
+    out = taken((at.R_TILE_OUT, at.R_TILE_IN), (at.R_CSRAM_OUT, at.R_CSRAM_IN))
+    into = taken((at.R_TILE_IN, at.R_CSRAM_OUT), (at.R_CSRAM_IN, at.R_PORT_OUT))
+    return (
+        out + taken((at.R_PORT_OUT, at.R_PORT_IN)),
+        into + taken((at.R_PORT_IN, at.R_CLUSTER)),
+    )
+
+
+@settings(max_examples=cases(40))
+@given(chips(), Seeds)
+def test_what_leaves_a_source_arrives_and_nothing_else(chip: Chip, seed: int) -> None:
+    """Each transfer by itself: all its bytes, once for each destination; together: their sum."""
+    moves = [r for r in random_stream(chip, seed, 24) if kind_of(r) == "dma" and r[BYTES] > 0]
+    out, into = 0, 0
+    for move in moves[:6]:
+        left, came = _flits(chip, stream(chip, move))
+        fan = max(int(move[SPACES]) >> 16, 1)
+        delivered = int(move[BYTES]) * fan
+        assert came * chip.noc.link_bytes >= delivered
+        if left > 0:  # else it stays within a tile
+            assert came == left * fan
+            assert left * chip.noc.link_bytes >= move[BYTES]
+        out, into = out + left, into + came
+    assert _flits(chip, stream(chip, *moves[:6])) == (out, into)
+
+
+def kind_of(record: Stream) -> str:
+    """Whether a record is a transfer."""
+    mnemonic = BY_OPCODE[int(record[OPCODE])].mnemonic
+    return "dma" if mnemonic in ("dma", "dmag", "dmas") else "other"
 
 
 def test_a_chip_larger_than_its_tiles_and_a_single_tile_work() -> None:
