@@ -117,6 +117,12 @@ def test_nothing_is_faster_than_its_bounds(chip: Chip, seed: int) -> None:
     assert all(0 <= share <= 1 for share in found.busiest.values())
 
 
+def test_pieces_that_come_from_nearer_by_do_not_break_the_bound() -> None:
+    """Found by `make laws`: the critical path took every transfer's way to be the first piece's."""
+    found = timed(MINI.with_(**{"cluster.csram.ports": 2}), random_stream(MINI, 6632))
+    assert found.cycles >= found.critical_cycles
+
+
 @settings(max_examples=cases(60))
 @given(chips(), Seeds)
 def test_parts_sum_to_the_whole(chip: Chip, seed: int) -> None:

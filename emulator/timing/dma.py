@@ -109,11 +109,8 @@ def _begin(s, tile, u, line, record, row, time):
     if tile < s.g[at.G_TRACED]:
         s.marks[line, M_BEGIN] = max(doorbell, s.units[u, at.U_PTR])
     start = start_cycles(s.p, s.pool, record)
-    rate = max(s.p[at.P_DMA_BYTES], s.p[at.P_LINK_BYTES])
-    stream_ideal = max(s.units[u, at.U_IDEAL_STREAM], s.queue[line, at.Q_IDEAL] + start)
-    stream_ideal += s.pool[record, BYTES] // rate
-    s.units[u, at.U_IDEAL_STREAM] = stream_ideal
-    s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], stream_ideal)
+    ideal = s.queue[line, at.Q_IDEAL] + start
+    s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
     if s.pool[record, BYTES] <= 0:
         done = max(s.chans[u, at.C_FINISH], doorbell + start)
         charge(s.units, s.rows, u, done, at.START, row)
@@ -127,12 +124,28 @@ def _begin(s, tile, u, line, record, row, time):
     s.chans[u, at.C_OFFSET] = 0
     s.chans[u, at.C_FIRST] = 1
     _cut(s.p, s.pool, s.chans, u, record)
-    lead = _lead(s, tile, u, record)
-    ready = max(time, doorbell + start - min(lead, start), s.units[u, at.U_STREAM])
+    lead = min(_lead(s, tile, u, record), start)
+    _stream_ideal(s.p, s.pool, s.units, u, record, ideal - lead)
+    ready = max(time, doorbell + start - lead, s.units[u, at.U_STREAM])
     if _must_follow(s.chans, s.pool, u, record):
         ready = max(ready, s.chans[u, at.C_FINISH])
     _remember(s.chans, s.pool, u, record)
     return max(ready, _window(s.p, s.chans, u, ready))
+
+
+@helper
+def _stream_ideal(p, pool, units, u, record, issue):
+    """The critical path of a transfer whose first piece may be issued at a moment.
+
+    Pieces are issued at the channel's rate, and each takes its own way: one that is issued later
+    may be nearer. So what is certain is when the last is issued, and the shortest way from there.
+    """
+    rate = max(p[at.P_DMA_BYTES], p[at.P_LINK_BYTES])
+    stream = max(units[u, at.U_IDEAL_STREAM], issue) + pool[record, BYTES] // rate
+    units[u, at.U_IDEAL_STREAM] = stream
+    if pieces.source_space(pool[record]) == pieces.HBM:
+        stream += min(p[at.P_HBM_LATENCY] + 2 * p[at.P_INTERFACE], p[at.P_DMA_START])
+    units[u, at.U_IDEAL] = max(units[u, at.U_IDEAL], stream)
 
 
 @helper
