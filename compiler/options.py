@@ -6,6 +6,15 @@ from compiler.errors import CompileError
 from compiler.precision import KV_FORMATS, precision
 
 LIMIT = 1 << 20
+#: What the schedule does to be fast. Each can be left out, to see what it is worth; no bit changes.
+TECHNIQUES = {
+    "prefetch": "weights of later phases and layers stream in while earlier ones compute",
+    "multicast": "row groups share weights: each brings a part of them, and writes it to all",
+    "groups": "steps of many rows give each group of clusters its own rows",
+    "page-split": "the pages of a sequence are attended to on different tiles",
+    "early-pages": "pages of earlier steps are read before this step's keys are known",
+    "fused-norm": "steps of few rows are normalised where they are used",
+}
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,7 @@ class Options:
     Capacities: ``rows`` tokens a step, ``sequences`` in the cache, ``logit_rows`` rows a step that
     may want logits, ``context`` positions a sequence, ``top_k`` candidates a row; ``None`` lets
     the compiler choose (and record) one. ``split`` is how the array is divided for weight
-    matrices; ``None`` divides it for few rows.
+    matrices; ``None`` divides it for few rows. ``without`` names TECHNIQUES to leave out.
     """
 
     weights: str = "mxfp4"
@@ -31,6 +40,7 @@ class Options:
     context: int | None = None
     top_k: int = 40
     split: int | None = None
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant. Raises CompileError."""
@@ -43,6 +53,10 @@ class Options:
             raise CompileError(f"--scale-mode: '{self.scale_mode}' is neither round_up nor floor")
         if self.split not in (None, 1, 2, 4):
             raise CompileError(f"--split: expected 1, 2 or 4, got {self.split}")
+        for name in self.without:
+            if name not in TECHNIQUES:
+                known = ", ".join(TECHNIQUES)
+                raise CompileError(f"--without: '{name}' is not a technique; choose of {known}")
         for name in ("rows", "sequences", "logit_rows", "context", "top_k"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= LIMIT:

@@ -86,14 +86,14 @@ class Lowering:
         self.rows, self.segments, self.wanted = Reg(1), Reg(2), Reg(3)
         self.tile = self.code.reg()
         self.layer = self.code.reg()
-        self.w_at = self.code.reg()  # offsets of the next slot in the weight rings
-        self.w_scale_at = self.code.reg()
+        self.groups = self.code.reg()
+        self.w_at = self.code.reg()  # offset of the next slot in the weight ring; scales follow it
         self.a_at = self.code.reg()
-        self.a_scale_at = self.code.reg()
 
     def start(self) -> None:
         """At the head of `step`: the registers that live all step long (others are zero)."""
         self.code.emit("rdsr", rd=self.tile, special="TILE_ID")
+        self.code.set(self.groups, 1)
 
     # -- phases --------------------------------------------------------------------------------
 
@@ -141,6 +141,38 @@ class Lowering:
             (tokens.k_free, 2),
             (tokens.v_free, 2),
         )
+
+    # -- row groups ----------------------------------------------------------------------------
+
+    def lanes(self) -> Reg:
+        """A new register: tiles of a row group."""
+        return self._divided(self.plan.chip.num_tiles)
+
+    def group_clusters(self) -> Reg:
+        """A new register: clusters of a row group, each with a copy of the group's rows."""
+        return self._divided(self.plan.chip.clusters)
+
+    def _divided(self, count: int) -> Reg:
+        lanes = self.code.reg(count)
+        return self.code.alu("divu", lanes, lanes, self.groups)
+
+    def place(self) -> tuple[Reg, Reg]:
+        """New registers: this tile's row group, and its lane (its number in the group)."""
+        lanes = self.lanes()
+        group = self.code.calc("divu", self.tile, lanes)
+        return group, self.code.alu("remu", lanes, self.tile, lanes)
+
+    def group_rows(self, group: Reg) -> tuple[Reg, Reg]:
+        """New registers: first row of a group in the step, and how many it has."""
+        code = self.code
+        count = code.calc("add", self.rows, self.groups)
+        code.alu("add", count, count, -1)
+        code.alu("divu", count, count, self.groups)
+        first = code.calc("mul", group, count)
+        with code.scope():
+            left = code.calc("sub", self.rows, first)
+            code.alu("min", count, count, left)
+        return first, code.alu("max", count, count, 0)
 
     # -- sharing work --------------------------------------------------------------------------
 

@@ -115,9 +115,13 @@ def products(lo: Lowering, work: Linear, block: Block) -> None:
         _load_weights(lo, work, block, k)
         _multiply(lo, work, block, k, depth)
         _advance(code, lo.w_at, tile.w_slot, tile.w_depth)
-        _advance(code, lo.w_scale_at, tile.w_scale_slot, tile.w_depth)
         _advance(code, lo.a_at, tile.a_slot, A_DEPTH)
-        _advance(code, lo.a_scale_at, tile.a_scale_slot, A_DEPTH)
+
+
+def _scale_at(code: Code, at: Reg, slot: int, scale_slot: int) -> Reg:
+    """A new register: offset of a slot's scales."""
+    number = code.calc("divu", at, slot)
+    return code.alu("mul", number, number, scale_slot)
 
 
 def _advance(code: Code, offset: Reg, slot: int, depth: int) -> None:
@@ -160,9 +164,8 @@ def _load_activations(lo: Lowering, work: Linear, block: Block, k: Reg, depth: R
             start = code.calc("divu", k, p.block)
             nbytes = blocks_of(code, depth, p.block)
             stride = p.scale_bytes(tile.chunk)
-            _copy_chunk(
-                lo, src.scales, start, nbytes, block.rows, ("a_scale", lo.a_scale_at, stride)
-            )
+            at = _scale_at(code, lo.a_at, tile.a_slot, tile.a_scale_slot)
+            _copy_chunk(lo, src.scales, start, nbytes, block.rows, ("a_scale", at, stride))
     code.signal(IN, tokens.a_full)
 
 
@@ -206,7 +209,8 @@ def _load_weights(lo: Lowering, work: Linear, block: Block, k: Reg) -> None:
             width = blocks_of(code, depth, p.block)
             code.alu("mul", width, width, PANEL_COLUMNS)
             slot = p.scale_bytes(tile.chunk) * PANEL_COLUMNS
-            parts.append(("w_scale", lo.w_scale_at, scales, width, matrix.panel_scale_bytes, slot))
+            at = _scale_at(code, lo.w_at, tile.w_slot, tile.w_scale_slot)
+            parts.append(("w_scale", at, scales, width, matrix.panel_scale_bytes, slot))
         for number in range(len(W_CHANNELS)):
             _channel_share(lo, number, block, parts)
 
@@ -333,7 +337,7 @@ def _activation_slot(lo: Lowering, work: Linear, block: Block, depth: Reg) -> De
     )
     adds: list[tuple[str, Value]] = [("base", lo.a_at)]
     if scaled:
-        adds.append(("scale", lo.a_scale_at))
+        adds.append(("scale", _scale_at(lo.code, lo.a_at, tile.a_slot, tile.a_scale_slot)))
     return lo.code.tensor(slot, *adds, dim0=block.rows, dim1=depth)
 
 
@@ -355,7 +359,7 @@ def _weight_slot(lo: Lowering, work: Linear, block: Block, depth: Reg) -> Desc:
     )
     adds: list[tuple[str, Value]] = [("base", lo.w_at)]
     if scaled:
-        adds.append(("scale", lo.w_scale_at))
+        adds.append(("scale", _scale_at(lo.code, lo.w_at, tile.w_slot, tile.w_scale_slot)))
     return lo.code.tensor(slot, *adds, dim0=block.columns, dim1=depth)
 
 
