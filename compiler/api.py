@@ -46,7 +46,7 @@ class Compiled:
     plan: Plan
     code: Code
     entries: dict[str, Label]
-    layer_loop: int  #: pc of the loop over layers
+    layer_count: int  #: pc of the instruction that says how many layers there are
 
 
 def compile_checkpoint(model: Path, chip: Chip, options: Options) -> Program:
@@ -92,9 +92,9 @@ def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compile
     phases = fuse(graph, activations)
     plan = _plan(config, chip, options, phases)
     verify_plan(plan)
-    code, entries, layer_loop = lower(plan, phases)
+    code, entries, layer_count = lower(plan, phases)
     verify_code(code)
-    return Compiled(graph, phases, plan, code, entries, layer_loop)
+    return Compiled(graph, phases, plan, code, entries, layer_count)
 
 
 def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> Plan:
@@ -109,10 +109,11 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
         )
     top_k = min(options.top_k, config.vocab)
     found = matrices(config, weights, head)
-    sizing = Sizing(config, phases, found, activations, options.kv, chip)
-    capacity_for = CapacityFor(options.sequences, context, top_k, options.logit_rows)
-    tile, rows = plan_tile(sizing, capacity_for, options.rows)
-    capacity = capacity_for(rows)
+    groups = 1
+    sizing = Sizing(config, phases, found, activations, options.kv, chip, groups)
+    capacity_for = CapacityFor(groups, options.sequences, context, top_k, options.logit_rows)
+    tile, group_rows = plan_tile(sizing, capacity_for, options.rows)
+    capacity = capacity_for(group_rows, options.rows)
     named = {matrix.name: matrix for matrix in found}
     buffers = layout_buffers(config, phases, named, capacity, activations, chip)
     hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip)
@@ -198,10 +199,11 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             "page": PAGE,
         },
         "plan": {
-            "layer_loop": stages.layer_loop,
-            "chunk": tile.chunk,
+            "layer_count": stages.layer_count,
+            "group_rows": cap.group_rows,
             "block_panels": tile.block_panels,
             "weight_slots": tile.w_depth,
+            "weight_slot_bytes": tile.w_slot,
             "norm_rows": tile.norm_rows,
             "attend_rows": tile.attend_rows,
             "tsram_bytes": tile.used,

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from compiler.errors import CompileError
 
 
+ALIGN = 64  #: bytes: of addresses in SRAM
+
+
 class DoesNotFit(CompileError):
     """A memory is too small for what was asked of it."""
 
@@ -15,7 +18,7 @@ class Arena:
 
     name: str
     size: int
-    align: int = 64
+    align: int = ALIGN
     top: int = 0
     names: dict[str, tuple[int, int]] = field(default_factory=dict)
 

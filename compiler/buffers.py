@@ -1,8 +1,8 @@
-"""Activations between phases: every cluster's CSRAM holds a copy, or HBM does where it is full."""
+"""Activations between phases: in the CSRAM of every cluster of a row group, or else in HBM."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.arena import Arena, DoesNotFit
 from compiler.config import ModelConfig
@@ -19,35 +19,26 @@ ROW_ALIGN = 64
 
 @dataclass(frozen=True)
 class Bytes:
-    """Rows of bytes in CSRAM (written to `fan` clusters) or HBM."""
+    """Rows of bytes in CSRAM or HBM.
+
+    Those of a `grouped` buffer are the step's: in CSRAM a row group's, in HBM all of them.
+    """
 
     name: str
     space: Space
     base: int
     rows: int
     row_bytes: int
-    fan: int
+    grouped: bool
 
-    def view(self, fmt: Format, size: int, columns: int, written: bool = False) -> Descriptor:
-        """[rows, columns] of a format of `size` bytes; the first columns of each row.
+    def view(self, fmt: Format, size: int, columns: int) -> Descriptor:
+        """[rows, columns] of a format of `size` bytes; the first columns of each row."""
+        strides = (self.row_bytes // size, 1)
+        return Descriptor(self.space, fmt, (self.rows, columns), strides, self.base)
 
-        As a DMA destination (`written`) it names all its owners.
-        """
-        everywhere = written and self.space is Space.CSRAM
-        return Descriptor(
-            self.space,
-            fmt,
-            (self.rows, columns),
-            (self.row_bytes // size, 1),
-            self.base,
-            owner=0 if everywhere else -1,
-            fan=self.fan if everywhere else 1,
-            fanstep=1 if everywhere else 0,
-        )
-
-    def raw(self, written: bool = False) -> Descriptor:
+    def raw(self) -> Descriptor:
         """[rows, row_bytes] of bytes."""
-        return self.view(Format.U8, 1, self.row_bytes, written)
+        return self.view(Format.U8, 1, self.row_bytes)
 
 
 @dataclass(frozen=True)
@@ -76,28 +67,36 @@ FP32 = Precision("fp32", Format.FP32, 32)
 
 
 class _Placer:
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: Chip, capacity: Capacity) -> None:
         self.csram = Arena("CSRAM", chip.cluster.csram.bytes)
         self.spill = Arena("activations", 1 << 46)
-        self.clusters = chip.clusters
+        self.capacity = capacity
 
-    def bytes(self, name: str, rows: int, row_bytes: int) -> Bytes:
-        stride = -(-row_bytes // ROW_ALIGN) * ROW_ALIGN
+    def place(self, name: str, row_bytes: int, rows: int | None = None) -> Bytes:
+        """A buffer of a step's rows, or of so many."""
+        grouped = rows is None
+        near, far = (self.capacity.group_rows, self.capacity.rows) if rows is None else (rows, rows)
         try:
-            base = self.csram.take(name, rows * stride)
-            return Bytes(name, Space.CSRAM, base, rows, stride, self.clusters)
+            base = self.csram.take(name, near * row_bytes)
+            return Bytes(name, Space.CSRAM, base, near, row_bytes, grouped)
         except DoesNotFit:
-            base = self.spill.take(name, rows * stride)
-            return Bytes(name, Space.HBM, base, rows, stride, 1)
+            base = self.spill.take(name, far * row_bytes)
+            return Bytes(name, Space.HBM, base, far, row_bytes, grouped)
 
-    def rows(self, name: str, rows: int, columns: int, precision: Precision) -> Rows:
-        data = self.bytes(f"{name}.data", rows, precision.data_bytes(columns))
+    def rows(
+        self, name: str, columns: int, precision: Precision, rows: int | None = None
+    ) -> Rows:
+        data = self.place(f"{name}.data", _aligned(precision.data_bytes(columns)), rows)
         scales = row_scale = None
         if precision.block:
-            scales = self.bytes(f"{name}.scales", rows, precision.scale_bytes(columns))
+            scales = self.place(f"{name}.scales", _aligned(precision.scale_bytes(columns)), rows)
         if precision.row_scaled:
-            row_scale = self.bytes(f"{name}.row_scale", 1, rows)
+            row_scale = self.place(f"{name}.row_scale", 1, rows)
         return Rows(name, columns, precision, data, scales, row_scale)
+
+
+def _aligned(row_bytes: int) -> int:
+    return -(-row_bytes // ROW_ALIGN) * ROW_ALIGN
 
 
 def layout_buffers(
@@ -109,29 +108,29 @@ def layout_buffers(
     chip: Chip,
 ) -> Buffers:
     """Place the activations of a step; most reused first."""
-    place, rows = _Placer(chip), capacity.rows
+    place = _Placer(chip, capacity)
     wide = config.heads * config.head_dim
     quantised = {phase.name: phase.quantised for phase in phases.layer}
     o_precision = activations if quantised["attention"] else FP32
     f_precision = activations if quantised["gate_up"] else FP32
     qkv_columns = matrices["qkv"].panels * PANEL_COLUMNS
     found = [
-        place.rows("x", rows, config.hidden, FP32),
-        place.rows("h", rows, config.hidden, activations),
-        place.rows("qkv", rows, qkv_columns, FP32),
-        place.rows("q", rows, wide, PRECISIONS["bf16"]),
-        place.rows("o", rows, wide, o_precision),
-        place.rows("f", rows, config.ffn, f_precision),
-        place.rows("hw", capacity.wanted, config.hidden, activations),
+        place.rows("x", config.hidden, FP32),
+        place.rows("h", config.hidden, activations),
+        place.rows("qkv", qkv_columns, FP32),
+        place.rows("q", wide, PRECISIONS["bf16"]),
+        place.rows("o", wide, o_precision),
+        place.rows("f", config.ffn, f_precision),
+        place.rows("hw", config.hidden, activations, capacity.wanted),
     ]
     if not quantised["attention"]:
-        found.append(place.rows("oq", rows, wide, activations))
+        found.append(place.rows("oq", wide, activations))
     if not quantised["gate_up"]:
-        found.append(place.rows("fq", rows, config.ffn, activations))
+        found.append(place.rows("fq", config.ffn, activations))
     candidates = 4 * chip.num_tiles * capacity.top_k
     raw = {
-        "cand_values": place.bytes("cand_values", capacity.wanted, candidates),
-        "cand_ids": place.bytes("cand_ids", capacity.wanted, candidates),
+        "cand_values": place.place("cand_values", _aligned(candidates), capacity.wanted),
+        "cand_ids": place.place("cand_ids", _aligned(candidates), capacity.wanted),
     }
     return Buffers({b.name: b for b in found}, raw, place.csram.top, place.spill.top)
 
@@ -142,9 +141,7 @@ def at_address(buffers: Buffers, spill_base: int) -> Buffers:
     def moved(part: Bytes | None) -> Bytes | None:
         if part is None or part.space is not Space.HBM:
             return part
-        return Bytes(
-            part.name, part.space, part.base + spill_base, part.rows, part.row_bytes, part.fan
-        )
+        return replace(part, base=part.base + spill_base)
 
     rows = {
         name: Rows(

@@ -67,6 +67,14 @@ class Label:
     index: int = -1
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Numbers of the registers that a subroutine changes."""
+
+    scalars: set[int]
+    descs: set[int]
+
+
 Value = int | Reg | Sum
 Field = Value | Desc | Sem | Label | str | float
 
@@ -97,6 +105,7 @@ class Code:
         self._free_descs = list(range(NUM_DESCRIPTORS - 1, -1, -1))
         self._scopes: list[tuple[list[int], list[int]]] = [([], [])]
         self._sems = 0
+        self._lowest = (0, 0)
 
     # -- registers ---------------------------------------------------------------------------
 
@@ -114,18 +123,53 @@ class Code:
         if not self._free_scalars:
             raise CompileError("internal: out of scalar registers")
         number = self._free_scalars.pop()
+        self._note_lowest()
         self._scopes[-1][0].append(number)
         if value is not None:
             self.set(Reg(number), value)
         return Reg(number)
+
+    def _note_lowest(self) -> None:
+        scalars, descs = self._lowest
+        self._lowest = min(scalars, len(self._free_scalars)), min(descs, len(self._free_descs))
 
     def desc(self) -> Desc:
         """A descriptor register of the current scope."""
         if not self._free_descs:
             raise CompileError("internal: out of descriptor registers")
         number = self._free_descs.pop()
+        self._note_lowest()
         self._scopes[-1][1].append(number)
         return Desc(number)
+
+    @contextmanager
+    def subroutine(self, label: Label) -> Iterator[Taken]:
+        """Code that is called; yields the registers it uses, known when it is complete."""
+        self.place(label)
+        scalars, descs = list(self._free_scalars), list(self._free_descs)
+        taken = Taken(set(), set())
+        self._lowest = (len(scalars), len(descs))
+        with self.scope():
+            yield taken
+        self.emit("ret")
+        taken.scalars.update(scalars[self._lowest[0] :])
+        taken.descs.update(descs[self._lowest[1] :])
+
+    def call(self, label: Label, taken: Taken) -> None:
+        """Call a subroutine; its registers must be free here."""
+        if not taken.scalars <= set(self._free_scalars) or not taken.descs <= set(self._free_descs):
+            raise CompileError("internal: a register of a subroutine is in use where it is called")
+        self.emit("call", target=label)
+
+    @contextmanager
+    def sparing(self, taken: Taken) -> Iterator[None]:
+        """Hands out no registers that a subroutine uses: what is taken here outlives its calls."""
+        scalars, descs = self._free_scalars, self._free_descs
+        self._free_scalars = [n for n in scalars if n not in taken.scalars]
+        self._free_descs = [n for n in descs if n not in taken.descs]
+        yield
+        self._free_scalars = [n for n in scalars if n in taken.scalars] + self._free_scalars
+        self._free_descs = [n for n in descs if n in taken.descs] + self._free_descs
 
     def sem(self) -> Sem:
         """A semaphore for the whole program."""
@@ -223,7 +267,12 @@ class Code:
         self, descriptor: Descriptor, *adds: tuple[str, Value | Scaled], **sets: Value
     ) -> Desc:
         """A descriptor register holding `descriptor`, some fields set or added to."""
-        dst = self.desc()
+        return self.fill(self.desc(), descriptor, *adds, **sets)
+
+    def fill(
+        self, dst: Desc, descriptor: Descriptor, *adds: tuple[str, Value | Scaled], **sets: Value
+    ) -> Desc:
+        """The same into a register at hand."""
         self.emit("dld", dst=dst, index=self.entry(descriptor))
         for name, value in sets.items():
             self.emit("dset", dst=dst, field=name, b=value)

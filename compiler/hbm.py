@@ -13,6 +13,7 @@ from isa.chip import Chip
 from isa.formats import Format
 
 PAGE = 128  # positions of a KV page: one attention block of the arithmetic contract
+WANTED_WORDS = 4  # a wanted row's entry: row, L/T (FP32), u (FP32), top k
 REGION_ALIGN = 65536
 
 
@@ -47,9 +48,10 @@ class Hbm:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How much one step and the cache hold."""
+    """How much one step and the cache hold; ``group_rows``: one row group's part of a step."""
 
     rows: int
+    group_rows: int
     wanted: int
     sequences: int
     context: int

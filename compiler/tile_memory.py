@@ -6,41 +6,53 @@ a phase's first write there follows a barrier that follows the last phase's last
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from compiler.arena import ALIGN as ARENA_ALIGN
 from compiler.arena import Arena, DoesNotFit
 from compiler.config import ModelConfig
 from compiler.errors import CompileError
 from compiler.fuse import Phases
 from compiler.hbm import PAGE, Capacity, rope_columns
-from compiler.matrices import Matrix
+from compiler.matrices import K_PAD, Matrix
 from compiler.precision import KV_FORMATS, Precision
 from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
-A_DEPTH = 2  # activation chunks in flight
-W_SLOT_LIMIT = 96 * 1024  # larger chunks only delay a phase's first product
-CHUNKS = (4096, 2048, 1024, 512, 256, 128, 64, 32)
+A_SLOTS = 2  # chunks of activations in flight, where they do not all fit at once
+SLOTS = tuple(1 << n for n in range(17, 9, -1))  # bytes of weights of a chunk: up to 128 KiB
+BLOCKS = (32, 16, 8, 4)  # panels of a block: up to four times the columns of t1's array
 ROWS = (128, 64, 32, 16, 8, 4, 2, 1)
+STAGE_ROWS = 64  # rows that are read out at a time
+ALIGN = 128  # depth of chunks is a multiple of it, where they are large enough
+STAGE_PANELS = 8  # panels that are read out at a time with so many rows; more with fewer
 
 
 @dataclass(frozen=True)
 class TilePlan:
     """Sizes and addresses in TSRAM (bytes).
 
-    ``chunk`` is the depth of K a GEMM takes at once, ``block_panels`` its width in panels,
-    ``w_depth`` the weight ring's slots; ``norm_rows``, ``head_rows`` and ``attend_rows`` (query
-    rows of one head times the group) are what those phases take at once.
+    Weights come in chunks of at most ``block_panels`` panels and ``w_slot`` bytes, a multiple of
+    ``align`` deep unless K ends, into a ring of ``w_depth`` slots. Activations have ``a_room``
+    bytes, and ``a_scale_room`` for their scales; beside the logits, ``head_room`` and
+    ``head_scale_room``. ``stage`` elements are read out at a time. ``norm_rows``, ``head_rows`` and
+    ``attend_rows`` (query rows of one head times the group) are what those phases take at once.
     """
 
-    chunk: int
     block_panels: int
+    align: int
     w_depth: int
     w_slot: int
     w_scale_slot: int
-    a_slot: int
-    a_scale_slot: int
+    a_room: int
+    a_scale_room: int
+    head_room: int
+    head_scale_room: int
+    stage_rows: int
+    stage: int
     norm_rows: int
     head_rows: int
     attend_rows: int
@@ -60,44 +72,62 @@ class Sizing:
     activations: Precision
     kv: str
     chip: Chip
+    groups: int  #: row groups at most
 
 
 def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tuple[TilePlan, int]:
-    """The best layout that fits: most rows first, then deepest chunks, then the deepest ring.
+    """The best layout that fits: most rows first, then the largest chunks, then the deepest ring.
 
-    Returns it with the rows of a step it is for.
+    Returns it with the rows of a row group it is for: with as many row groups as clusters, a step
+    may have that many times more.
 
     Raises CompileError if nothing fits.
     """
     last: Exception | None = None
-    for candidate in (rows,) if rows else ROWS:
-        for block_panels in (8, 4):
-            for chunk in CHUNKS:
-                for depth in (4, 3, 2):
-                    try:
-                        capacity = capacity_for(candidate)
-                        return _layout(sizing, capacity, chunk, block_panels, depth), candidate
-                    except DoesNotFit as problem:
-                        last = problem
+    for candidate in _group_rows(sizing, rows):
+        for slot, block_panels, depth in itertools.product(SLOTS, BLOCKS, (4, 3, 2)):
+            try:
+                capacity = capacity_for(candidate, rows)
+                return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
+            except DoesNotFit as problem:
+                last = problem
     raise CompileError(
         f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows, "
         "--sequences or --logit-rows, or less --context"
     )
 
 
+def _group_rows(sizing: Sizing, rows: int | None) -> Iterator[int]:
+    """Rows of a row group to try, so that `rows` fit a step."""
+    groups = sizing.groups
+    if rows is None:
+        yield from ROWS
+        return
+    for candidate in (rows, *ROWS):
+        if candidate <= min(rows, ROWS[0]) and candidate * groups >= rows:
+            yield candidate
+
+
 class CapacityFor:
     """Capacity as a function of the rows of a step."""
 
     def __init__(
-        self, sequences: int, context: int, top_k: int, logit_rows: int | None = None
+        self,
+        groups: int,
+        sequences: int,
+        context: int,
+        top_k: int,
+        logit_rows: int | None = None,
     ) -> None:
+        self.groups = groups
         self.sequences, self.context, self.top_k = sequences, context, top_k
         self.logit_rows = logit_rows or sequences
 
-    def __call__(self, rows: int) -> Capacity:
-        """Capacity with that many rows a step."""
-        wanted = min(rows, self.logit_rows)
-        return Capacity(rows, wanted, self.sequences, self.context, self.top_k)
+    def __call__(self, group_rows: int, rows: int | None) -> Capacity:
+        """Capacity with that many rows a row group."""
+        total = rows or group_rows * self.groups
+        wanted = min(total, self.logit_rows)
+        return Capacity(total, group_rows, wanted, self.sequences, self.context, self.top_k)
 
 
 def logit_columns(matrix: Matrix, tiles: int, top_k: int) -> int:
@@ -105,28 +135,28 @@ def logit_columns(matrix: Matrix, tiles: int, top_k: int) -> int:
     return max(-(-matrix.units // tiles) * matrix.unit * PANEL_COLUMNS, top_k)
 
 
-def _layout(
-    sizing: Sizing, capacity: Capacity, chunk: int, block_panels: int, depth: int
-) -> TilePlan:
-    deepest = max(matrix.k_stored for matrix in sizing.matrices)
-    chunk = min(chunk, deepest)
+def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> TilePlan:
+    slot, block_panels, depth = ring
     columns = block_panels * PANEL_COLUMNS
-    w_slot = max(m.precision.data_bytes(chunk) for m in sizing.matrices) * columns
-    w_scale = max(m.precision.scale_bytes(chunk) for m in sizing.matrices)
-    if w_slot > W_SLOT_LIMIT and chunk > CHUNKS[-1]:
-        raise DoesNotFit("weight chunk beyond its limit")
-    if capacity.rows * columns * 4 > sizing.chip.tile.acc.bytes:
-        raise DoesNotFit(f"ACC: {capacity.rows} rows of {columns} columns")
+    widest = max(m.precision.bits for m in sizing.matrices)
+    align = ALIGN if slot * 8 // widest >= columns * ALIGN else K_PAD
+    if slot * 8 // widest < columns * align:
+        raise DoesNotFit("weight chunk too small for a block")
+    most = max(capacity.group_rows, capacity.wanted)
+    if most * columns * 4 > sizing.chip.tile.acc.bytes:
+        raise DoesNotFit(f"ACC: {most} rows of {columns} columns")
+    w_scale = max(m.precision.scale_bytes(slot * 8 // m.precision.bits) for m in sizing.matrices)
     arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
     head = next(m for m in sizing.matrices if m.name == "lm_head")
     wide = logit_columns(head, sizing.chip.num_tiles, capacity.top_k)
-    _persistent(arena, sizing, capacity, wide)
-    arena.take("w_data", depth * w_slot)
-    arena.take("w_scale", depth * w_scale * columns)
+    _persistent(arena, sizing, capacity, columns)
+    arena.take("w_data", depth * slot)
+    arena.take("w_scale", depth * w_scale)
     base = arena.top
-    a_slot = capacity.rows * sizing.activations.data_bytes(chunk)
-    a_scale = capacity.rows * sizing.activations.scale_bytes(chunk)
-    tops = [_linear(arena, capacity.rows, columns, a_slot, a_scale)]
+    stage_rows = min(capacity.group_rows, STAGE_ROWS)
+    stage = stage_rows * min(STAGE_PANELS, block_panels) * PANEL_COLUMNS
+    rooms = _linear(arena, sizing, capacity, stage, align, wide)
+    tops = [arena.top]
     found = {}
     for name, layout in (("norm", _norm), ("heads", _heads), ("attend", _attend)):
         arena.top = base
@@ -136,13 +166,14 @@ def _layout(
     _sample(arena, sizing, capacity)
     tops.append(arena.top)
     return TilePlan(
-        chunk,
         block_panels,
+        align,
         depth,
-        w_slot,
-        w_scale * columns,
-        a_slot,
-        a_scale,
+        slot,
+        w_scale,
+        *rooms,
+        stage_rows,
+        stage,
         found["norm"],
         found["heads"],
         found["attend"],
@@ -153,9 +184,8 @@ def _layout(
     )
 
 
-def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, wide: int) -> None:
+def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) -> None:
     config, rows = sizing.config, capacity.rows
-    half = PANEL_COLUMNS * 8 * 4
     sizes = {
         "tokens": 4 * rows,
         "positions": 4 * rows,
@@ -166,14 +196,13 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, wide: int) -> 
         "windows": 4 * config.layers,
         "bounds_full": 8 * rows,
         "bounds_window": 8 * rows,
-        "rope": 4 * rows * rope_columns(config),
+        "rope": 4 * capacity.group_rows * rope_columns(config),
         "score_scale": 4,
         "gain": 4 * config.hidden,
         "head_gains": 8 * config.head_dim,
-        "bias": half,
-        "columns": half,
-        "row_scale": rows,
-        "logits": 4 * capacity.wanted * wide,
+        "bias": 4 * columns,
+        "columns": 4 * columns,
+        "row_scale": max(capacity.group_rows, capacity.wanted),
         "top_values": 4 * capacity.wanted * capacity.top_k,
         "top_ids": 4 * capacity.wanted * capacity.top_k,
     }
@@ -181,13 +210,46 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, wide: int) -> 
         arena.take(name, nbytes)
 
 
-def _linear(arena: Arena, rows: int, columns: int, a_slot: int, a_scale: int) -> int:
-    arena.take("a_data", A_DEPTH * a_slot)
-    arena.take("a_scale", A_DEPTH * a_scale)
+def _linear(
+    arena: Arena, sizing: Sizing, capacity: Capacity, stage: int, align: int, wide: int
+) -> tuple[int, int, int, int]:
+    """Places of a linear phase: what the stages leave is for activations, and for logits.
+
+    Returns the bytes for activations and their scales, without and with logits.
+    """
     for name in ("stage", "extra", "lin_out"):
-        arena.take(name, rows * columns * 4)
-    arena.take("lin_scale", rows * columns // 16)
-    return arena.top
+        arena.take(name, stage * 4)
+    arena.take("lin_scale", stage // 16)
+    p, deepest = sizing.activations, max(m.k for m in sizing.matrices)
+    rows = max(capacity.group_rows, capacity.wanted)
+    logits = -(-4 * capacity.wanted * wide // ARENA_ALIGN) * ARENA_ALIGN
+    left = arena.size - arena.top - 4 * ARENA_ALIGN
+    room, scales = _rooms(p, min(left, rows * (p.data_bytes(deepest) + p.scale_bytes(deepest)) + logits))
+    arena.take("a_data", room)
+    arena.take("a_scale", scales)
+    arena.names["logits"] = (arena.names["a_data"][0] + room - logits, logits)
+    beside, beside_scales = room - logits, scales
+    for have, have_scales, most in (
+        (room, scales, capacity.group_rows),
+        (beside, beside_scales, capacity.wanted),
+    ):
+        slot, scale_slot = a_slot(have), a_slot(have_scales)
+        if slot < most * p.data_bytes(align) or scale_slot < most * p.scale_bytes(align):
+            raise DoesNotFit(f"activations of {most} rows")
+    return room, scales, beside, beside_scales
+
+
+def a_slot(room: int) -> int:
+    """Bytes of a slot of activations, where they come in chunks."""
+    return max(room, 0) // A_SLOTS // ARENA_ALIGN * ARENA_ALIGN
+
+
+def _rooms(p: Precision, size: int) -> tuple[int, int]:
+    """Bytes divided between elements and their scales."""
+    if not p.block:
+        return max(size, 0), 0
+    blocks = max(size, 0) // (p.data_bytes(p.block) + 1) // ARENA_ALIGN * ARENA_ALIGN
+    return blocks * p.data_bytes(p.block), blocks
 
 
 def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
@@ -218,7 +280,7 @@ def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
                 arena.take(name, rows * dim * 4)
             arena.take("head_sum", rows * 4)
             arena.take("head_out", rows * dim * 4)
-            return min(rows, capacity.rows)
+            return min(rows, capacity.group_rows)
         except DoesNotFit as problem:
             last = problem
     raise last

@@ -2,7 +2,7 @@
 
     fold = fold_of(program, 5)          # None if the model has no more layers than that
     fold = fold_for(program, "auto")    # None unless the model is so large that it pays
-    program = fold.program(program)     # the same program with 5 turns of its loop over layers
+    program = fold.program(program)     # the same program with 5 layers
 
 Only for timing, where values do not matter. What differs between layers is where their weights
 lie in HBM, and so which channels are busy when: `emulator/timing/unfold.py` counts the others like
@@ -32,7 +32,7 @@ class Fold:
 
     layers: int  #: of the model
     simulated: int  #: the first, some that stand for others, and the last
-    loop: int  #: pc of the loop over layers
+    count: int  #: pc of the instruction that says how many layers there are
 
     def source(self, layer: int) -> int:
         """The simulated layer that stands for a layer of the model."""
@@ -43,11 +43,11 @@ class Fold:
         return 1 + (layer - 1) % (self.simulated - 2)
 
     def program(self, program: Program) -> Program:
-        """The program with as many turns of its loop over layers as are simulated."""
+        """The program with as many layers as are simulated."""
         code = program.code.copy()
-        fields = decode(int(code[self.loop, 0]), int(code[self.loop, 1])).fields
-        word = encode("loop", count=self.simulated, target=fields["target"])
-        code[self.loop] = pack_words([word])[0]
+        fields = decode(int(code[self.count, 0]), int(code[self.count, 1])).fields
+        word = encode("li", rd=fields["rd"], imm=self.simulated)
+        code[self.count] = pack_words([word])[0]
         return replace(program, code=code)
 
 
@@ -78,12 +78,12 @@ def fold_of(program: Program, simulated: int) -> Fold | None:
         return None
     if _differ(metadata):
         raise InputError(f"{program.path}: --fold-layers: its layers differ in their windows")
-    loop = _found(program, ("plan", "layer_loop"))
-    if not _is_loop(program, loop, layers):
+    count = _found(program, ("plan", "layer_count"))
+    if not _loads(program, count, layers):
         raise InputError(
-            f"{program.path}: metadata: plan.layer_loop is not its loop over {layers} layers"
+            f"{program.path}: metadata: plan.layer_count is not where it counts {layers} layers"
         )
-    return Fold(layers, simulated, loop)
+    return Fold(layers, simulated, count)
 
 
 def _found(program: Program, path: tuple[str, str]) -> int:
@@ -97,11 +97,11 @@ def _found(program: Program, path: tuple[str, str]) -> int:
     return value
 
 
-def _is_loop(program: Program, pc: int, layers: int) -> bool:
+def _loads(program: Program, pc: int, layers: int) -> bool:
     if pc >= len(program.code):
         return False
     try:
         found = decode(int(program.code[pc, 0]), int(program.code[pc, 1]))
     except IllegalInstruction:
         return False
-    return found.entry.mnemonic == "loop" and found.fields["imm32"] == layers
+    return found.entry.mnemonic == "li" and found.fields["imm64"] == layers

@@ -135,8 +135,8 @@ def test_programs_that_cannot_be_folded_are_refused(program: Program, tmp_path: 
 
     assert "no layers" in refused(kind="other")
     for loop in (None, -1, 10**9, 0, True):
-        plan = program.metadata["plan"] | {"layer_loop": loop}
-        assert "layer_loop" in refused(plan=plan)
+        plan = program.metadata["plan"] | {"layer_count": loop}
+        assert "layer_count" in refused(plan=plan)
     model = program.metadata["model"] | {"windows": [0] * 8 + [5]}
     assert "windows" in refused(model=model)
 

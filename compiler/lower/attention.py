@@ -136,10 +136,15 @@ def _item(lo: Lowering, item: Item, slot: Reg, quantised: bool) -> None:
     code.alu("add", end, item.position, item.count)
     code.alu("add", end, end, PAGE - 1)
     code.alu("shr", end, end, 7)
-    with code.stepping(begin, end, 1) as (block, _):
-        _load_page(lo, item, block, slot)
-        _block(lo, item, block, slot)
-        code.alu("xor", slot, slot, _page_bytes(lo))
+    top, out = code.label("page"), code.label("pages_end")
+    code.place(top)
+    code.emit("bge", ra=begin, b=end, target=out)
+    _load_page(lo, item, begin, slot)
+    _block(lo, item, begin, slot)
+    code.alu("xor", slot, slot, _page_bytes(lo))
+    code.alu("add", begin, begin, 1)
+    code.emit("jmp", target=top)
+    code.place(out)
     _finish(lo, item, quantised)
 
 
@@ -382,9 +387,8 @@ def _send(lo: Lowering, item: Item, width: int) -> None:
         buffer = o.data if place == "att_out" else o.scales
         assert buffer is not None
         with code.scope():
-            offset: Value = code.calc("mul", item.row, buffer.row_bytes)
             column = code.calc("mul", item.head, nbytes)
-            view = buffer.view(Format.U8, 1, nbytes, written=True)
-            dst = code.tensor(view, ("base", offset), ("base", column), dim0=item.count)
+            view = buffer.view(Format.U8, 1, nbytes)
+            dst = lo.buffer(buffer, view, item.row, ("base", column), dst=True, dim0=item.count)
             src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=item.count)
             code.emit("dma", channel=OUT, dst=dst, src=src)

@@ -2,7 +2,8 @@
 
 Units are ordered by tokens. A pair of semaphores guards a buffer: `full` counts filled slots and
 is waited for by the consumer, `free` counts empty slots and is waited for by the producer. All
-`free` tokens are handed out by the `reset` entry, and every step returns them all.
+`free` tokens are handed out by the `reset` entry, and every step returns them all; those of the
+weight ring, whose number depends on the step, are handed out and taken back by the step.
 
 Channels: dma0..dma3 stream weights, dma4 brings activations in, dma5 takes results out, dma6
 streams keys, dma7 values and small constants.
@@ -11,6 +12,10 @@ Phases are separated by a barrier between dma5 (results are out) of every tile a
 may be read) of every tile: a cluster's tiles signal their first tile, and that one signals all
 tiles. Two semaphores alternate for the latter, since a tile can be one phase ahead of another,
 never two.
+
+Row groups: a step of many rows gives each group of clusters its own rows, so that weights are
+brought once for all and activations stay in the group. Tiles of a group are its lanes. The fewest
+groups are taken whose buffers hold the step's rows; a step of few rows has one.
 """
 
 from __future__ import annotations
@@ -18,17 +23,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from compiler.buffers import Buffers, Rows
+from compiler.buffers import Buffers, Bytes, Rows
 from compiler.config import ModelConfig
-from compiler.emit import Code, Desc, Reg, Sem, Value
+from compiler.emit import Code, Desc, Reg, Scaled, Sem, Value
 from compiler.hbm import Capacity, Hbm
 from compiler.options import Options
 from compiler.precision import Precision
-from compiler.tile_memory import A_DEPTH, TilePlan
+from compiler.tile_memory import A_SLOTS, TilePlan
 from isa.chip import Chip
 from isa.descriptor import Descriptor, Space, contiguous
 from isa.formats import Format, ScaleKind
+
+if TYPE_CHECKING:
+    from compiler.lower.stream import Stream
 
 W_CHANNELS = ("dma0", "dma1", "dma2", "dma3")
 IN, OUT, KEYS, CONST = "dma4", "dma5", "dma6", "dma7"
@@ -48,6 +57,13 @@ class Plan:
     hbm: Hbm
     buffers: Buffers
     tile: TilePlan
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Numbers of row groups a step may have, ascending."""
+        need = -(-self.capacity.rows // self.capacity.group_rows)
+        ways = [n for n in range(1, self.chip.clusters + 1) if self.chip.clusters % n == 0]
+        return tuple(n for n in ways if n == 1 or ways[ways.index(n) - 1] < need)
 
 
 class Tokens:
@@ -87,13 +103,26 @@ class Lowering:
         self.tile = self.code.reg()
         self.layer = self.code.reg()
         self.groups = self.code.reg()
-        self.w_at = self.code.reg()  # offset of the next slot in the weight ring; scales follow it
-        self.a_at = self.code.reg()
+        self.slot = self.code.reg()  # of the weight ring
+        # Where the weight stream is: matrices of layers to come, panels before the block, depth.
+        self.w_left, self.w_first, self.w_k = (self.code.reg() for _ in range(3))
+        without = plan.options.without
+        self.limit = self.code.reg() if "prefetch" in without else None  # the phase it may not leave
+        groups = plan.groups
+        self.most_groups = groups[-1]
+        self.stream: Stream
 
     def start(self) -> None:
         """At the head of `step`: the registers that live all step long (others are zero)."""
         self.code.emit("rdsr", rd=self.tile, special="TILE_ID")
-        self.code.set(self.groups, 1)
+        code, each = self.code, self.plan.capacity.group_rows
+        code.set(self.groups, 1)
+        enough = code.label("enough_groups")
+        for groups in self.plan.groups:
+            code.set(self.groups, groups)
+            if groups < self.most_groups:
+                code.emit("blt", ra=self.rows, b=groups * each + 1, target=enough)
+        code.place(enough)
 
     # -- phases --------------------------------------------------------------------------------
 
@@ -128,14 +157,13 @@ class Lowering:
 
     def initial_tokens(self) -> tuple[tuple[Sem, int], ...]:
         """What `reset` hands out: empty slots of every buffer."""
-        tokens, depth = self.tokens, self.plan.tile.w_depth
+        tokens = self.tokens
         return (
             (tokens.in_free, 1),
             (tokens.out_free, 1),
             (tokens.const_free, 1),
             (tokens.column_free, 1),
-            (tokens.a_free, A_DEPTH),
-            *((sem, depth) for sem in tokens.w_free),
+            (tokens.a_free, A_SLOTS),
             (tokens.stage_free, 1),
             (tokens.q_free, 1),
             (tokens.k_free, 2),
@@ -146,43 +174,123 @@ class Lowering:
 
     def lanes(self) -> Reg:
         """A new register: tiles of a row group."""
-        return self._divided(self.plan.chip.num_tiles)
+        return self._of_group(self.plan.chip.num_tiles)
 
     def group_clusters(self) -> Reg:
         """A new register: clusters of a row group, each with a copy of the group's rows."""
-        return self._divided(self.plan.chip.clusters)
+        return self._of_group(self.plan.chip.clusters)
 
-    def _divided(self, count: int) -> Reg:
-        lanes = self.code.reg(count)
-        return self.code.alu("divu", lanes, lanes, self.groups)
+    def _of_group(self, count: int) -> Reg:
+        code = self.code
+        share = code.reg(count)
+        return share if self.most_groups == 1 else code.alu("divu", share, share, self.groups)
 
-    def place(self) -> tuple[Reg, Reg]:
-        """New registers: this tile's row group, and its lane (its number in the group)."""
-        lanes = self.lanes()
-        group = self.code.calc("divu", self.tile, lanes)
-        return group, self.code.alu("remu", lanes, self.tile, lanes)
+    def group(self) -> Reg:
+        """A new register: this tile's row group."""
+        group = self.lanes()
+        return self.code.alu("divu", group, self.tile, group)
+
+    def rows_each(self) -> Reg:
+        """A new register: rows of every group but, perhaps, the last ones."""
+        code = self.code
+        if self.most_groups == 1:
+            return code.reg(self.rows)
+        count = code.calc("add", self.rows, self.groups)
+        code.alu("add", count, count, -1)
+        return code.alu("divu", count, count, self.groups)
 
     def group_rows(self, group: Reg) -> tuple[Reg, Reg]:
         """New registers: first row of a group in the step, and how many it has."""
         code = self.code
-        count = code.calc("add", self.rows, self.groups)
-        code.alu("add", count, count, -1)
-        code.alu("divu", count, count, self.groups)
+        count = self.rows_each()
         first = code.calc("mul", group, count)
         with code.scope():
             left = code.calc("sub", self.rows, first)
             code.alu("min", count, count, left)
         return first, code.alu("max", count, count, 0)
 
+    def own_rows(self) -> Reg:
+        """A new register: rows of this tile's group."""
+        code, count = self.code, self.code.reg(self.rows)
+        if self.most_groups > 1:
+            with code.scope():
+                code.set(count, self.group_rows(self.group())[1])
+        return count
+
+    def first_row(self) -> Reg:
+        """A new register: first row of this tile's group in the step."""
+        code, first = self.code, self.code.reg(0)
+        if self.most_groups > 1:
+            with code.scope():
+                code.set(first, self.group_rows(self.group())[0])
+        return first
+
     # -- sharing work --------------------------------------------------------------------------
 
-    def share(self, count: Value) -> tuple[Reg, Reg]:
-        """This tile's part [begin, end) of `count` things: tile*count/tiles, rounded down."""
-        code, tiles = self.code, self.plan.chip.num_tiles
-        end = code.reg(count)
-        begin = code.calc("mul", end, self.tile)
-        code.alu("add", end, end, begin)
-        return code.alu("divu", begin, begin, tiles), code.alu("divu", end, end, tiles)
+    def share(self, count: Value, alone: bool = False) -> tuple[Reg, Reg]:
+        """This lane's part [begin, end) of `count` things: lane*count/lanes, rounded down.
+
+        `alone`: the things are not a row group's but everybody's, and every tile is a lane.
+        """
+        code = self.code
+        begin, end = code.reg(), code.reg(count)
+        with code.scope():
+            if alone or self.most_groups == 1:
+                lanes: Value = self.plan.chip.num_tiles
+                code.alu("mul", begin, end, self.tile)
+            else:
+                lanes = self.lanes()
+                lane = code.calc("remu", self.tile, lanes)
+                code.alu("mul", begin, end, lane)
+            code.alu("add", end, end, begin)
+            code.alu("divu", begin, begin, lanes)
+            code.alu("divu", end, end, lanes)
+        return begin, end
+
+    # -- buffers -------------------------------------------------------------------------------
+
+    def buffer(
+        self,
+        part: Bytes,
+        view: Descriptor,
+        row: Value,
+        *adds: tuple[str, Value | Scaled],
+        dst: bool = False,
+        **dims: Value,
+    ) -> Desc:
+        """A descriptor of an activation buffer from `row` of the own group on.
+
+        As a DMA destination (`dst`) it names the group's clusters; in HBM there is one copy of
+        all groups' rows.
+        """
+        code = self.code
+        result = code.tensor(view, *adds, **dims)
+        with code.scope():
+            offset = code.calc("mul", row, part.row_bytes) if isinstance(row, Reg) else None
+            if part.grouped and part.space is Space.HBM and self.most_groups > 1:
+                first = self.first_row()
+                code.alu("mul", first, first, part.row_bytes)
+                code.emit("dadd", dst=result, field="base", b=first)
+            if offset is not None:
+                code.emit("dadd", dst=result, field="base", b=offset)
+            elif row:
+                code.emit("dadd", dst=result, field="base", b=int(row) * part.row_bytes)
+        if dst and part.space is Space.CSRAM:
+            self._everywhere(result, part)
+        return result
+
+    def _everywhere(self, dst: Desc, part: Bytes) -> None:
+        code = self.code
+        if not part.grouped or self.most_groups == 1:
+            code.emit("dset", dst=dst, field="owner", b=0)
+            code.emit("dset", dst=dst, field="fan", b=self.plan.chip.clusters)
+        else:
+            with code.scope():
+                clusters, owner = self.group_clusters(), self.group()
+                code.emit("dset", dst=dst, field="fan", b=clusters)
+                code.alu("mul", owner, owner, clusters)
+                code.emit("dset", dst=dst, field="owner", b=owner)
+        code.emit("dset", dst=dst, field="fanstep", b=1)
 
     # -- descriptors ---------------------------------------------------------------------------
 
@@ -242,19 +350,16 @@ class Lowering:
             parts.append((rows.scales, scale, p.scale_bytes(width)))
         for buffer, place, nbytes in parts:
             with code.scope():
-                offset = code.calc("mul", first, buffer.row_bytes)
-                target = buffer.view(Format.U8, 1, nbytes, written=True)
-                dst = code.tensor(target, ("base", offset), dim0=count)
+                target = buffer.view(Format.U8, 1, nbytes)
+                dst = self.buffer(buffer, target, first, dst=True, dim0=count)
                 src = code.tensor(self.tsram(place, Format.U8, (1, nbytes)), dim0=count)
                 code.emit("dma", channel=OUT, dst=dst, src=src)
         if rows.row_scale is not None:
-            self._send_row_scales(rows, scale, first, count)
+            self._send_row_scales(rows.row_scale, scale, first, count)
 
-    def _send_row_scales(self, rows: Rows, scale: str, first: Reg, count: Value) -> None:
-        code, buffer = self.code, rows.row_scale
-        assert buffer is not None
+    def _send_row_scales(self, buffer: Bytes, scale: str, first: Reg, count: Value) -> None:
+        code = self.code
         with code.scope():
-            target = buffer.view(Format.U8, 1, 1, written=True)
-            dst = code.tensor(target, ("base", first), dim1=count)
-            src = code.tensor(self.tsram(scale, Format.U8, (1, 1)), dim1=count)
+            dst = self.buffer(buffer, buffer.view(Format.U8, 1, 1), first, dst=True, dim0=count)
+            src = code.tensor(self.tsram(scale, Format.U8, (1, 1)), dim0=count)
             code.emit("dma", channel=OUT, dst=dst, src=src)

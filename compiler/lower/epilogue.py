@@ -6,7 +6,7 @@ The VPU finishes the block that the array read out to `stage`, and dma5 sends it
 from __future__ import annotations
 
 from compiler.buffers import Bytes, Rows
-from compiler.emit import Desc, Reg, Value
+from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.context import IN, OUT, VPU, Lowering
 from compiler.lower.linear import (
     Block,
@@ -57,21 +57,17 @@ def _end(lo: Lowering) -> None:
 
 
 def _out(lo: Lowering, block: Block, columns: Value) -> Desc:
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    place = lo.tsram("lin_out", Format.FP32, (1, width))
-    return lo.code.tensor(place, dim0=block.rows, dim1=columns)
+    return stage(lo, block, columns, "lin_out")
 
 
-def _send_fp32(lo: Lowering, dst: Bytes, first: Reg, rows: Value, columns: Value) -> None:
-    """Queue on dma5: FP32 [rows, columns] from lin_out to a buffer, from column `first`."""
+def _send_fp32(lo: Lowering, dst: Bytes, block: Block, first: Reg, columns: Value) -> None:
+    """Queue on dma5: the block, FP32, from lin_out to a buffer, from column `first`."""
     code = lo.code
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
     with code.scope():
-        offset = code.calc("mul", first, 4)
-        target = dst.view(Format.FP32, 4, 1, written=True)
-        out = code.tensor(target, ("base", offset), dim0=rows, dim1=columns)
-        place = lo.tsram("lin_out", Format.FP32, (1, width))
-        code.emit("dma", channel=OUT, dst=out, src=code.tensor(place, dim0=rows, dim1=columns))
+        at = ("base", Scaled(first, 4))
+        dims = {"dim0": block.rows, "dim1": columns}
+        out = lo.buffer(dst, dst.view(Format.FP32, 4, 1), block.row, at, dst=True, **dims)
+        code.emit("dma", channel=OUT, dst=out, src=_out(lo, block, columns))
     code.signal(OUT, lo.tokens.out_free)
 
 
@@ -97,7 +93,7 @@ def store(dst: str) -> Epilogue:
                     "vcopy", dst=_out(lo, block, block.columns), a=stage(lo, block, block.columns)
                 )
             _end(lo)
-            _send_fp32(lo, lo.plan.buffers.rows[dst].data, first, block.rows, columns)
+            _send_fp32(lo, lo.plan.buffers.rows[dst].data, block, first, columns)
 
     return run
 
@@ -105,16 +101,14 @@ def store(dst: str) -> Epilogue:
 def residual(lo: Lowering, work: Linear, block: Block) -> None:
     """x += the block."""
     code, tokens, x = lo.code, lo.tokens, lo.plan.buffers.rows["x"].data
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
     with code.scope():
         first, columns = _valid(lo, work, block)
         code.wait(IN, tokens.in_free)
-        extra = lo.tsram("extra", Format.FP32, (1, width))
-        old = code.tensor(extra, dim0=block.rows, dim1=columns)
+        old = stage(lo, block, columns, "extra")
         with code.scope():
-            offset = code.calc("mul", first, 4)
-            view = x.view(Format.FP32, 4, 1)
-            src = code.tensor(view, ("base", offset), dim0=block.rows, dim1=columns)
+            at = ("base", Scaled(first, 4))
+            dims = {"dim0": block.rows, "dim1": columns}
+            src = lo.buffer(x, x.view(Format.FP32, 4, 1), block.row, at, **dims)
             code.emit("dma", channel=IN, dst=old, src=src)
         code.signal(IN, tokens.in_full)
         _begin(lo, work, block)
@@ -124,7 +118,7 @@ def residual(lo: Lowering, work: Linear, block: Block) -> None:
             code.emit("vadd", dst=_out(lo, block, columns), a=old, b=new)
         code.signal(VPU, tokens.in_free)
         _end(lo)
-        _send_fp32(lo, x, first, block.rows, columns)
+        _send_fp32(lo, x, block, first, columns)
 
 
 def swiglu(quantised: bool) -> Epilogue:
@@ -143,28 +137,30 @@ def swiglu(quantised: bool) -> Epilogue:
                 _silu_mul(lo, block)
             if not quantised:
                 _end(lo)
-                _send_fp32(lo, f.data, first, block.rows, columns)
+                _send_fp32(lo, f.data, block, first, columns)
                 return
             with code.scope():
                 _quantise_block(lo, block, columns)
             _end(lo)
-            _send_quantised(lo, f, first, block.rows, columns)
+            _send_quantised(lo, f, block, first, columns)
 
     return run
 
 
 def _silu_mul(lo: Lowering, block: Block) -> None:
-    """lin_out (or extra, where a quantise follows) = SiLU(gate) * up, [rows, pairs, 16]."""
-    code, tile = lo.code, lo.plan.tile
-    width = tile.block_panels * PANEL_COLUMNS
+    """lin_out (or extra, where a quantise follows) = SiLU(gate) * up, [rows, pairs, 16].
+
+    A row of the result is as long as one of gates and ups together.
+    """
+    code = lo.code
     pairs = code.calc("shr", block.panels, 1)
-    shape = (1, 1, PANEL_COLUMNS)
-    paired = lo.tsram("stage", Format.FP32, shape, (width, 2 * PANEL_COLUMNS, 1))
-    gate = code.tensor(paired, dim0=block.rows, dim1=pairs)
-    up = code.tensor(paired, ("base", 4 * PANEL_COLUMNS), dim0=block.rows, dim1=pairs)
+    dims = {"dim0": block.rows, "dim1": pairs, "stride0": block.stride}
+    paired = lo.tsram("stage", Format.FP32, (1, 1, PANEL_COLUMNS), (1, 2 * PANEL_COLUMNS, 1))
+    gate = code.tensor(paired, **dims)
+    up = code.tensor(paired, ("base", 4 * PANEL_COLUMNS), **dims)
     place = "extra" if lo.plan.buffers.rows["f"].precision.name != "fp32" else "lin_out"
-    out = lo.tsram(place, Format.FP32, shape, (width, PANEL_COLUMNS, 1))
-    dst = code.tensor(out, dim0=block.rows, dim1=pairs)
+    out = lo.tsram(place, Format.FP32, (1, 1, PANEL_COLUMNS), (1, PANEL_COLUMNS, 1))
+    dst = code.tensor(out, **dims)
     code.emit("vmul", dst=dst, a=gate, b=-LOG2E)
     code.emit("vexp2", dst=dst, a=dst)
     code.emit("vadd", dst=dst, a=dst, b=1.0)
@@ -174,31 +170,40 @@ def _silu_mul(lo: Lowering, block: Block) -> None:
 
 
 def _quantise_block(lo: Lowering, block: Block, columns: Reg) -> None:
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    place = lo.tsram("extra", Format.FP32, (1, width))
-    src = lo.code.tensor(place, dim0=block.rows, dim1=columns)
-    out = lo.quantised("lin_out", "lin_scale", 1, width // 2)
-    lo.quantise(lo.code.tensor(out, dim0=block.rows, dim1=columns), src, None)
+    code, p = lo.code, lo.plan.activations
+    sets: dict[str, Value] = {"stride0": code.calc("shr", block.stride, 1)}
+    if p.block:
+        sets["sstride0"] = code.calc("divu", block.stride, 2 * p.block)
+    out = code.tensor(
+        lo.quantised("lin_out", "lin_scale", 1, PANEL_COLUMNS),
+        dim0=block.rows,
+        dim1=columns,
+        **sets,
+    )
+    lo.quantise(out, stage(lo, block, columns, "extra"), None)
 
 
-def _send_quantised(lo: Lowering, dst: Rows, first: Reg, rows: Value, columns: Reg) -> None:
+def _send_quantised(lo: Lowering, dst: Rows, block: Block, first: Reg, columns: Reg) -> None:
     """Queue on dma5: a quantised block and its scales, from column `first` of a buffer."""
     code, p = lo.code, dst.precision
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS // 2
     with code.scope():
         start, nbytes = bytes_of(code, first, p), bytes_of(code, columns, p)
-        _send_bytes(lo, dst.data, "lin_out", p.data_bytes(width), start, rows, nbytes)
+        stride = bytes_of(code, block.stride, p)
+        code.alu("shr", stride, stride, 1)
+        _send_bytes(lo, dst.data, block, ("lin_out", stride), (start, nbytes))
     if dst.scales is not None:
         with code.scope():
             start, nbytes = code.calc("divu", first, p.block), blocks_of(code, columns, p.block)
-            _send_bytes(lo, dst.scales, "lin_scale", p.scale_bytes(width), start, rows, nbytes)
+            stride = code.calc("divu", block.stride, 2 * p.block)
+            _send_bytes(lo, dst.scales, block, ("lin_scale", stride), (start, nbytes))
     code.signal(OUT, lo.tokens.out_free)
 
 
 def _send_bytes(
-    lo: Lowering, dst: Bytes, place: str, stride: int, start: Reg, rows: Value, nbytes: Reg
+    lo: Lowering, dst: Bytes, block: Block, source: tuple[str, Reg], span: tuple[Reg, Reg]
 ) -> None:
-    code = lo.code
-    out = code.tensor(dst.raw(written=True), ("base", start), dim0=rows, dim1=nbytes)
-    src = code.tensor(lo.tsram(place, Format.U8, (1, stride)), dim0=rows, dim1=nbytes)
+    code, (place, stride), (start, nbytes) = lo.code, source, span
+    dims = {"dim0": block.rows, "dim1": nbytes}
+    out = lo.buffer(dst, dst.raw(), block.row, ("base", start), dst=True, **dims)
+    src = code.tensor(lo.tsram(place, Format.U8, (1, 1)), stride0=stride, **dims)
     code.emit("dma", channel=OUT, dst=out, src=src)

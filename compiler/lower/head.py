@@ -8,21 +8,14 @@ the first above u * total. With one candidate that is greedy.
 from __future__ import annotations
 
 from compiler.buffers import Bytes
-from compiler.emit import Reg
+from compiler.emit import Reg, Scaled
+from compiler.hbm import WANTED_WORDS
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.linear import (
-    Block,
-    Linear,
-    load_columns,
-    load_row_scales,
-    products,
-    read_out,
-    stage,
-)
+from compiler.lower.linear import Block, Linear, product, stage
+from compiler.lower.stream import own_panels
 from isa.descriptor import PANEL_COLUMNS, Descriptor
 from isa.formats import Format
 
-WANTED_WORDS = 4  # a wanted row's entry: row, L/T (FP32), u (FP32), top k
 MINUS_INFINITY = float("-inf")
 
 
@@ -31,17 +24,10 @@ def lm_head(lo: Lowering, name: str) -> None:
     code, tokens, matrix = lo.code, lo.tokens, lo.plan.hbm.matrices["lm_head"]
     work = Linear(matrix, lo.plan.buffers.rows["hw"], None)
     with lo.phase(name):
-        begin, stop = lo.share(matrix.units)
         code.wait(VPU, tokens.out_free)
         _fill(lo)
-        load_row_scales(lo, work.src, lo.wanted)
-        with code.stepping(begin, stop, lo.plan.tile.block_panels) as (first, panels):
-            columns = code.calc("mul", panels, PANEL_COLUMNS)
-            block = Block(first, panels, columns, lo.wanted)
-            load_columns(lo, work, block)
-            products(lo, work, block)
-            read_out(lo, work, block)
-            _keep(lo, block, begin)
+        product(lo, work, _keep)
+        begin, stop = own_panels(lo, matrix, alone=True)
         _rank(lo, begin, stop)
         code.signal(VPU, tokens.out_full)
         code.wait(OUT, tokens.out_full)
@@ -69,16 +55,18 @@ def _fill(lo: Lowering) -> None:
         code.emit("vadd", dst=numbers, a=numbers, b=MINUS_INFINITY)
 
 
-def _keep(lo: Lowering, block: Block, begin: Reg) -> None:
+def _keep(lo: Lowering, work: Linear, block: Block) -> None:
     """Copy a block's meaningful columns to this tile's logits."""
-    code, tokens = lo.code, lo.tokens
+    code, tokens, wide = lo.code, lo.tokens, lo.plan.tile.logit_columns
     code.wait(VPU, tokens.stage_full)
     with code.scope():
         left = _columns(lo, block.first)
         code.alu("min", left, left, block.columns)
-        offset = code.calc("sub", block.first, begin)
+        offset, _ = own_panels(lo, work.matrix, alone=True)
+        code.alu("sub", offset, block.first, offset)
         code.alu("mul", offset, offset, 4 * PANEL_COLUMNS)
-        dst = code.tensor(_logits(lo), ("base", offset), dim0=lo.wanted, dim1=left)
+        down = ("base", Scaled(block.row, 4 * wide))
+        dst = code.tensor(_logits(lo), ("base", offset), down, dim0=block.rows, dim1=left)
         code.emit("vcopy", dst=dst, a=stage(lo, block, left))
     code.signal(VPU, tokens.stage_free)
 
@@ -132,8 +120,8 @@ def _send_candidates(lo: Lowering, place: str, buffer: Bytes) -> None:
     code, nbytes = lo.code, 4 * lo.plan.capacity.top_k
     with code.scope():
         offset = code.calc("mul", lo.tile, nbytes)
-        view = buffer.view(Format.U8, 1, nbytes, written=True)
-        dst = code.tensor(view, ("base", offset), dim0=lo.wanted)
+        view = buffer.view(Format.U8, 1, nbytes)
+        dst = lo.buffer(buffer, view, 0, ("base", offset), dst=True, dim0=lo.wanted)
         src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=lo.wanted)
         code.emit("dma", channel=OUT, dst=dst, src=src)
 

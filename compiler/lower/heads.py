@@ -134,10 +134,9 @@ def _convert(lo: Lowering, part: str, place: str, count: Value) -> None:
 def _send_query(lo: Lowering, head: Reg, row: Reg, count: Value) -> None:
     code, dim, dst = lo.code, lo.plan.config.head_dim, lo.plan.buffers.rows["q"].data
     with code.scope():
-        offset = code.calc("mul", row, dst.row_bytes)
         column = code.calc("mul", head, 2 * dim)
-        view = dst.view(Format.BF16, 2, dim, written=True)
-        out = code.tensor(view, ("base", offset), ("base", column), dim0=count)
+        view = dst.view(Format.BF16, 2, dim)
+        out = lo.buffer(dst, view, row, ("base", column), dst=True, dim0=count)
         src = code.tensor(lo.tsram("head_out", Format.BF16, (1, dim)), dim0=count)
         code.emit("dma", channel=OUT, dst=out, src=src)
 

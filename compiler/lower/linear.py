@@ -1,8 +1,9 @@
 """Phases split by output columns: matrix products with what follows them column by column.
 
-Each tile owns a run of panels. For a block of panels it streams the matching weights from HBM
-(four channels, a panel subset each) and the activations from CSRAM, chunk by chunk of K, into the
-array; reads the block out; and lets the VPU finish it (bias, residual, SwiGLU, quantise).
+Each lane owns a run of panels. For a block of panels its weights come by the weight stream
+(stream.py), chunk by chunk of K. Activations come from CSRAM: all of K at once, where a step's rows
+are few enough, else chunk by chunk with the weights. What the accumulator holds is read out some
+rows and columns at a time, and the VPU finishes it (bias, residual, SwiGLU, quantise).
 """
 
 from __future__ import annotations
@@ -13,22 +14,31 @@ from dataclasses import dataclass
 
 from compiler.buffers import Bytes, Rows
 from compiler.emit import Code, Desc, Reg, Value
-from compiler.lower.context import CONST, IN, MXU, W_CHANNELS, Lowering
+from compiler.lower import stream
+from compiler.lower.context import CONST, IN, MXU, Lowering
 from compiler.matrices import Matrix
 from compiler.precision import Precision
-from compiler.tile_memory import A_DEPTH
+from compiler.tile_memory import A_SLOTS
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format, Layout, ScaleKind
+
+RESIDENT = -1  #: in place of a slot's number: all of K is there
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of panels at run time: first panel, number of panels, rows."""
+    """What is read out at a time, at run time.
+
+    Panels from `first` on, their columns, and rows from `row` of the own group on; `stride`
+    elements lie between two rows of the stage.
+    """
 
     first: Reg
     panels: Reg
     columns: Reg
-    rows: Value
+    row: Reg
+    rows: Reg
+    stride: Reg
 
 
 Epilogue = Callable[[Lowering, "Linear", Block], None]
@@ -36,32 +46,87 @@ Epilogue = Callable[[Lowering, "Linear", Block], None]
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear phase: matrix, input rows, and this layer's offsets in registers."""
+    """One linear phase: matrix, input rows, this layer's number; `alone`: not by row groups."""
 
     matrix: Matrix
     src: Rows
     layer: Reg | None
 
+    @property
+    def alone(self) -> bool:
+        """Whether all tiles share the columns, and have the same rows."""
+        return self.layer is None
 
-def linear(
-    lo: Lowering, name: str, matrix: Matrix, src: str, rows: Reg, layer: Reg | None, end: Epilogue
-) -> None:
-    """Lower one linear phase; `end` finishes each block on the VPU and sends it."""
-    code = lo.code
+
+@dataclass(frozen=True)
+class _Turn:
+    """Registers of a phase that outlive the stream's subroutine.
+
+    Panels [first, stop) are to come, `wide` at a time; K goes from `k` in steps of `depth`; `slot`
+    of the activations' ring, or RESIDENT.
+    """
+
+    rows: Reg
+    first: Reg
+    stop: Reg
+    wide: Reg
+    depth: Reg
+    k: Reg
+    slot: Reg
+
+
+def linear(lo: Lowering, name: str, matrix: Matrix, src: str, layer: Reg, end: Epilogue) -> None:
+    """Lower one linear phase of a layer; `end` finishes each block on the VPU and sends it."""
     work = Linear(matrix, lo.plan.buffers.rows[src], layer)
     with lo.phase(name):
-        begin, stop = lo.share(matrix.units)
-        code.alu("mul", begin, begin, matrix.unit)
-        code.alu("mul", stop, stop, matrix.unit)
-        code.alu("min", stop, stop, matrix.panels)
-        load_row_scales(lo, work.src, rows)
-        with code.stepping(begin, stop, lo.plan.tile.block_panels) as (first, panels):
-            columns = code.calc("mul", panels, PANEL_COLUMNS)
-            block = Block(first, panels, columns, rows)
-            load_columns(lo, work, block)
-            products(lo, work, block)
-            read_out(lo, work, block)
-            end(lo, work, block)
+        product(lo, work, end)
+
+
+def product(lo: Lowering, work: Linear, end: Epilogue) -> None:
+    """All blocks of a product: of the own group's rows, or of those that want logits."""
+    code = lo.code
+    with code.scope():
+        with code.sparing(lo.stream.taken):
+            turn = _Turn(*(code.reg() for _ in range(7)))
+        _begin(lo, work, turn)
+        if lo.limit is not None:
+            stream.fill_ring(lo)
+        top, out = code.label("block"), code.label("blocks_end")
+        code.place(top)
+        code.emit("bge", ra=turn.first, b=turn.stop, target=out)
+        _load_columns(lo, work, turn)
+        _chunks(lo, work, turn)
+        _finish(lo, work, turn, end)
+        code.alu("add", turn.first, turn.first, turn.wide)
+        code.emit("jmp", target=top)
+        code.place(out)
+        with code.unless("ge", turn.slot, 0):
+            code.signal(MXU, lo.tokens.a_free, A_SLOTS)
+        if lo.limit is not None:
+            code.alu("sub", lo.limit, lo.limit, 1)
+
+
+def _begin(lo: Lowering, work: Linear, turn: _Turn) -> None:
+    """Work out this tile's part, and bring the activations if all of them fit."""
+    code, matrix = lo.code, work.matrix
+    with code.scope():
+        code.set(turn.rows, lo.wanted if work.alone else lo.own_rows())
+        begin, stop = stream.own_panels(lo, matrix, work.alone)
+        code.set(turn.first, begin)
+        code.set(turn.stop, stop)
+        code.alu("sub", turn.wide, stop, begin)
+        stream.cut(lo, matrix, turn.wide, turn.depth, work.alone)
+    _load_row_scales(lo, work.src, turn.rows)
+    code.set(turn.slot, 0)
+    with code.scope():
+        rows = stream.rows_each(lo, work.alone)
+        most = stream.most_resident(lo, matrix, work.alone)
+        with code.unless("ge", rows, most + 1):
+            code.set(turn.slot, RESIDENT)
+            code.wait(IN, lo.tokens.a_free, A_SLOTS)
+            _load_all(lo, work, turn.rows)
+            code.signal(IN, lo.tokens.a_full)
+            code.wait(MXU, lo.tokens.a_full)
 
 
 def layer_base(code: Code, base: int, layer: Reg | None, stride: int) -> Reg:
@@ -74,20 +139,26 @@ def layer_base(code: Code, base: int, layer: Reg | None, stride: int) -> Reg:
     return code.alu("add", address, address, base)
 
 
-def load_row_scales(lo: Lowering, src: Rows, rows: Value) -> None:
+def _load_row_scales(lo: Lowering, src: Rows, rows: Value) -> None:
     """Queue on dma4: the activations' row scales, for the read-out."""
     if src.row_scale is None:
         return
     code = lo.code
     with code.scope():
-        source = code.tensor(src.row_scale.view(Format.U8, 1, 1), dim1=rows)
-        dst = code.tensor(lo.tsram("row_scale", Format.U8, (1, 1)), dim1=rows)
+        source = lo.buffer(src.row_scale, src.row_scale.view(Format.U8, 1, 1), 0, dim0=rows)
+        dst = code.tensor(lo.tsram("row_scale", Format.U8, (1, 1)), dim0=rows)
         code.emit("dma", channel=IN, dst=dst, src=source)
     code.signal(IN, lo.tokens.row_full)
     code.wait(MXU, lo.tokens.row_full)
 
 
-def load_columns(lo: Lowering, work: Linear, block: Block) -> None:
+def _block_panels(lo: Lowering, turn: _Turn) -> Reg:
+    """A new register: panels of the current block."""
+    panels = lo.code.calc("sub", turn.stop, turn.first)
+    return lo.code.alu("min", panels, panels, turn.wide)
+
+
+def _load_columns(lo: Lowering, work: Linear, turn: _Turn) -> None:
     """Queue on dma7: the block's column factors, for the read-out."""
     matrix, code, tokens = work.matrix, lo.code, lo.tokens
     if not matrix.precision.column_scaled:
@@ -95,10 +166,12 @@ def load_columns(lo: Lowering, work: Linear, block: Block) -> None:
     code.wait(CONST, tokens.column_free)
     with code.scope():
         address = layer_base(code, matrix.columns, work.layer, matrix.vector_bytes)
-        offset = code.calc("mul", block.first, PANEL_COLUMNS * 4)
+        offset = code.calc("mul", turn.first, PANEL_COLUMNS * 4)
+        columns = _block_panels(lo, turn)
+        code.alu("mul", columns, columns, PANEL_COLUMNS)
         source = Descriptor(Space.HBM, Format.FP32, (1,), (1,))
-        src = code.tensor(source, ("base", address), ("base", offset), dim0=block.columns)
-        dst = code.tensor(lo.tsram("columns", Format.FP32, (1,)), dim0=block.columns)
+        src = code.tensor(source, ("base", address), ("base", offset), dim0=columns)
+        dst = code.tensor(lo.tsram("columns", Format.FP32, (1,)), dim0=columns)
         code.emit("dma", channel=CONST, dst=dst, src=src)
     code.signal(CONST, tokens.column_full)
     code.wait(MXU, tokens.column_full)
@@ -107,30 +180,31 @@ def load_columns(lo: Lowering, work: Linear, block: Block) -> None:
 # -- products ----------------------------------------------------------------------------------
 
 
-def products(lo: Lowering, work: Linear, block: Block) -> None:
-    """acc = a * w^T over all chunks of K."""
-    code, tile = lo.code, lo.plan.tile
-    with code.stepping(0, work.matrix.k, tile.chunk) as (k, depth):
-        _load_activations(lo, work, block, k, depth)
-        _load_weights(lo, work, block, k)
-        _multiply(lo, work, block, k, depth)
-        _advance(code, lo.w_at, tile.w_slot, tile.w_depth)
-        _advance(code, lo.a_at, tile.a_slot, A_DEPTH)
-
-
-def _scale_at(code: Code, at: Reg, slot: int, scale_slot: int) -> Reg:
-    """A new register: offset of a slot's scales."""
-    number = code.calc("divu", at, slot)
-    return code.alu("mul", number, number, scale_slot)
-
-
-def _advance(code: Code, offset: Reg, slot: int, depth: int) -> None:
-    """Move a ring's offset to its next slot."""
-    if slot == 0:
-        return
-    code.alu("add", offset, offset, slot)
-    with code.unless("lt", offset, slot * depth):
-        code.set(offset, 0)
+def _chunks(lo: Lowering, work: Linear, turn: _Turn) -> None:
+    """acc = a * w^T over all chunks of K; behind each, the stream brings another chunk."""
+    code, k = lo.code, work.matrix.k_stored
+    top = code.label("chunk")
+    code.set(turn.k, 0)
+    code.place(top)
+    with code.scope():
+        depth = code.reg(work.matrix.k)
+        code.alu("sub", depth, depth, turn.k)
+        code.alu("min", depth, depth, turn.depth)
+        with code.unless("lt", turn.slot, 0):
+            code.wait(IN, lo.tokens.a_free)
+            _load_chunk(lo, work, turn, depth)
+            code.signal(IN, lo.tokens.a_full)
+            code.wait(MXU, lo.tokens.a_full)
+        stream.take(lo)
+        _multiply(lo, work, turn, depth)
+        stream.give(lo, work.alone)
+        with code.unless("lt", turn.slot, 0):
+            code.signal(MXU, lo.tokens.a_free)
+            code.alu("xor", turn.slot, turn.slot, 1)
+    stream.bring(lo)
+    stream.next_slot(lo)
+    code.alu("add", turn.k, turn.k, turn.depth)
+    code.emit("blt", ra=turn.k, b=k, target=top)
 
 
 def bytes_of(code: Code, elements: Value, precision: Precision) -> Reg:
@@ -149,133 +223,59 @@ def blocks_of(code: Code, elements: Value, block: int) -> Reg:
     return code.alu("divu", count, count, block)
 
 
-def _load_activations(lo: Lowering, work: Linear, block: Block, k: Reg, depth: Reg) -> None:
-    """Queue on dma4: a[:, k : k + depth] into the next slot."""
-    code, tokens, tile, src = lo.code, lo.tokens, lo.plan.tile, work.src
+def _load_all(lo: Lowering, work: Linear, rows: Reg) -> None:
+    """Queue on dma4: all of a."""
+    code, src, k = lo.code, work.src, work.matrix.k
     p = src.precision
-    code.wait(IN, tokens.a_free)
+    sides = [(src.data, "a_data", p.data_bytes(k))]
+    if src.scales is not None:
+        sides.append((src.scales, "a_scale", p.scale_bytes(k)))
+    for buffer, place, nbytes in sides:
+        with code.scope():
+            source = lo.buffer(buffer, buffer.view(Format.U8, 1, nbytes), 0, dim0=rows)
+            dst = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=rows)
+            code.emit("dma", channel=IN, dst=dst, src=source)
+
+
+def _load_chunk(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
+    """Queue on dma4: a[:, k : k + depth] into the next slot."""
+    code, src = lo.code, work.src
+    p, (slot, scale_slot) = src.precision, stream.a_slot_bytes(lo, work.alone)
     with code.scope():
-        start = bytes_of(code, k, p)
-        nbytes = bytes_of(code, depth, p)
-        stride = p.data_bytes(tile.chunk)
-        _copy_chunk(lo, src.data, start, nbytes, block.rows, ("a_data", lo.a_at, stride))
+        start, nbytes = bytes_of(code, turn.k, p), bytes_of(code, depth, p)
+        stride = bytes_of(code, turn.depth, p)
+        _copy_chunk(lo, src.data, (start, nbytes), turn, ("a_data", slot, stride))
     if src.scales is not None:
         with code.scope():
-            start = code.calc("divu", k, p.block)
-            nbytes = blocks_of(code, depth, p.block)
-            stride = p.scale_bytes(tile.chunk)
-            at = _scale_at(code, lo.a_at, tile.a_slot, tile.a_scale_slot)
-            _copy_chunk(lo, src.scales, start, nbytes, block.rows, ("a_scale", at, stride))
-    code.signal(IN, tokens.a_full)
+            start, nbytes = code.calc("divu", turn.k, p.block), blocks_of(code, depth, p.block)
+            stride = blocks_of(code, turn.depth, p.block)
+            _copy_chunk(lo, src.scales, (start, nbytes), turn, ("a_scale", scale_slot, stride))
 
 
 def _copy_chunk(
-    lo: Lowering,
-    source: Bytes,
-    start: Reg,
-    nbytes: Reg,
-    rows: Value,
-    slot: tuple[str, Reg, int],
+    lo: Lowering, source: Bytes, span: tuple[Reg, Reg], turn: _Turn, slot: tuple[str, int, Reg]
 ) -> None:
     code = lo.code
-    place, offset, stride = slot
-    src = code.tensor(source.raw(), ("base", start), dim0=rows, dim1=nbytes)
-    target = lo.tsram(place, Format.U8, (1, stride))
-    dst = code.tensor(target, ("base", offset), dim0=rows, dim1=nbytes)
+    (start, nbytes), (place, size, stride) = span, slot
+    src = lo.buffer(source, source.raw(), 0, ("base", start), dim0=turn.rows, dim1=nbytes)
+    offset = code.calc("mul", turn.slot, size)
+    target = lo.tsram(place, Format.U8, (1, 1))
+    dst = code.tensor(target, ("base", offset), dim0=turn.rows, dim1=nbytes, stride0=stride)
     code.emit("dma", channel=IN, dst=dst, src=src)
 
 
-def _load_weights(lo: Lowering, work: Linear, block: Block, k: Reg) -> None:
-    """Queue on dma0..dma3: w[panels, k : k + chunk], each channel its share of the panels."""
-    code, matrix, tile = lo.code, work.matrix, lo.plan.tile
-    p = matrix.precision
-    with code.scope():
-        depth = code.reg(matrix.k_stored)
-        code.alu("sub", depth, depth, k)
-        code.alu("min", depth, depth, tile.chunk)
-        data = _stream(lo, matrix.data, matrix.data_bytes, matrix.panel_bytes, work.layer, block)
-        start = code.calc("mul", k, p.bits * PANEL_COLUMNS // 8)
-        code.alu("add", data, data, start)
-        width = code.calc("mul", depth, p.bits * PANEL_COLUMNS // 8)
-        slot = p.data_bytes(tile.chunk) * PANEL_COLUMNS
-        parts = [("w_data", lo.w_at, data, width, matrix.panel_bytes, slot)]
-        if p.block:
-            scales = _stream(
-                lo, matrix.scales, matrix.scales_bytes, matrix.panel_scale_bytes, work.layer, block
-            )
-            start = code.alu("divu", start, k, p.block)
-            code.alu("mul", start, start, PANEL_COLUMNS)
-            code.alu("add", scales, scales, start)
-            width = blocks_of(code, depth, p.block)
-            code.alu("mul", width, width, PANEL_COLUMNS)
-            slot = p.scale_bytes(tile.chunk) * PANEL_COLUMNS
-            at = _scale_at(code, lo.w_at, tile.w_slot, tile.w_scale_slot)
-            parts.append(("w_scale", at, scales, width, matrix.panel_scale_bytes, slot))
-        for number in range(len(W_CHANNELS)):
-            _channel_share(lo, number, block, parts)
-
-
-def _stream(
-    lo: Lowering, base: int, layer_bytes: int, panel_bytes: int, layer: Reg | None, block: Block
-) -> Reg:
-    """A new register: HBM address of the block's first panel."""
+def _multiply(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
+    """Queue on the MXU: the chunk's product."""
     code = lo.code
-    address = layer_base(code, base, layer, layer_bytes)
     with code.scope():
-        offset = code.calc("mul", block.first, panel_bytes)
-        code.alu("add", address, address, offset)
-    return address
-
-
-def _channel_share(
-    lo: Lowering,
-    number: int,
-    block: Block,
-    parts: list[tuple[str, Reg, Reg, Reg, int, int]],
-) -> None:
-    """One channel's panels: number*panels/4 up to (number+1)*panels/4."""
-    code, tokens, channel = lo.code, lo.tokens, W_CHANNELS[number]
-    ways = len(W_CHANNELS)
-    code.wait(channel, tokens.w_free[number])
-    with code.scope():
-        first = code.calc("mul", block.panels, number)
-        code.alu("divu", first, first, ways)
-        count = code.calc("mul", block.panels, number + 1)
-        code.alu("divu", count, count, ways)
-        code.alu("sub", count, count, first)
-        with code.unless("eq", count, 0):
-            for place, at, address, width, stride, slot in parts:
-                with code.scope():
-                    offset = code.calc("mul", first, stride)
-                    source = Descriptor(Space.HBM, Format.U8, (1, 1), (stride, 1))
-                    src = code.tensor(
-                        source, ("base", address), ("base", offset), dim0=count, dim1=width
-                    )
-                    code.alu("mul", offset, first, slot)
-                    target = lo.tsram(place, Format.U8, (1, slot))
-                    dst = code.tensor(
-                        target, ("base", at), ("base", offset), dim0=count, dim1=width
-                    )
-                    code.emit("dma", channel=channel, dst=dst, src=src)
-    code.signal(channel, tokens.w_full[number])
-
-
-def _multiply(lo: Lowering, work: Linear, block: Block, k: Reg, depth: Reg) -> None:
-    """Queue on the MXU: the chunk's product, then free both slots."""
-    code, tokens = lo.code, lo.tokens
-    code.wait(MXU, tokens.a_full)
-    for sem in tokens.w_full:  # each channel's own: one may be chunks ahead of another
-        code.wait(MXU, sem)
-    with code.scope():
-        sums = acc(lo, block)
-        a = _activation_slot(lo, work, block, depth)
-        w = _weight_slot(lo, work, block, depth)
-        with _by_rows(lo, block.rows) as variants:
+        columns = _block_panels(lo, turn)
+        code.alu("mul", columns, columns, PANEL_COLUMNS)
+        sums = code.tensor(_sums(lo), dim0=turn.rows, dim1=columns)
+        a = _activations(lo, work, turn, depth)
+        w = _weights(lo, work.matrix, turn, columns, depth)
+        with _by_rows(lo, turn.rows) as variants:
             for split in variants:
-                _gemm(code, k, split, acc=sums, a=a, w=w)
-    code.signal(MXU, tokens.a_free)
-    for sem in tokens.w_free:
-        code.signal(MXU, sem)
+                _gemm(code, turn.k, split, acc=sums, a=a, w=w)
 
 
 SKINNY = 32  # rows below which sub-arrays' shorter drain is worth more than long streams (estimate)
@@ -315,76 +315,140 @@ def _gemm(code: Code, k: Reg, split: int, **operands: Desc) -> None:
     code.place(done)
 
 
-def acc(lo: Lowering, block: Block) -> Desc:
-    """The block's sums in the accumulator."""
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    return lo.code.tensor(lo.acc(1, width), dim0=block.rows, dim1=block.columns)
+def _sums(lo: Lowering) -> Descriptor:
+    """The accumulator, as wide as the widest block."""
+    return lo.acc(1, lo.plan.tile.block_panels * PANEL_COLUMNS)
 
 
-def _activation_slot(lo: Lowering, work: Linear, block: Block, depth: Reg) -> Desc:
-    p, tile = work.src.precision, lo.plan.tile
-    stride = p.data_bytes(tile.chunk) * 8 // p.bits
+def _activations(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> Desc:
+    """The chunk of a: part of all of it, or a slot of the ring."""
+    code, p, at = lo.code, work.src.precision, lo.plan.tile.at
+    result, ring, done = code.desc(), code.label("a_ring"), code.label("a_done")
     scaled = p.scale_kind is not ScaleKind.NONE
-    slot = Descriptor(
+    blocks = bool(p.block)
+    a = Descriptor(
         Space.TSRAM,
         p.element,
         (1, 1),
-        (stride, 1),
-        tile.at["a_data"],
+        (p.data_bytes(work.matrix.k) * 8 // p.bits, 1),
+        at["a_data"],
         scale_kind=p.scale_kind,
-        scale=tile.at["a_scale"] if scaled else 0,
-        scale_strides=(p.scale_bytes(tile.chunk), 1) if scaled else (0, 0),
+        scale=at["a_scale"] if scaled else 0,
+        scale_strides=(p.scale_bytes(work.matrix.k), 1) if scaled else (0, 0),
     )
-    adds: list[tuple[str, Value]] = [("base", lo.a_at)]
-    if scaled:
-        adds.append(("scale", _scale_at(lo.code, lo.a_at, tile.a_slot, tile.a_scale_slot)))
-    return lo.code.tensor(slot, *adds, dim0=block.rows, dim1=depth)
+    code.emit("bge", ra=turn.slot, b=0, target=ring)
+    with code.scope():
+        adds: list[tuple[str, Value]] = [("base", bytes_of(code, turn.k, p))]
+        if blocks:
+            adds.append(("scale", code.calc("divu", turn.k, p.block)))
+        code.fill(result, a, *adds, dim0=turn.rows, dim1=depth)
+    code.emit("jmp", target=done)
+    code.place(ring)
+    with code.scope():
+        slot, scale_slot = stream.a_slot_bytes(lo, work.alone)
+        adds = [("base", code.calc("mul", turn.slot, slot))]
+        sets: dict[str, Value] = {"stride0": turn.depth}
+        if blocks:
+            adds.append(("scale", code.calc("mul", turn.slot, scale_slot)))
+            sets["sstride0"] = blocks_of(code, turn.depth, p.block)
+        code.fill(result, a, *adds, dim0=turn.rows, dim1=depth, **sets)
+    code.place(done)
+    return result
 
 
-def _weight_slot(lo: Lowering, work: Linear, block: Block, depth: Reg) -> Desc:
-    p, tile = work.matrix.precision, lo.plan.tile
+def _weights(lo: Lowering, matrix: Matrix, turn: _Turn, columns: Reg, depth: Reg) -> Desc:
+    """The chunk in the stream's current slot."""
+    code, p, tile = lo.code, matrix.precision, lo.plan.tile
     scaled = p.scale_kind is not ScaleKind.NONE
-    slot = Descriptor(
+    w = Descriptor(
         Space.TSRAM,
         p.element,
         (1, 1),
-        (tile.chunk * PANEL_COLUMNS, 1),
+        (1, 1),
         tile.at["w_data"],
         layout=Layout.PANEL,
         scale_kind=p.scale_kind,
         scale=tile.at["w_scale"] if scaled else 0,
-        scale_strides=(p.scale_bytes(tile.chunk) * PANEL_COLUMNS, PANEL_COLUMNS)
-        if scaled
-        else (0, 0),
+        scale_strides=(1, PANEL_COLUMNS) if scaled else (0, 0),
     )
-    adds: list[tuple[str, Value]] = [("base", lo.w_at)]
-    if scaled:
-        adds.append(("scale", _scale_at(lo.code, lo.w_at, tile.w_slot, tile.w_scale_slot)))
-    return lo.code.tensor(slot, *adds, dim0=block.columns, dim1=depth)
+    result = code.desc()
+    with code.scope():
+        stride = code.calc("mul", turn.depth, PANEL_COLUMNS)
+        adds: list[tuple[str, Value]] = [("base", code.calc("mul", lo.slot, tile.w_slot))]
+        sets: dict[str, Value] = {"stride0": stride}
+        if scaled:
+            adds.append(("scale", code.calc("mul", lo.slot, tile.w_scale_slot)))
+            scale_stride = blocks_of(code, turn.depth, p.block)
+            sets["sstride0"] = code.alu("mul", scale_stride, scale_stride, PANEL_COLUMNS)
+        code.fill(result, w, *adds, dim0=columns, dim1=depth, **sets)
+    return result
 
 
-def read_out(lo: Lowering, work: Linear, block: Block) -> None:
+# -- read-out ----------------------------------------------------------------------------------
+
+
+def _finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> None:
+    """Read a block out, as many rows and columns at a time as the stage takes, and finish them."""
+    code, tile = lo.code, lo.plan.tile
+    with code.scope():
+        stride = _stage_columns(lo, turn.rows)
+        with code.stepping(0, turn.rows, tile.stage_rows) as (row, rows):
+            at, left = code.reg(turn.first), _block_panels(lo, turn)
+            stop = code.alu("add", left, left, at)
+            top, out = code.label("part"), code.label("parts_end")
+            code.place(top)
+            code.emit("bge", ra=at, b=stop, target=out)
+            with code.scope():
+                panels, columns = code.calc("sub", stop, at), code.calc("shr", stride, 4)
+                code.alu("min", panels, panels, columns)
+                code.alu("mul", columns, panels, PANEL_COLUMNS)
+                block = Block(at, panels, columns, row, rows, stride)
+                _read_out(lo, work, turn, block)
+                end(lo, work, block)
+            with code.scope():
+                step = code.calc("shr", stride, 4)
+                code.alu("add", at, at, step)
+            code.emit("jmp", target=top)
+            code.place(out)
+    if work.matrix.precision.column_scaled:
+        code.signal(MXU, lo.tokens.column_free)
+
+
+def _stage_columns(lo: Lowering, rows: Reg) -> Reg:
+    """A new register: columns read out at a time; the more, the fewer rows there are."""
+    code, tile = lo.code, lo.plan.tile
+    stride = code.reg(tile.stage)
+    with code.scope():
+        count = code.calc("min", rows, tile.stage_rows)
+        code.alu("max", count, count, 1)
+        code.alu("divu", stride, stride, count)
+    code.alu("and", stride, stride, -4 * PANEL_COLUMNS)
+    return code.alu("min", stride, stride, tile.block_panels * PANEL_COLUMNS)
+
+
+def _read_out(lo: Lowering, work: Linear, turn: _Turn, block: Block) -> None:
     """Queue on the MXU: stage = acc, times row and column factors where the formats have them."""
     code, tokens = lo.code, lo.tokens
-    column_scaled = work.matrix.precision.column_scaled
     code.wait(MXU, tokens.stage_free)
     with code.scope():
         factors: dict[str, Desc] = {}
+        across = code.calc("sub", block.first, turn.first)
+        code.alu("mul", across, across, PANEL_COLUMNS * 4)
         if work.src.row_scale is not None:
             row = lo.tsram("row_scale", Format.E8M0, (1, 1))
-            factors["row"] = code.tensor(row, dim0=block.rows)
-        if column_scaled:
+            factors["row"] = code.tensor(row, ("base", block.row), dim0=block.rows)
+        if work.matrix.precision.column_scaled:
             columns = lo.tsram("columns", Format.FP32, (1, 1))
-            factors["col"] = code.tensor(columns, dim1=block.columns)
-        dst = stage(lo, block, block.columns)
-        code.emit("readout", dst=dst, acc=acc(lo, block), **factors)
-    if column_scaled:
-        code.signal(MXU, tokens.column_free)
+            factors["col"] = code.tensor(columns, ("base", across), dim1=block.columns)
+        whole = _sums(lo)
+        down = code.calc("mul", block.row, 4 * whole.strides[0])
+        code.alu("add", down, down, across)
+        sums = code.tensor(whole, ("base", down), dim0=block.rows, dim1=block.columns)
+        code.emit("readout", dst=stage(lo, block, block.columns), acc=sums, **factors)
     code.signal(MXU, tokens.stage_full)
 
 
-def stage(lo: Lowering, block: Block, columns: Value) -> Desc:
+def stage(lo: Lowering, block: Block, columns: Value, name: str = "stage") -> Desc:
     """The first columns of the block that the array has just read out, FP32 in TSRAM."""
-    width = lo.plan.tile.block_panels * PANEL_COLUMNS
-    place = lo.tsram("stage", Format.FP32, (1, width))
-    return lo.code.tensor(place, dim0=block.rows, dim1=columns)
+    place = lo.tsram(name, Format.FP32, (1, 1))
+    return lo.code.tensor(place, dim0=block.rows, dim1=columns, stride0=block.stride)

@@ -6,14 +6,15 @@ from decimal import Decimal, getcontext
 
 from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
-from compiler.hbm import norm_stride
+from compiler.hbm import WANTED_WORDS, norm_stride
 from compiler.lower.attention import attend
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
 from compiler.lower.epilogue import residual, store, swiglu
-from compiler.lower.head import WANTED_WORDS, lm_head, sample
+from compiler.lower.head import lm_head, sample
 from compiler.lower.heads import heads
 from compiler.lower.linear import Epilogue, layer_base, linear
-from compiler.lower.rowwise import embed, norm, requantise
+from compiler.lower.rowwise import embed, norm, norm_wanted, requantise
+from compiler.lower.stream import LAYER_MATRICES, close_ring, fill_ring, open_ring, write_stream
 from isa.formats import Format
 
 #: FP32 3FB8AA3B, the arithmetic contract's L (log2 e), exactly.
@@ -21,14 +22,15 @@ L = Decimal(0x3FB8AA3B & 0x7FFFFF | 0x800000) / Decimal(1 << 23)
 
 
 def lower(plan: Plan, phases: Phases) -> tuple[Code, dict[str, Label], int]:
-    """The code of every tile, its entries, and the pc of the loop over layers."""
+    """The code of every tile, its entries, and the pc of where it counts its layers."""
     lo = Lowering(plan)
     reset, step = lo.code.label("reset"), lo.code.label("step")
     lo.code.place(reset)
     _reset(lo)
+    lo.stream = write_stream(lo)
     lo.code.place(step)
-    layer_loop = _step(lo, phases)
-    return lo.code, {"reset": reset, "step": step}, layer_loop
+    layer_count = _step(lo, phases)
+    return lo.code, {"reset": reset, "step": step}, layer_count
 
 
 def score_scale(head_dim: int) -> float:
@@ -65,15 +67,27 @@ def _fetch(lo: Lowering, source: str, place: str, shape: tuple[int, ...], **dims
 
 
 def _step(lo: Lowering, phases: Phases) -> int:
-    """One step; the pc of the loop over layers."""
+    """One step; the pc of the instruction that says how many layers there are."""
     code = lo.code
     lo.start()
+    with code.op("weights"):
+        layer_count = len(code.lines)
+        code.set(lo.layer, lo.plan.config.layers)
+        code.alu("mul", lo.w_left, lo.layer, len(LAYER_MATRICES))
+        if lo.limit is not None:
+            code.set(lo.limit, lo.w_left)
+        open_ring(lo)
+        if lo.limit is None:
+            fill_ring(lo)
     with code.op("tables"):
         _tables(lo)
         _bounds(lo)
     embed(lo)
     parity = lo.parity
-    with code.loop(lo.plan.config.layers) as layer_loop:
+    with code.scope():
+        layers = code.reg(lo.layer)
+    code.set(lo.layer, 0)
+    with code.loop(layers):
         code.emit("mark", context=lo.layer + 1)
         for phase in phases.layer:
             _layer_phase(lo, phase)
@@ -83,7 +97,7 @@ def _step(lo: Lowering, phases: Phases) -> int:
         code.alu("add", lo.layer, lo.layer, 1)
     code.emit("mark", context=0)
     _after(lo, phases)
-    return layer_loop
+    return layer_count
 
 
 def _after(lo: Lowering, phases: Phases) -> None:
@@ -101,12 +115,13 @@ def _after(lo: Lowering, phases: Phases) -> None:
             if phase.kind == "norm":
                 offset = 4 * config.layers * norm_stride(config)
                 gain = code.reg(lo.plan.hbm.base["norms"] + offset)
-                norm(lo, phase.name, lo.wanted, "hw", gain, selected=True)
+                norm_wanted(lo, phase.name, "hw", gain)
             elif phase.kind == "linear":
                 lm_head(lo, phase.name)
             else:
                 sample(lo, phase.name)
     code.place(end)
+    close_ring(lo)
     code.emit("halt")
 
 
@@ -160,13 +175,13 @@ def _layer_phase(lo: Lowering, phase: Phase) -> None:
             offset = 4 * config.hidden if phase.name == "mlp_norm" else 0
             base = plan.hbm.base["norms"] + offset
             gain = layer_base(code, base, lo.layer, 4 * norm_stride(config))
-            norm(lo, phase.name, lo.rows, "h", gain, selected=False)
+            norm(lo, phase.name, "h", gain)
         elif phase.kind == "linear":
             src, end = _LINEAR[phase.name]
             src = src if src in ("h",) or f"{src}q" not in plan.buffers.rows else f"{src}q"
             epilogue = swiglu(phase.quantised) if end is None else end
             matrix = plan.hbm.matrices[phase.name]
-            linear(lo, phase.name, matrix, src, lo.rows, lo.layer, epilogue)
+            linear(lo, phase.name, matrix, src, lo.layer, epilogue)
         elif phase.kind == "heads":
             heads(lo, phase.name)
         elif phase.kind == "attend":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from compiler.buffers import Rows
 from compiler.emit import Desc, Reg, Scaled, Value
-from compiler.hbm import rope_columns
+from compiler.hbm import WANTED_WORDS, rope_columns
 from compiler.lower.context import CONST, IN, OUT, VPU, Lowering
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
@@ -17,14 +19,17 @@ def embed(lo: Lowering) -> None:
     code, tokens, config = lo.code, lo.tokens, lo.plan.config
     hidden, dst = config.hidden, lo.plan.buffers.rows["x"]
     with lo.phase("embed", first=True):
-        begin, end = lo.share(lo.rows)
+        begin, end = lo.share(lo.own_rows())
         with code.unless("ge", begin, end):
             _share_rope_rows(lo, begin, end)
         with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, count):
             table = lo.hbm("embed", Format.BF16, (config.vocab, hidden))
             gathered = lo.tsram("norm_in", Format.BF16, (1, hidden))
             code.wait(IN, tokens.in_free)
-            gather(lo, gathered, table, "tokens", 1, row, count)
+            with code.scope():
+                first = lo.first_row()
+                code.alu("add", first, first, row)
+                gather(lo, gathered, table, "tokens", first, count)
             code.signal(IN, tokens.in_full)
             code.wait(VPU, tokens.in_full)
             code.wait(VPU, tokens.out_free)
@@ -35,35 +40,76 @@ def embed(lo: Lowering) -> None:
 
 
 def _share_rope_rows(lo: Lowering, begin: Reg, end: Reg) -> None:
-    """Queue on dma5: cos, -sin, sin of this tile's rows, from HBM to every tile at once."""
+    """Queue on dma5: cos, -sin, sin of this tile's rows, from HBM to the group's tiles at once."""
     code, width = lo.code, rope_columns(lo.plan.config)
     with code.scope():
         count = code.calc("sub", end, begin)
         table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
-        place = lo.tsram("rope", Format.FP32, (1, width))
-        everywhere = replace(place, owner=0, fan=lo.plan.chip.num_tiles, fanstep=1)
-        dst = code.tensor(everywhere, ("base", Scaled(begin, 4 * width)), dim0=count)
+        place = replace(lo.tsram("rope", Format.FP32, (1, width)), fanstep=1)
+        lanes, owner = lo.lanes(), lo.group()
+        code.alu("mul", owner, owner, lanes)
+        at = ("base", Scaled(begin, 4 * width))
+        dst = code.tensor(place, at, dim0=count, fan=lanes, owner=owner)
+        first = lo.first_row()
+        code.alu("add", first, first, begin)
         entries = lo.tsram("positions", Format.I32, (1,))
-        index = code.tensor(entries, ("base", Scaled(begin, 4)), dim0=count)
+        index = code.tensor(entries, ("base", Scaled(first, 4)), dim0=count)
         code.emit("dmag", channel=OUT, dst=dst, src=code.tensor(table), index=index)
 
 
-def norm(lo: Lowering, name: str, count: Value, dst: str, gain: Reg, selected: bool) -> None:
-    """dst = quantise(RMSNorm(x) * gain); `gain` is the gains' address; wanted rows if selected."""
-    code, tokens, config = lo.code, lo.tokens, lo.plan.config
-    hidden, eps = config.hidden, config.rms_eps
+def norm(lo: Lowering, name: str, dst: str, gain: Reg) -> None:
+    """dst = quantise(RMSNorm(x) * gain); `gain` is the gains' address."""
+    code = lo.code
     with lo.phase(name):
-        begin, end = lo.share(count)
-        with code.unless("ge", begin, end):
-            load_constant(lo, gain, "gain", hidden)
-            code.wait(VPU, tokens.const_full)
+        begin, end = lo.share(lo.own_rows())
+        with code.unless("ge", begin, end), _gains(lo, gain):
             with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, width):
-                _load_rows(lo, "x", hidden, row, width, selected)
-                code.wait(VPU, tokens.in_full)
-                with code.scope():
-                    rms_norm(lo, ("norm_in", "norm_tmp", "norm_sum", "gain"), hidden, eps, width)
-                _finish(lo, lo.plan.buffers.rows[dst], "norm_tmp", row, width, hidden)
-            code.signal(VPU, tokens.const_free)
+                _norm_rows(lo, row, row, width, dst)
+
+
+def norm_wanted(lo: Lowering, name: str, dst: str, gain: Reg) -> None:
+    """The same for rows that want logits, one by one: each on a tile of its row group."""
+    code, words = lo.code, WANTED_WORDS * lo.plan.capacity.wanted
+    with lo.phase(name), _gains(lo, gain), code.scope():
+        lanes = lo.lanes()
+        number = code.calc("remu", lo.tile, lanes)
+        top, other, out = code.label("wanted"), code.label("not_here"), code.label("wanted_end")
+        code.place(top)
+        code.emit("bge", ra=number, b=lo.wanted, target=out)
+        with code.scope():
+            row, first = code.reg(), lo.first_row()
+            with code.scope():
+                table = code.tensor(lo.tsram("wanted", Format.I32, (words,)))
+                code.emit("ld", rd=row, src=table, index=code.calc("mul", number, WANTED_WORDS))
+                code.alu("sub", row, row, first)
+                code.emit("blt", ra=row, b=0, target=other)
+                code.set(first, lo.own_rows())
+                code.emit("bge", ra=row, b=first, target=other)
+            _norm_rows(lo, row, number, 1, dst)
+        code.place(other)
+        code.alu("add", number, number, lanes)
+        code.emit("jmp", target=top)
+        code.place(out)
+
+
+@contextmanager
+def _gains(lo: Lowering, gain: Reg) -> Iterator[None]:
+    """The gains are there for what is done inside."""
+    load_constant(lo, gain, "gain", lo.plan.config.hidden)
+    lo.code.wait(VPU, lo.tokens.const_full)
+    yield
+    lo.code.signal(VPU, lo.tokens.const_free)
+
+
+def _norm_rows(lo: Lowering, row: Reg, to: Reg, count: Value, dst: str) -> None:
+    """Rows of x from `row` on, normalised and quantised, to rows of `dst` from `to` on."""
+    code, config = lo.code, lo.plan.config
+    _load_rows(lo, "x", config.hidden, row, count)
+    code.wait(VPU, lo.tokens.in_full)
+    with code.scope():
+        places = ("norm_in", "norm_tmp", "norm_sum", "gain")
+        rms_norm(lo, places, config.hidden, config.rms_eps, count)
+    _finish(lo, lo.plan.buffers.rows[dst], "norm_tmp", to, count, config.hidden)
 
 
 def requantise(lo: Lowering, name: str, src: str, dst: str) -> None:
@@ -71,9 +117,9 @@ def requantise(lo: Lowering, name: str, src: str, dst: str) -> None:
     code, tokens = lo.code, lo.tokens
     columns = lo.plan.buffers.rows[src].columns
     with lo.phase(name):
-        begin, end = lo.share(lo.rows)
+        begin, end = lo.share(lo.own_rows())
         with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, width):
-            _load_rows(lo, src, columns, row, width, selected=False)
+            _load_rows(lo, src, columns, row, width)
             code.wait(VPU, tokens.in_full)
             _finish(lo, lo.plan.buffers.rows[dst], "norm_in", row, width, columns)
 
@@ -116,21 +162,15 @@ def load_constant(lo: Lowering, address: Reg, place: str, columns: Value) -> Non
     code.signal(CONST, tokens.const_full)
 
 
-def _load_rows(lo: Lowering, name: str, columns: int, row: Reg, count: Reg, selected: bool) -> None:
-    """Queue on dma4: FP32 rows of a buffer, or those the wanted list names, into norm_in."""
+def _load_rows(lo: Lowering, name: str, columns: int, row: Reg, count: Value) -> None:
+    """Queue on dma4: FP32 rows of a buffer into norm_in."""
     code, tokens = lo.code, lo.tokens
     source = lo.plan.buffers.rows[name].data
-    target = lo.tsram("norm_in", Format.FP32, (1, columns))
     code.wait(IN, tokens.in_free)
-    if selected:
-        gather(lo, target, source.view(Format.FP32, 4, columns), "wanted", 4, row, count)
-    else:
-        with code.scope():
-            offset = code.calc("mul", row, source.row_bytes)
-            view = source.view(Format.FP32, 4, columns)
-            src = code.tensor(view, ("base", offset), dim0=count)
-            dst = code.tensor(target, dim0=count)
-            code.emit("dma", channel=IN, dst=dst, src=src)
+    with code.scope():
+        src = lo.buffer(source, source.view(Format.FP32, 4, columns), row, dim0=count)
+        dst = code.tensor(lo.tsram("norm_in", Format.FP32, (1, columns)), dim0=count)
+        code.emit("dma", channel=IN, dst=dst, src=src)
     code.signal(IN, tokens.in_full)
 
 
@@ -139,21 +179,20 @@ def gather(
     target: Descriptor,
     table: Descriptor,
     index: str,
-    stride: int,
     row: Reg,
     count: Reg,
 ) -> None:
-    """Queue on dma4: target[i] = table[index[row + i]], the index every `stride` words."""
+    """Queue on dma4: target[i] = table[index[row + i]]."""
     code = lo.code
     with code.scope():
-        offset = code.calc("mul", row, 4 * stride)
-        entries = lo.tsram(index, Format.I32, (1,), (stride,))
+        offset = code.calc("mul", row, 4)
+        entries = lo.tsram(index, Format.I32, (1,))
         idx = code.tensor(entries, ("base", offset), dim0=count)
         dst = code.tensor(target, dim0=count)
         code.emit("dmag", channel=IN, dst=dst, src=code.tensor(table), index=idx)
 
 
-def _finish(lo: Lowering, dst: Rows, place: str, row: Reg, count: Reg, columns: int) -> None:
+def _finish(lo: Lowering, dst: Rows, place: str, row: Reg, count: Value, columns: int) -> None:
     """Quantise `place` and hand the rows over to dma5."""
     code = lo.code
     code.wait(VPU, lo.tokens.out_free)
@@ -170,7 +209,7 @@ def _row_scale(lo: Lowering, place: str, count: Value) -> Desc | None:
     return lo.code.tensor(lo.tsram(place, Format.E8M0, (1, 1)), dim0=count)
 
 
-def _hand_over(lo: Lowering, dst: Rows, row: Reg, count: Reg, columns: int) -> None:
+def _hand_over(lo: Lowering, dst: Rows, row: Reg, count: Value, columns: int) -> None:
     """The VPU is done: its input is free, and dma5 sends the rows from norm_out."""
     code, tokens = lo.code, lo.tokens
     code.signal(VPU, tokens.in_free)
