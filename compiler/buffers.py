@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from compiler.arena import Arena, DoesNotFit
 from compiler.config import ModelConfig
 from compiler.fuse import Phases
-from compiler.hbm import Capacity
+from compiler.hbm import Capacity, norm_floats
 from compiler.matrices import Matrix
 from compiler.precision import PRECISIONS, Precision
 from isa.chip import Chip
@@ -55,10 +55,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Buffers:
-    """Every activation buffer by name; `csram` and `spill` bytes are taken in all."""
+    """Every activation buffer by name; `csram` and `spill` bytes are taken in all.
+
+    ``norms`` is the CSRAM address of a copy of the region `norms`, -1 without.
+    """
 
     rows: dict[str, Rows]
     raw: dict[str, Bytes]
+    norms: int
     csram: int
     spill: int
 
@@ -82,6 +86,13 @@ class _Placer:
         except DoesNotFit:
             base = self.spill.take(name, far * row_bytes)
             return Bytes(name, Space.HBM, base, far, row_bytes, grouped)
+
+    def copy(self, name: str, nbytes: int) -> int:
+        """Address in CSRAM of a copy of something in HBM; -1 if there is no room."""
+        try:
+            return self.csram.take(name, nbytes)
+        except DoesNotFit:
+            return -1
 
     def rows(
         self, name: str, columns: int, precision: Precision, rows: int | None = None
@@ -132,7 +143,8 @@ def layout_buffers(
         "cand_values": place.place("cand_values", _aligned(candidates), capacity.wanted),
         "cand_ids": place.place("cand_ids", _aligned(candidates), capacity.wanted),
     }
-    return Buffers({b.name: b for b in found}, raw, place.csram.top, place.spill.top)
+    norms = place.copy("norms", 4 * norm_floats(config))
+    return Buffers({b.name: b for b in found}, raw, norms, place.csram.top, place.spill.top)
 
 
 def at_address(buffers: Buffers, spill_base: int) -> Buffers:
@@ -150,7 +162,7 @@ def at_address(buffers: Buffers, spill_base: int) -> Buffers:
         for name, b in buffers.rows.items()
     }
     raw = {name: _some(moved(part)) for name, part in buffers.raw.items()}
-    return Buffers(rows, raw, buffers.csram, buffers.spill)
+    return replace(buffers, rows=rows, raw=raw)
 
 
 def _some(part: Bytes | None) -> Bytes:

@@ -220,11 +220,9 @@ def _linear(
     for name in ("stage", "extra", "lin_out"):
         arena.take(name, stage * 4)
     arena.take("lin_scale", stage // 16)
-    p, deepest = sizing.activations, max(m.k for m in sizing.matrices)
-    rows = max(capacity.group_rows, capacity.wanted)
+    p = sizing.activations
     logits = -(-4 * capacity.wanted * wide // ARENA_ALIGN) * ARENA_ALIGN
-    left = arena.size - arena.top - 4 * ARENA_ALIGN
-    room, scales = _rooms(p, min(left, rows * (p.data_bytes(deepest) + p.scale_bytes(deepest)) + logits))
+    room, scales = _rooms(p, arena.size - arena.top - 4 * ARENA_ALIGN)
     arena.take("a_data", room)
     arena.take("a_scale", scales)
     arena.names["logits"] = (arena.names["a_data"][0] + room - logits, logits)

@@ -180,13 +180,30 @@ def inside(machine: ReferenceMachine, rows: Rows, count: int) -> Array:
     """Patterns of the first rows of an FP32 buffer, once they are equal wherever it has a copy."""
     part = rows.data
     size = part.rows * part.row_bytes
-    copies = [memory[part.base : part.base + size] for memory in machine.memory.csram]
     if part.space is Space.HBM:
-        copies = [machine.memory.read(part.base, size)]
-    tables = [copy.reshape(part.rows, -1)[:count, : 4 * rows.columns] for copy in copies]
-    for other in tables[1:]:
-        same(f"copies of {rows.name}", other, tables[0])
-    return np.ascontiguousarray(tables[0]).view(np.uint32)
+        return _patterns(machine.memory.read(part.base, size), rows)[:count]
+    copies = [memory[part.base : part.base + size] for memory in machine.memory.csram]
+    groups = row_groups(len(copies), part.rows, count)
+    each, ways = -(-count // groups), len(copies) // groups
+    tables = []
+    for first in range(0, len(copies), ways):
+        own = [_patterns(copy, rows)[:each] for copy in copies[first : first + ways]]
+        for other in own[1:]:
+            same(f"copies of {rows.name}", other, own[0])
+        tables.append(own[0])
+    return np.concatenate(tables)[:count]
+
+
+def _patterns(memory: Array, rows: Rows) -> Array:
+    table = memory.reshape(rows.data.rows, -1)[:, : 4 * rows.columns]
+    return np.ascontiguousarray(table).view(np.uint32)
+
+
+def row_groups(clusters: int, group_rows: int, rows: int) -> int:
+    """The fewest groups of clusters, all alike, each with room for its part of the rows."""
+    return next(
+        n for n in range(1, clusters + 1) if clusters % n == 0 and -(-rows // n) <= group_rows
+    )
 
 
 def play(machine: Machine, texts: Texts, steps: list[Step], logits: int = 1) -> Played:

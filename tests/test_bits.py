@@ -35,7 +35,7 @@ from emulator.reference.machine import ReferenceMachine
 from emulator.reference.scheduler import Scheduler
 from isa.chip import Chip, load_chip
 from isa.codec import decode
-from isa.faults import NUM_UNITS
+from isa.faults import CTL, NUM_UNITS
 from isa.program import Program
 
 EXHAUSTIVE = os.environ.get("TESSERA_EXHAUSTIVE") == "1"
@@ -206,8 +206,7 @@ def test_the_least_tile_memory(name: str, case_of: Callable[[str], Case]) -> Non
     tight = program.metadata["plan"]
     assert tight["weight_slots"] < roomy["weight_slots"]
     assert tight["attend_rows"] < roomy["attend_rows"]
-    if case.numeric.weights == "bf16":  # K is more than one chunk
-        assert tight["chunk"] < case.model.config["intermediate_size"] <= roomy["chunk"]
+    assert tight["weight_slot_bytes"] < roomy["weight_slot_bytes"]
     case.check(FastMachine(program, chip), MIXED)
 
 
@@ -339,13 +338,18 @@ def test_a_slow_unit(unit: int, case_of: Callable[[str], Case]) -> None:
 def test_one_unit_signals_a_semaphore_and_one_waits(
     name: str, case_of: Callable[[str], Case]
 ) -> None:
-    """Were there two signallers, one that is ahead could stand in for the other."""
+    """Were there two signallers, one that is ahead could stand in for the other.
+
+    But the control processor hands out the slots of the weight ring before a step uses them.
+    """
     program = case_of(name).compile(mini())
     units: dict[tuple[str, int], set[int]] = {}
     for low, high in program.code[program.entry("step") :].tolist():
         decoded = decode(low, high)
         if decoded.entry.mnemonic in ("wait", "signal"):
             key = (decoded.entry.mnemonic, decoded.fields["sem"])
+            if key[0] == "signal" and decoded.exec_unit == CTL:
+                continue
             units.setdefault(key, set()).add(decoded.exec_unit)
     assert len(units) > 50
     assert all(len(found) == 1 for found in units.values())

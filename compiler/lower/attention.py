@@ -59,9 +59,14 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
         for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values)):
             code.signal(IN, sem)
             code.wait(unit, sem)
-        state = _State(code.reg(0), code.reg(lo.tile), _window(lo))
+        state = _State(code.reg(0), _lane(lo), _window(lo))
         with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
             _segment(lo, segment, state, quantised)
+
+
+def _lane(lo: Lowering) -> Reg:
+    lane = lo.lanes()
+    return lo.code.alu("remu", lane, lo.tile, lane)
 
 
 def _window(lo: Lowering) -> Reg:
@@ -83,9 +88,9 @@ def _segment(lo: Lowering, segment: Reg, state: _State, quantised: bool) -> None
     chunk_rows = tile.attend_rows // group
     count, items = code.reg(), code.reg()
     with code.scope():
-        entry = code.calc("mul", segment, 4)
-        table = code.tensor(lo.tsram("segments", Format.I32, (4 * lo.plan.capacity.sequences,)))
-        code.emit("ld", rd=count, src=table, index=entry + 1)
+        _, begin, end = _here(lo, segment)
+        code.alu("sub", count, end, begin)
+        code.alu("max", count, count, 0)
     code.alu("add", items, count, chunk_rows - 1)
     code.alu("divu", items, items, chunk_rows)
     code.alu("mul", items, items, config.kv_heads)
@@ -95,10 +100,27 @@ def _segment(lo: Lowering, segment: Reg, state: _State, quantised: bool) -> None
     with code.scope():
         item = _place_item(lo, segment, state, count, chunk_rows)
         _item(lo, item, state.slot, quantised)
-    code.alu("add", index, index, lo.plan.chip.num_tiles)
+    with code.scope():
+        code.alu("add", index, index, lo.lanes())
     code.emit("jmp", target=top)
     code.place(out)
     code.alu("sub", index, index, items)
+
+
+def _here(lo: Lowering, segment: Reg) -> tuple[Reg, Reg, Reg]:
+    """New registers: a segment's first row, and [begin, end) of those of the own group."""
+    code = lo.code
+    first, begin, end = code.reg(), lo.first_row(), lo.own_rows()
+    code.alu("add", end, end, begin)
+    with code.scope():
+        entry = code.calc("mul", segment, 4)
+        table = code.tensor(lo.tsram("segments", Format.I32, (4 * lo.plan.capacity.sequences,)))
+        code.emit("ld", rd=first, src=table, index=entry)
+        code.emit("ld", rd=entry, src=table, index=entry + 1)
+        code.alu("add", entry, entry, first)
+        code.alu("min", end, end, entry)
+    code.alu("max", begin, begin, first)
+    return first, begin, end
 
 
 def _place_item(lo: Lowering, segment: Reg, state: _State, total: Reg, chunk_rows: int) -> Item:
@@ -110,14 +132,17 @@ def _place_item(lo: Lowering, segment: Reg, state: _State, total: Reg, chunk_row
     code.alu("min", count, count, chunk_rows)
     position, pages = code.reg(), code.reg()
     with code.scope():
+        first, begin, _ = _here(lo, segment)
+        code.alu("add", row, row, begin)
         entry = code.calc("mul", segment, 4)
         table = code.tensor(lo.tsram("segments", Format.I32, (4 * lo.plan.capacity.sequences,)))
         code.emit("ld", rd=position, src=table, index=entry + 2)
         code.alu("add", position, position, row)
+        code.alu("sub", position, position, first)
         code.emit("ld", rd=pages, src=table, index=entry + 3)
         code.alu("mul", pages, pages, lo.plan.capacity.blocks)
-        code.emit("ld", rd=entry, src=table, index=entry)
-        code.alu("add", row, row, entry)
+    with code.scope():
+        code.alu("sub", row, row, lo.first_row())
     return Item(row, count, position, pages, head, state.window)
 
 
@@ -158,10 +183,9 @@ def _load_queries(lo: Lowering, item: Item) -> None:
     code, config, source = lo.code, lo.plan.config, lo.plan.buffers.rows["q"].data
     width = config.heads // config.kv_heads * config.head_dim
     with code.scope():
-        offset = code.calc("mul", item.row, source.row_bytes)
         column = code.calc("mul", item.head, 2 * width)
         view = source.view(Format.BF16, 2, width)
-        src = code.tensor(view, ("base", offset), ("base", column), dim0=item.count)
+        src = lo.buffer(source, view, item.row, ("base", column), dim0=item.count)
         dst = code.tensor(lo.tsram("q", Format.BF16, (1, width)), dim0=item.count)
         code.emit("dma", channel=IN, dst=dst, src=src)
 
@@ -174,7 +198,9 @@ def _load_bounds(lo: Lowering, item: Item) -> None:
         base = code.reg(at["bounds_full"])
         with code.unless("ge", item.window, UNLIMITED):
             code.set(base, at["bounds_window"])
-        offset = code.calc("mul", item.row, 8)
+        offset = lo.first_row()
+        code.alu("add", offset, offset, item.row)
+        code.alu("mul", offset, offset, 8)
         table = Descriptor(Space.TSRAM, Format.I32, (1, group, 2), (2, 0, 1))
         src = code.tensor(table, ("base", base), ("base", offset), dim0=item.count)
         dst = code.tensor(lo.tsram("bounds", Format.I32, (1, group, 2)), dim0=item.count)

@@ -10,8 +10,8 @@ streams keys, dma7 values and small constants.
 
 Phases are separated by a barrier between dma5 (results are out) of every tile and dma4 (inputs
 may be read) of every tile: a cluster's tiles signal their first tile, and that one signals all
-tiles. Two semaphores alternate for the latter, since a tile can be one phase ahead of another,
-never two.
+tiles. A tile reaches a barrier only when it has passed the one before, and so when every cluster has
+signalled that: counts tell barriers apart.
 
 Row groups: a step of many rows gives each group of clusters its own rows, so that weights are
 brought once for all and activations stay in the group. Tiles of a group are its lanes. The fewest
@@ -71,7 +71,7 @@ class Tokens:
 
     def __init__(self, code: Code) -> None:
         self.arrived = code.sem()  # dma5 of a cluster's tiles -> dma5 of its first
-        self.barrier = (code.sem(), code.sem())  # dma5 of first tiles -> dma4 of all
+        self.barrier = code.sem()  # dma5 of first tiles -> dma4 of all
         self.order = code.sem()  # dma4 passed the barrier -> dma5 may signal the next
         self.to_keys, self.to_values = code.sem(), code.sem()
         self.tables = code.sem()  # control tables are in TSRAM -> ctl
@@ -82,6 +82,7 @@ class Tokens:
         self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
         self.row_full = code.sem()  # dma4 -> mxu: the activations' row scales
         self.a_full, self.a_free = code.sem(), code.sem()  # dma4 -> mxu
+        self.a_made = code.sem()  # vpu -> mxu: activations normalised in place
         self.w_full = tuple(code.sem() for _ in W_CHANNELS)  # dma0..3 -> mxu
         self.w_free = tuple(code.sem() for _ in W_CHANNELS)
         self.stage_full, self.stage_free = code.sem(), code.sem()  # mxu -> vpu
@@ -98,7 +99,6 @@ class Lowering:
         self.plan = plan
         self.code = Code()
         self.tokens = Tokens(self.code)
-        self.parity = 0
         self.rows, self.segments, self.wanted = Reg(1), Reg(2), Reg(3)
         self.tile = self.code.reg()
         self.layer = self.code.reg()
@@ -148,12 +148,11 @@ class Lowering:
             code.signal_tile(OUT, tokens.arrived, first)
             with code.unless("ne", first, self.tile):
                 code.wait(OUT, tokens.arrived, chip.tiles_per_cluster)
-                code.signal(OUT, tokens.barrier[self.parity], 1, "all")
+                code.signal(OUT, tokens.barrier, 1, "all")
 
     def pass_barrier(self) -> None:
         """dma4 waits until every tile's results are out."""
-        self.code.wait(IN, self.tokens.barrier[self.parity], self.plan.chip.clusters)
-        self.parity ^= 1
+        self.code.wait(IN, self.tokens.barrier, self.plan.chip.clusters)
 
     def initial_tokens(self) -> tuple[tuple[Sem, int], ...]:
         """What `reset` hands out: empty slots of every buffer."""

@@ -14,10 +14,9 @@ from compiler.lower.linear import (
     Linear,
     blocks_of,
     bytes_of,
-    layer_base,
     stage,
 )
-from compiler.lower.rowwise import load_constant
+from compiler.lower.rowwise import layer_base, load_constant
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
@@ -130,8 +129,9 @@ def swiglu(quantised: bool) -> Epilogue:
             first = code.calc("mul", block.first, PANEL_COLUMNS // 2)
             columns = code.reg(work.matrix.n)
             code.alu("sub", columns, columns, first)
-            half = code.calc("shr", block.columns, 1)
-            code.alu("min", columns, columns, half)
+            with code.scope():
+                half = code.calc("shr", block.columns, 1)
+                code.alu("min", columns, columns, half)
             _begin(lo, work, block)
             with code.scope():
                 _silu_mul(lo, block)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from compiler.emit import Reg, Value
-from compiler.hbm import PAGE, norm_stride, rope_columns
+from compiler.hbm import PAGE, rope_columns
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.linear import layer_base
-from compiler.lower.rowwise import load_constant, rms_norm
+from compiler.lower.rowwise import load_gains, rms_norm
 from compiler.precision import KV_FORMATS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
@@ -20,10 +19,15 @@ def heads(lo: Lowering, name: str) -> None:
     last_query = config.heads
     last_key = last_query + config.kv_heads
     total = last_key + config.kv_heads
-    with lo.phase(name), code.unless("ge", lo.tile, total):
+    with lo.phase(name), code.scope():
         if config.qk_norm:
             _load_gains(lo)
-        with code.stepping(lo.tile, total, lo.plan.chip.num_tiles) as (head, _):
+        head = lo.lanes()
+        code.alu("remu", head, lo.tile, head)
+        top, out = code.label("head"), code.label("heads_end")
+        code.place(top)
+        code.emit("bge", ra=head, b=total, target=out)
+        with code.scope():
             key, value, done = code.label("key"), code.label("value"), code.label("done")
             code.emit("bge", ra=head, b=last_query, target=key)
             _head(lo, QUERY, head, head)
@@ -37,6 +41,10 @@ def heads(lo: Lowering, name: str) -> None:
             with code.scope():
                 _head(lo, VALUE, head, code.calc("sub", head, last_key))
             code.place(done)
+        with code.scope():
+            code.alu("add", head, head, lo.lanes())
+        code.emit("jmp", target=top)
+        code.place(out)
         if config.qk_norm:
             code.signal(VPU, tokens.const_free)
 
@@ -44,17 +52,14 @@ def heads(lo: Lowering, name: str) -> None:
 def _load_gains(lo: Lowering) -> None:
     """The q and k head norms of this layer, which lie side by side."""
     code, config = lo.code, lo.plan.config
-    with code.scope():
-        first = lo.plan.hbm.base["norms"] + 8 * config.hidden
-        address = layer_base(code, first, lo.layer, 4 * norm_stride(config))
-        load_constant(lo, address, "head_gains", 2 * config.head_dim)
+    load_gains(lo, 8 * config.hidden, "head_gains", 2 * config.head_dim, lo.layer)
     code.wait(VPU, lo.tokens.const_full)
 
 
 def _head(lo: Lowering, part: str, column_head: Reg, head: Reg) -> None:
     """One head: its columns of qkv through norm, RoPE and conversion to where it belongs."""
     code, tokens = lo.code, lo.tokens
-    with code.stepping(0, lo.rows, lo.plan.tile.head_rows) as (row, count):
+    with code.stepping(0, lo.own_rows(), lo.plan.tile.head_rows) as (row, count):
         _load(lo, column_head, row, count)
         code.wait(VPU, tokens.in_full)
         place = "head_in"
@@ -79,10 +84,9 @@ def _load(lo: Lowering, head: Reg, row: Reg, count: Value) -> None:
     source = lo.plan.buffers.rows["qkv"].data
     code.wait(IN, lo.tokens.in_free)
     with code.scope():
-        offset = code.calc("mul", row, source.row_bytes)
         column = code.calc("mul", head, 4 * dim)
         view = source.view(Format.FP32, 4, dim)
-        src = code.tensor(view, ("base", offset), ("base", column), dim0=count)
+        src = lo.buffer(source, view, row, ("base", column), dim0=count)
         dst = code.tensor(lo.tsram("head_in", Format.FP32, (1, dim)), dim0=count)
         code.emit("dma", channel=IN, dst=dst, src=src)
     code.signal(IN, lo.tokens.in_full)
@@ -164,7 +168,9 @@ def _send_cache(lo: Lowering, part: str, head: Reg, row: Reg, count: Value) -> N
         view = cache_view(lo, part, lo.plan.capacity.pages * PAGE)
         dst = code.tensor(view, ("base", cache_offset(lo, head)))
         out = lo.tsram("head_out", _format(lo, part), (1, dim))
-        offset = code.calc("mul", row, 4)
+        offset = lo.first_row()
+        code.alu("add", offset, offset, row)
+        code.alu("mul", offset, offset, 4)
         entries = lo.tsram("kv_rows", Format.I32, (1,))
         index = code.tensor(entries, ("base", offset), dim0=count)
         src = code.tensor(out, dim0=count)

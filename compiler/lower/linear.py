@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from compiler.buffers import Bytes, Rows
 from compiler.emit import Code, Desc, Reg, Value
 from compiler.lower import stream
-from compiler.lower.context import CONST, IN, MXU, Lowering
+from compiler.lower.context import CONST, IN, MXU, VPU, Lowering
+from compiler.lower.rowwise import NORMS, layer_base, load_gains, load_rows, rms_norm
 from compiler.matrices import Matrix
 from compiler.precision import Precision
 from compiler.tile_memory import A_SLOTS
@@ -75,20 +76,42 @@ class _Turn:
     slot: Reg
 
 
-def linear(lo: Lowering, name: str, matrix: Matrix, src: str, layer: Reg, end: Epilogue) -> None:
-    """Lower one linear phase of a layer; `end` finishes each block on the VPU and sends it."""
-    work = Linear(matrix, lo.plan.buffers.rows[src], layer)
+def most_fused(lo: Lowering) -> int:
+    """The most rows of a step that every tile normalises itself, in front of a product.
+
+    That saves a barrier and the way through CSRAM, and costs every tile what one would do. The
+    rows' places are those of the stage.
+    """
+    if "fused-norm" in lo.plan.options.without:
+        return 0
+    if lo.plan.buffers.norms < 0:
+        return 0  # all tiles at once would queue for the gains
+    matrices, hidden = lo.plan.hbm.matrices, lo.plan.config.hidden
+    rooms = [stream.most_resident(lo, matrices[name], False) for name in ("qkv", "gate_up")]
+    return min(lo.plan.tile.stage // hidden, lo.plan.capacity.group_rows, *rooms)
+
+
+def linear(
+    lo: Lowering, name: str, matrix: Matrix, src: str, around: tuple[Epilogue, str | None]
+) -> None:
+    """Lower one linear phase of a layer.
+
+    `around`: what finishes each block on the VPU and sends it; and the norm of x that is the
+    input, if it is one: a step of few rows makes it here.
+    """
+    work = Linear(matrix, lo.plan.buffers.rows[src], lo.layer)
     with lo.phase(name):
-        product(lo, work, end)
+        product(lo, work, *around)
 
 
-def product(lo: Lowering, work: Linear, end: Epilogue) -> None:
+def product(lo: Lowering, work: Linear, end: Epilogue, norm: str | None = None) -> None:
     """All blocks of a product: of the own group's rows, or of those that want logits."""
     code = lo.code
     with code.scope():
         with code.sparing(lo.stream.taken):
             turn = _Turn(*(code.reg() for _ in range(7)))
         _begin(lo, work, turn)
+        _bring_activations(lo, work, turn, norm)
         if lo.limit is not None:
             stream.fill_ring(lo)
         top, out = code.label("block"), code.label("blocks_end")
@@ -107,7 +130,7 @@ def product(lo: Lowering, work: Linear, end: Epilogue) -> None:
 
 
 def _begin(lo: Lowering, work: Linear, turn: _Turn) -> None:
-    """Work out this tile's part, and bring the activations if all of them fit."""
+    """Work out this tile's part."""
     code, matrix = lo.code, work.matrix
     with code.scope():
         code.set(turn.rows, lo.wanted if work.alone else lo.own_rows())
@@ -116,27 +139,54 @@ def _begin(lo: Lowering, work: Linear, turn: _Turn) -> None:
         code.set(turn.stop, stop)
         code.alu("sub", turn.wide, stop, begin)
         stream.cut(lo, matrix, turn.wide, turn.depth, work.alone)
-    _load_row_scales(lo, work.src, turn.rows)
-    code.set(turn.slot, 0)
-    with code.scope():
-        rows = stream.rows_each(lo, work.alone)
-        most = stream.most_resident(lo, matrix, work.alone)
-        with code.unless("ge", rows, most + 1):
-            code.set(turn.slot, RESIDENT)
+
+
+def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None) -> None:
+    """Bring all of the activations, if they fit, and decide how the others come."""
+    code = lo.code
+    done = code.label("activations")
+    code.set(turn.slot, RESIDENT)
+    if norm is not None and most_fused(lo) > 0:
+        with code.unless("ge", lo.rows, most_fused(lo) + 1):
             code.wait(IN, lo.tokens.a_free, A_SLOTS)
-            _load_all(lo, work, turn.rows)
-            code.signal(IN, lo.tokens.a_full)
-            code.wait(MXU, lo.tokens.a_full)
+            _normalise(lo, work, norm)
+            code.wait(MXU, lo.tokens.a_made)
+            code.emit("jmp", target=done)
+    _load_row_scales(lo, work.src, turn.rows)
+    with code.scope():
+        rows, several = stream.rows_each(lo, work.alone), code.label("several_chunks")
+        code.emit(
+            "bge", ra=rows, b=stream.most_resident(lo, work.matrix, work.alone) + 1, target=several
+        )
+    code.wait(IN, lo.tokens.a_free, A_SLOTS)
+    _load_all(lo, work, turn.rows)
+    code.signal(IN, lo.tokens.a_full)
+    code.wait(MXU, lo.tokens.a_full)
+    code.emit("jmp", target=done)
+    code.place(several)
+    code.set(turn.slot, 0)
+    code.place(done)
 
 
-def layer_base(code: Code, base: int, layer: Reg | None, stride: int) -> Reg:
-    """A new register: base + layer * stride."""
-    address = code.reg()
-    if layer is None:
-        code.set(address, base)
-        return address
-    code.emit("mul", rd=address, ra=layer, b=stride)
-    return code.alu("add", address, address, base)
+def _normalise(lo: Lowering, work: Linear, norm: str) -> None:
+    """Queue on dma4 and the VPU: a = quantise(RMSNorm(x) * gain), all rows of the step."""
+    code, tokens, config, p = lo.code, lo.tokens, lo.plan.config, work.src.precision
+    load_rows(lo, "x", config.hidden, 0, lo.rows, "extra")
+    load_gains(lo, 4 * NORMS[norm] * config.hidden, "gain", config.hidden, lo.layer)
+    code.wait(VPU, tokens.const_full)
+    code.wait(VPU, tokens.in_full)
+    with code.scope():
+        places = ("extra", "stage", "lin_out", "gain")
+        rms_norm(lo, places, config.hidden, config.rms_eps, lo.rows)
+    with code.scope():
+        src = code.tensor(lo.tsram("stage", Format.FP32, (1, config.hidden)), dim0=lo.rows)
+        dst = code.tensor(lo.quantised("a_data", "a_scale", 1, config.hidden), dim0=lo.rows)
+        factors = None
+        if p.row_scaled:
+            factors = code.tensor(lo.tsram("row_scale", Format.E8M0, (1, 1)), dim0=lo.rows)
+        lo.quantise(dst, src, factors)
+    for sem in (tokens.in_free, tokens.const_free, tokens.a_made):
+        code.signal(VPU, sem)
 
 
 def _load_row_scales(lo: Lowering, src: Rows, rows: Value) -> None:
@@ -393,8 +443,9 @@ def _finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> None:
     with code.scope():
         stride = _stage_columns(lo, turn.rows)
         with code.stepping(0, turn.rows, tile.stage_rows) as (row, rows):
-            at, left = code.reg(turn.first), _block_panels(lo, turn)
-            stop = code.alu("add", left, left, at)
+            at, stop = turn.k, _block_panels(lo, turn)  # K is through; its register is free
+            code.set(at, turn.first)
+            code.alu("add", stop, stop, at)
             top, out = code.label("part"), code.label("parts_end")
             code.place(top)
             code.emit("bge", ra=at, b=stop, target=out)

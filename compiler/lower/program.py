@@ -6,14 +6,14 @@ from decimal import Decimal, getcontext
 
 from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
-from compiler.hbm import WANTED_WORDS, norm_stride
+from compiler.hbm import WANTED_WORDS
 from compiler.lower.attention import attend
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
 from compiler.lower.epilogue import residual, store, swiglu
 from compiler.lower.head import lm_head, sample
 from compiler.lower.heads import heads
-from compiler.lower.linear import Epilogue, layer_base, linear
-from compiler.lower.rowwise import embed, norm, norm_wanted, requantise
+from compiler.lower.linear import Epilogue, linear, most_fused
+from compiler.lower.rowwise import copy_norms, embed, norm, norm_wanted, requantise
 from compiler.lower.stream import LAYER_MATRICES, close_ring, fill_ring, open_ring, write_stream
 from isa.formats import Format
 
@@ -54,6 +54,8 @@ def _reset(lo: Lowering) -> None:
         code.emit("vcvt", dst=dst, a=code.tensor(lo.tsram("score_scale", Format.I32, (1,))))
         code.emit("vadd", dst=dst, a=dst, b=score_scale(lo.plan.config.head_dim))
         _fetch(lo, "windows", "windows", (lo.plan.config.layers,))
+        code.emit("rdsr", rd=lo.tile, special="TILE_ID")
+        copy_norms(lo)
         code.emit("halt")
 
 
@@ -83,7 +85,6 @@ def _step(lo: Lowering, phases: Phases) -> int:
         _tables(lo)
         _bounds(lo)
     embed(lo)
-    parity = lo.parity
     with code.scope():
         layers = code.reg(lo.layer)
     code.set(lo.layer, 0)
@@ -91,9 +92,6 @@ def _step(lo: Lowering, phases: Phases) -> int:
         code.emit("mark", context=lo.layer + 1)
         for phase in phases.layer:
             _layer_phase(lo, phase)
-        if lo.parity != parity:
-            with lo.phase("align"):
-                pass  # an odd number of phases: one empty one, so that the barriers alternate
         code.alu("add", lo.layer, lo.layer, 1)
     code.emit("mark", context=0)
     _after(lo, phases)
@@ -102,20 +100,16 @@ def _step(lo: Lowering, phases: Phases) -> int:
 
 def _after(lo: Lowering, phases: Phases) -> None:
     """The rows that want logits, if any."""
-    code, config = lo.code, lo.plan.config
+    code = lo.code
     final, end = code.label("final"), code.label("end")
     code.emit("bne", ra=lo.wanted, b=0, target=final)
-    parity = lo.parity
     lo.pass_barrier()
-    lo.parity = parity
     code.emit("jmp", target=end)
     code.place(final)
     for phase in phases.after:
         with code.scope():
             if phase.kind == "norm":
-                offset = 4 * config.layers * norm_stride(config)
-                gain = code.reg(lo.plan.hbm.base["norms"] + offset)
-                norm_wanted(lo, phase.name, "hw", gain)
+                norm_wanted(lo, phase.name, "hw")
             elif phase.kind == "linear":
                 lm_head(lo, phase.name)
             else:
@@ -169,19 +163,17 @@ def _integer(value: int) -> Sum:
 
 def _layer_phase(lo: Lowering, phase: Phase) -> None:
     """One phase of a layer."""
-    code, config, plan = lo.code, lo.plan.config, lo.plan
+    code, plan = lo.code, lo.plan
     with code.scope():
         if phase.kind == "norm":
-            offset = 4 * config.hidden if phase.name == "mlp_norm" else 0
-            base = plan.hbm.base["norms"] + offset
-            gain = layer_base(code, base, lo.layer, 4 * norm_stride(config))
-            norm(lo, phase.name, "h", gain)
+            with code.unless("lt", lo.rows, most_fused(lo) + 1):
+                norm(lo, phase.name, "h")
         elif phase.kind == "linear":
             src, end = _LINEAR[phase.name]
             src = src if src in ("h",) or f"{src}q" not in plan.buffers.rows else f"{src}q"
             epilogue = swiglu(phase.quantised) if end is None else end
             matrix = plan.hbm.matrices[phase.name]
-            linear(lo, phase.name, matrix, src, lo.layer, epilogue)
+            linear(lo, phase.name, matrix, src, (epilogue, _NORM.get(phase.name)))
         elif phase.kind == "heads":
             heads(lo, phase.name)
         elif phase.kind == "attend":
@@ -190,6 +182,9 @@ def _layer_phase(lo: Lowering, phase: Phase) -> None:
             src = {"o_quantise": "o", "down_quantise": "f"}[phase.name]
             requantise(lo, phase.name, src, f"{src}q")
 
+
+#: The norm before a linear phase, where there is one.
+_NORM = {"qkv": "attn_norm", "gate_up": "mlp_norm"}
 
 #: Linear phases of a layer: input buffer, and what follows the product (None: SwiGLU).
 _LINEAR: dict[str, tuple[str, Epilogue | None]] = {

@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from compiler.buffers import Rows
-from compiler.emit import Desc, Reg, Scaled, Value
-from compiler.hbm import WANTED_WORDS, rope_columns
+from compiler.emit import Code, Desc, Reg, Scaled, Value
+from compiler.hbm import WANTED_WORDS, norm_floats, norm_stride, rope_columns
 from compiler.lower.context import CONST, IN, OUT, VPU, Lowering
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
+
+
+#: Norms of x in a layer, by their place among its gains.
+NORMS = {"attn_norm": 0, "mlp_norm": 1}
 
 
 def embed(lo: Lowering) -> None:
@@ -57,20 +61,21 @@ def _share_rope_rows(lo: Lowering, begin: Reg, end: Reg) -> None:
         code.emit("dmag", channel=OUT, dst=dst, src=code.tensor(table), index=index)
 
 
-def norm(lo: Lowering, name: str, dst: str, gain: Reg) -> None:
-    """dst = quantise(RMSNorm(x) * gain); `gain` is the gains' address."""
+def norm(lo: Lowering, name: str, dst: str) -> None:
+    """dst = quantise(RMSNorm(x) * gain), in a layer."""
     code = lo.code
     with lo.phase(name):
         begin, end = lo.share(lo.own_rows())
-        with code.unless("ge", begin, end), _gains(lo, gain):
+        with code.unless("ge", begin, end), _gains(lo, NORMS[name] * lo.plan.config.hidden, lo.layer):
             with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, width):
                 _norm_rows(lo, row, row, width, dst)
 
 
-def norm_wanted(lo: Lowering, name: str, dst: str, gain: Reg) -> None:
-    """The same for rows that want logits, one by one: each on a tile of its row group."""
+def norm_wanted(lo: Lowering, name: str, dst: str) -> None:
+    """The same behind the layers, for rows that want logits, one by one: each on a tile of its row group."""
     code, words = lo.code, WANTED_WORDS * lo.plan.capacity.wanted
-    with lo.phase(name), _gains(lo, gain), code.scope():
+    last = lo.plan.config.layers * norm_stride(lo.plan.config)
+    with lo.phase(name), _gains(lo, last, None), code.scope():
         lanes = lo.lanes()
         number = code.calc("remu", lo.tile, lanes)
         top, other, out = code.label("wanted"), code.label("not_here"), code.label("wanted_end")
@@ -93,9 +98,9 @@ def norm_wanted(lo: Lowering, name: str, dst: str, gain: Reg) -> None:
 
 
 @contextmanager
-def _gains(lo: Lowering, gain: Reg) -> Iterator[None]:
-    """The gains are there for what is done inside."""
-    load_constant(lo, gain, "gain", lo.plan.config.hidden)
+def _gains(lo: Lowering, first: int, layer: Reg | None) -> Iterator[None]:
+    """The gains from `first` on are there for what is done inside."""
+    load_gains(lo, 4 * first, "gain", lo.plan.config.hidden, layer)
     lo.code.wait(VPU, lo.tokens.const_full)
     yield
     lo.code.signal(VPU, lo.tokens.const_free)
@@ -104,7 +109,7 @@ def _gains(lo: Lowering, gain: Reg) -> Iterator[None]:
 def _norm_rows(lo: Lowering, row: Reg, to: Reg, count: Value, dst: str) -> None:
     """Rows of x from `row` on, normalised and quantised, to rows of `dst` from `to` on."""
     code, config = lo.code, lo.plan.config
-    _load_rows(lo, "x", config.hidden, row, count)
+    load_rows(lo, "x", config.hidden, row, count)
     code.wait(VPU, lo.tokens.in_full)
     with code.scope():
         places = ("norm_in", "norm_tmp", "norm_sum", "gain")
@@ -119,7 +124,7 @@ def requantise(lo: Lowering, name: str, src: str, dst: str) -> None:
     with lo.phase(name):
         begin, end = lo.share(lo.own_rows())
         with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, width):
-            _load_rows(lo, src, columns, row, width)
+            load_rows(lo, src, columns, row, width)
             code.wait(VPU, tokens.in_full)
             _finish(lo, lo.plan.buffers.rows[dst], "norm_in", row, width, columns)
 
@@ -150,26 +155,68 @@ def rms_norm(
     code.emit("vmul", dst=tmp, a=tmp, b=gains)
 
 
-def load_constant(lo: Lowering, address: Reg, place: str, columns: Value) -> None:
-    """Queue on dma7: FP32 constants from HBM for the VPU, which frees the place when done."""
+def load_constant(
+    lo: Lowering, address: Reg, place: str, columns: Value, space: Space = Space.HBM
+) -> None:
+    """Queue on dma7: FP32 constants for the VPU, which frees the place when done."""
     code, tokens = lo.code, lo.tokens
     code.wait(CONST, tokens.const_free)
     with code.scope():
-        source = Descriptor(Space.HBM, Format.FP32, (1,), (1,))
+        source = Descriptor(space, Format.FP32, (1,), (1,))
         src = code.tensor(source, base=address, dim0=columns)
         dst = code.tensor(lo.tsram(place, Format.FP32, (1,)), dim0=columns)
         code.emit("dma", channel=CONST, dst=dst, src=src)
     code.signal(CONST, tokens.const_full)
 
 
-def _load_rows(lo: Lowering, name: str, columns: int, row: Reg, count: Value) -> None:
-    """Queue on dma4: FP32 rows of a buffer into norm_in."""
+def load_gains(lo: Lowering, offset: int, place: str, columns: int, layer: Reg | None) -> None:
+    """Queue on dma7: gains from `offset` in a layer's, or in all of them, for the VPU."""
+    code, copy = lo.code, lo.plan.buffers.norms
+    base, space = (lo.plan.hbm.base["norms"], Space.HBM) if copy < 0 else (copy, Space.CSRAM)
+    with code.scope():
+        address = layer_base(code, base + offset, layer, 4 * norm_stride(lo.plan.config))
+        load_constant(lo, address, place, columns, space)
+
+
+def copy_norms(lo: Lowering) -> None:
+    """Queue on dma4: this tile's part of all gains, from HBM to every cluster's CSRAM.
+
+    Tiles that read the same gains at the same time would all queue at one channel of HBM.
+    """
+    code, copy = lo.code, lo.plan.buffers.norms
+    if copy < 0:
+        return
+    with code.scope():
+        begin, end = lo.share(norm_floats(lo.plan.config), alone=True)
+        code.alu("sub", end, end, begin)
+        source = Descriptor(Space.HBM, Format.FP32, (1,), (1,), lo.plan.hbm.base["norms"])
+        at = ("base", Scaled(begin, 4))
+        clusters = lo.plan.chip.clusters
+        everywhere = replace(source, space=Space.CSRAM, base=copy, owner=0, fan=clusters, fanstep=1)
+        dst = code.tensor(everywhere, at, dim0=end)
+        code.emit("dma", channel=IN, dst=dst, src=code.tensor(source, at, dim0=end))
+
+
+def layer_base(code: Code, base: int, layer: Reg | None, stride: int) -> Reg:
+    """A new register: base + layer * stride."""
+    address = code.reg()
+    if layer is None:
+        code.set(address, base)
+        return address
+    code.emit("mul", rd=address, ra=layer, b=stride)
+    return code.alu("add", address, address, base)
+
+
+def load_rows(
+    lo: Lowering, name: str, columns: int, row: Value, count: Value, place: str = "norm_in"
+) -> None:
+    """Queue on dma4: FP32 rows of a buffer into TSRAM, for the VPU."""
     code, tokens = lo.code, lo.tokens
     source = lo.plan.buffers.rows[name].data
     code.wait(IN, tokens.in_free)
     with code.scope():
         src = lo.buffer(source, source.view(Format.FP32, 4, columns), row, dim0=count)
-        dst = code.tensor(lo.tsram("norm_in", Format.FP32, (1, columns)), dim0=count)
+        dst = code.tensor(lo.tsram(place, Format.FP32, (1, columns)), dim0=count)
         code.emit("dma", channel=IN, dst=dst, src=src)
     code.signal(IN, tokens.in_full)
 

@@ -1,0 +1,379 @@
+"""The weight stream: chunks of all matrices, layer after layer, into one ring of slots.
+
+The stream is a subroutine that brings the next chunk into the slot just freed; linear phases call
+it once for each chunk they use. So it runs a whole ring ahead of the array, across phases and
+layers, and no barrier holds it up. Chunks come in the order in which they are used: matrix by
+matrix, block of panels by block, and K ascending.
+
+Tiles at the same lane of every row group use the same weights: each brings a part of a chunk and
+writes it to all of them (multicast). Semaphores of a slot count tiles: `w_full` those whose part
+has arrived, `w_free` those that have used the chunk, always as many as there are row groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.emit import Desc, Label, Reg, Taken
+from compiler.lower.context import MXU, W_CHANNELS, Lowering
+from compiler.matrices import Matrix
+from compiler.tile_memory import a_slot
+from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
+from isa.formats import Format
+
+LAYER_MATRICES = ("qkv", "o", "gate_up", "down")  #: of a layer, in the order of their use
+HEAD = "lm_head"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The subroutine and the registers it changes."""
+
+    label: Label
+    taken: Taken
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Registers of a chunk under way: panels of this tile's part, and its four descriptors."""
+
+    count: Reg
+    data: tuple[Desc, Desc]  # to, from
+    scales: tuple[Desc, Desc]
+
+
+# -- how a matrix is cut -------------------------------------------------------------------------
+
+
+def own_panels(lo: Lowering, matrix: Matrix, alone: bool) -> tuple[Reg, Reg]:
+    """New registers: this tile's panels [begin, stop); `alone`: all tiles share, not the group."""
+    code = lo.code
+    begin, stop = lo.share(matrix.units, alone)
+    if matrix.unit > 1:
+        code.alu("mul", begin, begin, matrix.unit)
+        code.alu("mul", stop, stop, matrix.unit)
+    code.alu("min", begin, begin, matrix.panels)
+    code.alu("min", stop, stop, matrix.panels)
+    return begin, stop
+
+
+def rows_each(lo: Lowering, alone: bool) -> Reg:
+    """A new register: rows of the largest row group, or those that want logits."""
+    return lo.code.reg(lo.wanted) if alone else lo.rows_each()
+
+
+def most_resident(lo: Lowering, matrix: Matrix, alone: bool) -> int:
+    """The most rows whose activations, all K of them, fit a tile at once."""
+    p, tile = lo.plan.activations, lo.plan.tile
+    room, scales = (
+        (tile.head_room, tile.head_scale_room) if alone else (tile.a_room, tile.a_scale_room)
+    )
+    most = room // p.data_bytes(matrix.k)
+    return min(most, scales // p.scale_bytes(matrix.k)) if p.block else most
+
+
+def a_slot_bytes(lo: Lowering, alone: bool) -> tuple[int, int]:
+    """Bytes of a slot where activations come in chunks, and of its scales."""
+    tile = lo.plan.tile
+    room, scales = (
+        (tile.head_room, tile.head_scale_room) if alone else (tile.a_room, tile.a_scale_room)
+    )
+    return a_slot(room), a_slot(scales)
+
+
+def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> None:
+    """Make of a tile's number of panels (in `wide`) those of a block, and set a chunk's depth.
+
+    As many panels as the accumulator takes, and as much of K as the slot holds, in even chunks.
+    """
+    code, tile, k = lo.code, lo.plan.tile, matrix.k_stored
+    code.alu("min", wide, wide, tile.block_panels)
+    code.alu("max", wide, wide, 1)
+    code.set(depth, tile.w_slot * 8 // matrix.precision.bits // PANEL_COLUMNS)
+    code.alu("divu", depth, depth, wide)
+    with code.scope():
+        rows = rows_each(lo, alone)
+        with code.unless("lt", rows, most_resident(lo, matrix, alone) + 1):
+            p = lo.plan.activations
+            data, scales = a_slot_bytes(lo, alone)
+            elements = data * 8 // p.bits
+            if p.block:
+                elements = min(elements, scales * p.block)
+            limit = code.reg(elements)
+            code.alu("divu", limit, limit, rows)
+            code.alu("min", depth, depth, limit)
+    code.alu("and", depth, depth, -tile.align)
+    with code.scope():
+        chunks = code.calc("add", depth, k - 1)
+        code.alu("divu", chunks, chunks, depth)
+        code.set(depth, k - 1)
+        code.alu("add", depth, depth, chunks)
+        code.alu("divu", depth, depth, chunks)
+        code.alu("add", depth, depth, tile.align - 1)
+        code.alu("and", depth, depth, -tile.align)
+        code.alu("min", depth, depth, k)
+
+
+# -- the subroutine ------------------------------------------------------------------------------
+
+
+def write_stream(lo: Lowering) -> Stream:
+    """Write the subroutine: bring the next chunk into the slot `lo.slot`, if there is one left."""
+    code, matrices = lo.code, lo.plan.hbm.matrices
+    label = code.label("stream")
+    with code.op("weights"), code.subroutine(label) as taken:
+        top, issue, end = code.label("again"), code.label("issue"), code.label("no_more")
+        chunk = _Chunk(code.reg(), (code.desc(), code.desc()), (code.desc(), code.desc()))
+        code.place(top)
+        if lo.limit is not None:
+            code.emit("bne", ra=lo.limit, b=lo.w_left, target=end)
+        ways = len(LAYER_MATRICES)
+        for number, name in enumerate((*LAYER_MATRICES, HEAD)):
+            other = code.label("other")
+            if name == HEAD:
+                code.emit("bne", ra=lo.w_left, b=0, target=end)
+                code.emit("beq", ra=lo.wanted, b=0, target=end)
+            else:
+                code.emit("blt", ra=lo.w_left, b=1, target=other)
+                with code.scope():
+                    which = code.calc("and", lo.w_left, ways - 1)
+                    code.emit("bne", ra=which, b=-number % ways, target=other)
+            with code.scope():
+                _next_chunk(lo, matrices[name], chunk, top, name == HEAD)
+            code.emit("jmp", target=issue)
+            code.place(other)
+        code.place(issue)
+        _issue(lo, chunk)
+        code.place(end)
+    return Stream(label, taken)
+
+
+def _next_chunk(lo: Lowering, matrix: Matrix, chunk: _Chunk, top: Label, alone: bool) -> None:
+    """Describe the next chunk of a matrix and move on; with the next matrix, if it has no more."""
+    code = lo.code
+    first, stop = own_panels(lo, matrix, alone)
+    wide, depth = code.calc("sub", stop, first), code.reg()
+    cut(lo, matrix, wide, depth, alone)
+    code.alu("add", first, first, lo.w_first)
+    with code.unless("lt", first, stop):
+        code.alu("sub", lo.w_left, lo.w_left, 1)
+        code.set(lo.w_first, 0)
+        code.emit("jmp", target=top)
+    panels = code.alu("sub", stop, stop, first)
+    code.alu("min", panels, panels, wide)
+    part = _own_part(lo, chunk, panels, alone)
+    code.alu("add", first, first, part)
+    with code.scope():
+        _describe(lo, matrix, chunk, (first, part, depth), alone)
+    code.alu("add", lo.w_k, lo.w_k, depth)
+    with code.unless("lt", lo.w_k, matrix.k_stored):
+        code.set(lo.w_k, 0)
+        code.alu("add", lo.w_first, lo.w_first, wide)
+
+
+def shares_weights(lo: Lowering, alone: bool) -> bool:
+    """Whether row groups bring weights for one another, where there are several."""
+    return lo.most_groups > 1 and not alone and "multicast" not in lo.plan.options.without
+
+
+def _own_part(lo: Lowering, chunk: _Chunk, panels: Reg, alone: bool) -> Reg:
+    """Set the number of panels this tile brings; a new register: how many come before them."""
+    code = lo.code
+    if not shares_weights(lo, alone):
+        code.set(chunk.count, panels)
+        return code.reg(0)
+    group = lo.group()
+    code.alu("mul", chunk.count, panels, group)
+    code.alu("add", panels, panels, chunk.count)
+    code.alu("divu", group, chunk.count, lo.groups)
+    code.alu("divu", panels, panels, lo.groups)
+    code.alu("sub", chunk.count, panels, group)
+    return group
+
+
+def _describe(
+    lo: Lowering, matrix: Matrix, chunk: _Chunk, at: tuple[Reg, Reg, Reg], alone: bool
+) -> None:
+    """Fill the descriptors of a chunk's part: `at` is its first panel, those before, the depth."""
+    code, tile, p = lo.code, lo.plan.tile, matrix.precision
+    first, part, depth = at
+    with code.scope():
+        width = code.reg(matrix.k_stored)
+        code.alu("sub", width, width, lo.w_k)
+        code.alu("min", width, width, depth)
+        column = p.bits * PANEL_COLUMNS // 8
+        sides = [("data", column, 1, matrix.data, matrix.data_bytes, matrix.panel_bytes)]
+        if p.block:
+            sides.append(
+                (
+                    "scales",
+                    PANEL_COLUMNS,
+                    p.block,
+                    matrix.scales,
+                    matrix.scales_bytes,
+                    matrix.panel_scale_bytes,
+                )
+            )
+        for name, scale, block, base, layer_bytes, panel_bytes in sides:
+            dst, src = chunk.data if name == "data" else chunk.scales
+            place = "w_data" if name == "data" else "w_scale"
+            slot = tile.w_slot if name == "data" else tile.w_scale_slot
+            with code.scope():
+                address = code.calc("mul", first, panel_bytes)
+                along = code.reg()
+                if not alone:
+                    base += matrix.layers * layer_bytes
+                    code.alu("add", along, lo.w_left, len(LAYER_MATRICES) - 1)
+                    code.alu("divu", along, along, len(LAYER_MATRICES))
+                    code.alu("mul", along, along, layer_bytes)
+                    code.alu("sub", address, address, along)
+                _columns(lo, along, lo.w_k, scale, block)
+                code.alu("add", address, address, along)
+                _columns(lo, along, width, scale, block)
+                source = Descriptor(Space.HBM, Format.U8, (1, 1), (panel_bytes, 1), base)
+                code.fill(src, source, ("base", address), dim0=chunk.count, dim1=along)
+                _columns(lo, address, depth, scale, block)
+                target = lo.tsram(place, Format.U8, (1, 1))
+                code.fill(dst, target, dim0=chunk.count, dim1=along, stride0=address)
+                code.alu("mul", address, address, part)
+                code.alu("mul", along, lo.slot, slot)
+                code.alu("add", address, address, along)
+                code.emit("dadd", dst=dst, field="base", b=address)
+                if shares_weights(lo, alone):
+                    lanes = lo.lanes()
+                    code.emit("dset", dst=dst, field="fan", b=lo.groups)
+                    code.emit("dset", dst=dst, field="fanstep", b=lanes)
+                    code.alu("remu", lanes, lo.tile, lanes)
+                    code.emit("dset", dst=dst, field="owner", b=lanes)
+
+
+def _columns(lo: Lowering, dst: Reg, k: Reg, scale: int, block: int) -> None:
+    """dst = bytes of a panel that is `k` deep, or of its scales."""
+    code = lo.code
+    if block == 1:
+        code.alu("mul", dst, k, scale)
+        return
+    code.alu("add", dst, k, block - 1)
+    code.alu("divu", dst, dst, block)
+    code.alu("mul", dst, dst, scale)
+
+
+def _issue(lo: Lowering, chunk: _Chunk) -> None:
+    """Queue the chunk on its slot's channel."""
+    code, tokens = lo.code, lo.tokens
+    scaled = [matrix for matrix in lo.plan.hbm.matrices.values() if matrix.precision.block]
+    for slot in range(lo.plan.tile.w_depth):
+        channel, other = W_CHANNELS[slot], code.label("other_slot")
+        code.emit("bne", ra=lo.slot, b=slot, target=other)
+        code.wait(channel, tokens.w_free[slot], lo.groups)
+        with code.unless("eq", chunk.count, 0):
+            code.emit("dma", channel=channel, dst=chunk.data[0], src=chunk.data[1])
+            if len(scaled) == len(lo.plan.hbm.matrices):
+                code.emit("dma", channel=channel, dst=chunk.scales[0], src=chunk.scales[1])
+            elif scaled:
+                _issue_if_scaled(lo, channel, chunk)
+        alone = code.label("alone")
+        if lo.most_groups > 1:
+            code.emit("blt", ra=lo.w_left, b=1, target=alone)
+            tell(lo, channel, tokens.w_full, slot, alone=False)
+            code.emit("ret")
+        code.place(alone)
+        tell(lo, channel, tokens.w_full, slot, alone=True)
+        code.emit("ret")
+        code.place(other)
+
+
+def _issue_if_scaled(lo: Lowering, channel: str, chunk: _Chunk) -> None:
+    """The scales' transfer, where either the layers' matrices or the head have none."""
+    code, head = lo.code, lo.plan.hbm.matrices[HEAD]
+    relation = "ge" if head.precision.block else "lt"
+    with code.unless(relation, lo.w_left, 1):
+        code.emit("dma", channel=channel, dst=chunk.scales[0], src=chunk.scales[1])
+
+
+# -- around it -----------------------------------------------------------------------------------
+
+
+def tell(lo: Lowering, unit: str, sems: object, slot: int, alone: bool) -> None:
+    """Queue on a unit: a signal of a slot to every tile that shares its weights.
+
+    A tile that shares with nobody signals to itself as often, so that counts are always the same.
+    """
+    code, sem = lo.code, sems[slot]  # type: ignore[index]
+    if not shares_weights(lo, alone):
+        code.signal(unit, sem, lo.groups)
+        return
+    several, done = code.label("several"), code.label("told")
+    code.emit("bne", ra=lo.groups, b=1, target=several)
+    code.signal(unit, sem)
+    code.emit("jmp", target=done)
+    code.place(several)
+    with code.scope():
+        lanes = lo.lanes()
+        peer = code.calc("remu", lo.tile, lanes)
+        with code.loop(lo.groups):
+            code.signal_tile(unit, sem, peer)
+            code.alu("add", peer, peer, lanes)
+    code.place(done)
+
+
+def bring(lo: Lowering) -> None:
+    """Bring the next chunk of the stream into the current slot."""
+    lo.code.call(lo.stream.label, lo.stream.taken)
+
+
+def fill_ring(lo: Lowering) -> None:
+    """Bring as many chunks as the ring has slots, from the current one on."""
+    for _ in range(lo.plan.tile.w_depth):
+        bring(lo)
+        next_slot(lo)
+
+
+def next_slot(lo: Lowering) -> None:
+    """The next slot of the ring is the current one."""
+    code, depth = lo.code, lo.plan.tile.w_depth
+    code.alu("add", lo.slot, lo.slot, 1)
+    with code.unless("lt", lo.slot, depth):
+        code.set(lo.slot, 0)
+
+
+def open_ring(lo: Lowering) -> None:
+    """At the start of a step: every slot is free, for as many tiles as there are row groups."""
+    for slot in range(lo.plan.tile.w_depth):
+        lo.code.signal("ctl", lo.tokens.w_free[slot], lo.groups)
+
+
+def close_ring(lo: Lowering) -> None:
+    """At the end of a step: take the freedom of every slot back."""
+    for slot in range(lo.plan.tile.w_depth):
+        lo.code.wait(W_CHANNELS[slot], lo.tokens.w_free[slot], lo.groups)
+
+
+def take(lo: Lowering) -> None:
+    """Queue on the MXU: wait for the current slot's chunk."""
+    code, done = lo.code, lo.code.label("taken")
+    last = lo.plan.tile.w_depth - 1
+    for slot in range(last + 1):
+        other = code.label("other_slot")
+        if slot < last:
+            code.emit("bne", ra=lo.slot, b=slot, target=other)
+        code.wait(MXU, lo.tokens.w_full[slot], lo.groups)
+        if slot < last:
+            code.emit("jmp", target=done)
+        code.place(other)
+    code.place(done)
+
+
+def give(lo: Lowering, alone: bool) -> None:
+    """Queue on the MXU: the current slot's chunk is used."""
+    code, done = lo.code, lo.code.label("given")
+    last = lo.plan.tile.w_depth - 1
+    for slot in range(last + 1):
+        other = code.label("other_slot")
+        if slot < last:
+            code.emit("bne", ra=lo.slot, b=slot, target=other)
+        tell(lo, MXU, lo.tokens.w_free, slot, alone)
+        if slot < last:
+            code.emit("jmp", target=done)
+        code.place(other)
+    code.place(done)
