@@ -22,13 +22,13 @@ from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
-A_SLOTS = 2  # chunks of activations in flight, where they do not all fit at once
+LEAST_SLOTS = 2  # of the weight ring
+A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at once
 SLOTS = tuple(1 << n for n in range(17, 9, -1))  # bytes of weights of a chunk: up to 128 KiB
 BLOCKS = (32, 16, 8, 4)  # panels of a block: up to four times the columns of t1's array
 ROWS = (128, 64, 32, 16, 8, 4, 2, 1)
-STAGE_ROWS = 64  # rows that are read out at a time
 ALIGN = 128  # depth of chunks is a multiple of it, where they are large enough
-STAGE_PANELS = 8  # panels that are read out at a time with so many rows; more with fewer
+STAGE_PANELS = 4  # panels that can be read out at a time, whatever the rows; more with fewer
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class TilePlan:
     Weights come in chunks of at most ``block_panels`` panels and ``w_slot`` bytes, a multiple of
     ``align`` deep unless K ends, into a ring of ``w_depth`` slots. Activations have ``a_room``
     bytes, and ``a_scale_room`` for their scales; beside the logits, ``head_room`` and
-    ``head_scale_room``. ``stage`` elements are read out at a time. ``norm_rows``, ``head_rows`` and
+    ``head_scale_room``. ``stage`` elements are finished by the VPU at a time. So many are read out, too,
+    or ``wide_stage`` in a step of several row groups: its ring has a slot less, which lies behind
+    the stage. ``norm_rows``, ``head_rows`` and
     ``attend_rows`` (query rows of one head times the group) are what those phases take at once.
     """
 
@@ -51,8 +53,8 @@ class TilePlan:
     a_scale_room: int
     head_room: int
     head_scale_room: int
-    stage_rows: int
     stage: int
+    wide_stage: int
     norm_rows: int
     head_rows: int
     attend_rows: int
@@ -85,7 +87,7 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
     """
     last: Exception | None = None
     for candidate in _group_rows(sizing, rows):
-        for slot, block_panels, depth in itertools.product(SLOTS, BLOCKS, (4, 3, 2)):
+        for slot, block_panels, depth in itertools.product(SLOTS, BLOCKS, (4, 3, LEAST_SLOTS)):
             try:
                 capacity = capacity_for(candidate, rows)
                 return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
@@ -143,18 +145,21 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     if slot * 8 // widest < columns * align:
         raise DoesNotFit("weight chunk too small for a block")
     most = max(capacity.group_rows, capacity.wanted)
-    if most * columns * 4 > sizing.chip.tile.acc.bytes:
-        raise DoesNotFit(f"ACC: {most} rows of {columns} columns")
+    if 2 * most * columns * 4 > sizing.chip.tile.acc.bytes:
+        raise DoesNotFit(f"ACC: twice {most} rows of {columns} columns")
     w_scale = max(m.precision.scale_bytes(slot * 8 // m.precision.bits) for m in sizing.matrices)
+    w_scale = -(-w_scale // ARENA_ALIGN) * ARENA_ALIGN
     arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
     head = next(m for m in sizing.matrices if m.name == "lm_head")
     wide = logit_columns(head, sizing.chip.num_tiles, capacity.top_k)
     _persistent(arena, sizing, capacity, columns)
-    arena.take("w_data", depth * slot)
-    arena.take("w_scale", depth * w_scale)
+    stage = max(capacity.group_rows, capacity.wanted) * STAGE_PANELS * PANEL_COLUMNS
+    arena.take("stage", 4 * stage)
+    arena.take("weights", depth * (slot + w_scale))
+    wide_stage = stage
+    while depth > LEAST_SLOTS and wide_stage * 8 <= stage * 4 + slot + w_scale:
+        wide_stage *= 2
     base = arena.top
-    stage_rows = min(capacity.group_rows, STAGE_ROWS)
-    stage = stage_rows * min(STAGE_PANELS, block_panels) * PANEL_COLUMNS
     rooms = _linear(arena, sizing, capacity, stage, align, wide)
     tops = [arena.top]
     found = {}
@@ -172,8 +177,8 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         slot,
         w_scale,
         *rooms,
-        stage_rows,
         stage,
+        wide_stage,
         found["norm"],
         found["heads"],
         found["attend"],
@@ -196,7 +201,7 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) 
         "windows": 4 * config.layers,
         "bounds_full": 8 * rows,
         "bounds_window": 8 * rows,
-        "rope": 4 * capacity.group_rows * rope_columns(config),
+        "rope": 4 * 1 * rope_columns(config),
         "score_scale": 4,
         "gain": 4 * config.hidden,
         "head_gains": 8 * config.head_dim,
@@ -217,7 +222,7 @@ def _linear(
 
     Returns the bytes for activations and their scales, without and with logits.
     """
-    for name in ("stage", "extra", "lin_out"):
+    for name in ("extra", "lin_out"):
         arena.take(name, stage * 4)
     arena.take("lin_scale", stage // 16)
     p = sizing.activations

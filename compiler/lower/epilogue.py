@@ -15,6 +15,7 @@ from compiler.lower.linear import (
     blocks_of,
     bytes_of,
     stage,
+    work_space,
 )
 from compiler.lower.rowwise import layer_base, load_constant
 from isa.descriptor import PANEL_COLUMNS
@@ -32,31 +33,29 @@ def _add_bias(lo: Lowering, work: Linear, block: Block) -> None:
         address = layer_base(code, matrix.bias, work.layer, matrix.vector_bytes)
         offset = code.calc("mul", block.first, PANEL_COLUMNS * 4)
         code.alu("add", address, address, offset)
-        load_constant(lo, address, "bias", block.columns)
+        columns = code.calc("mul", block.panels, PANEL_COLUMNS)
+        load_constant(lo, address, "bias", columns)
         code.wait(VPU, tokens.const_full)
-        block_stage = stage(lo, block, block.columns)
+        block_stage = stage(lo, block, columns)
         row = lo.tsram("bias", Format.FP32, (1, 1), (0, 1))
-        bias = code.tensor(row, dim0=block.rows, dim1=block.columns)
+        bias = code.tensor(row, dim0=block.rows, dim1=columns)
         code.emit("vadd", dst=block_stage, a=block_stage, b=bias)
     code.signal(VPU, tokens.const_free)
 
 
 def _begin(lo: Lowering, work: Linear, block: Block) -> None:
-    code, tokens = lo.code, lo.tokens
-    code.wait(VPU, tokens.stage_full)
     _add_bias(lo, work, block)
-    code.wait(VPU, tokens.out_free)
+    lo.code.wait(VPU, lo.tokens.out_free)
 
 
 def _end(lo: Lowering) -> None:
     code, tokens = lo.code, lo.tokens
-    code.signal(VPU, tokens.stage_free)
     code.signal(VPU, tokens.out_full)
     code.wait(OUT, tokens.out_full)
 
 
 def _out(lo: Lowering, block: Block, columns: Value) -> Desc:
-    return stage(lo, block, columns, "lin_out")
+    return work_space(lo, block, columns, "lin_out")
 
 
 def _send_fp32(lo: Lowering, dst: Bytes, block: Block, first: Reg, columns: Value) -> None:
@@ -74,9 +73,12 @@ def _valid(lo: Lowering, work: Linear, block: Block) -> tuple[Reg, Reg]:
     """First output column of the block, and how many columns mean something."""
     code = lo.code
     first = code.calc("mul", block.first, PANEL_COLUMNS)
-    left = code.reg(work.matrix.n)
-    code.alu("sub", left, left, first)
-    return first, code.alu("min", left, left, block.columns)
+    columns = code.calc("mul", block.panels, PANEL_COLUMNS)
+    with code.scope():
+        left = code.reg(work.matrix.n)
+        code.alu("sub", left, left, first)
+        code.alu("min", columns, columns, left)
+    return first, columns
 
 
 def store(dst: str) -> Epilogue:
@@ -88,9 +90,7 @@ def store(dst: str) -> Epilogue:
             first, columns = _valid(lo, work, block)
             _begin(lo, work, block)
             with code.scope():
-                code.emit(
-                    "vcopy", dst=_out(lo, block, block.columns), a=stage(lo, block, block.columns)
-                )
+                code.emit("vcopy", dst=_out(lo, block, columns), a=stage(lo, block, columns))
             _end(lo)
             _send_fp32(lo, lo.plan.buffers.rows[dst].data, block, first, columns)
 
@@ -103,7 +103,7 @@ def residual(lo: Lowering, work: Linear, block: Block) -> None:
     with code.scope():
         first, columns = _valid(lo, work, block)
         code.wait(IN, tokens.in_free)
-        old = stage(lo, block, columns, "extra")
+        old = work_space(lo, block, columns, "extra")
         with code.scope():
             at = ("base", Scaled(first, 4))
             dims = {"dim0": block.rows, "dim1": columns}
@@ -130,7 +130,7 @@ def swiglu(quantised: bool) -> Epilogue:
             columns = code.reg(work.matrix.n)
             code.alu("sub", columns, columns, first)
             with code.scope():
-                half = code.calc("shr", block.columns, 1)
+                half = code.calc("mul", block.panels, PANEL_COLUMNS // 2)
                 code.alu("min", columns, columns, half)
             _begin(lo, work, block)
             with code.scope():
@@ -156,8 +156,12 @@ def _silu_mul(lo: Lowering, block: Block) -> None:
     pairs = code.calc("shr", block.panels, 1)
     dims = {"dim0": block.rows, "dim1": pairs, "stride0": block.stride}
     paired = lo.tsram("stage", Format.FP32, (1, 1, PANEL_COLUMNS), (1, 2 * PANEL_COLUMNS, 1))
-    gate = code.tensor(paired, **dims)
-    up = code.tensor(paired, ("base", 4 * PANEL_COLUMNS), **dims)
+    gate, up = code.desc(), code.desc()
+    with code.scope():
+        down = code.calc("mul", block.row, block.stride)
+        code.alu("mul", down, down, 4)
+        code.fill(gate, paired, ("base", down), **dims)
+        code.fill(up, paired, ("base", down), ("base", 4 * PANEL_COLUMNS), **dims)
     place = "extra" if lo.plan.buffers.rows["f"].precision.name != "fp32" else "lin_out"
     out = lo.tsram(place, Format.FP32, (1, 1, PANEL_COLUMNS), (1, PANEL_COLUMNS, 1))
     dst = code.tensor(out, **dims)
@@ -180,7 +184,7 @@ def _quantise_block(lo: Lowering, block: Block, columns: Reg) -> None:
         dim1=columns,
         **sets,
     )
-    lo.quantise(out, stage(lo, block, columns, "extra"), None)
+    lo.quantise(out, work_space(lo, block, columns, "extra"), None)
 
 
 def _send_quantised(lo: Lowering, dst: Rows, block: Block, first: Reg, columns: Reg) -> None:

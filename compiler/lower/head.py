@@ -57,18 +57,18 @@ def _fill(lo: Lowering) -> None:
 
 def _keep(lo: Lowering, work: Linear, block: Block) -> None:
     """Copy a block's meaningful columns to this tile's logits."""
-    code, tokens, wide = lo.code, lo.tokens, lo.plan.tile.logit_columns
-    code.wait(VPU, tokens.stage_full)
+    code, wide = lo.code, lo.plan.tile.logit_columns
     with code.scope():
         left = _columns(lo, block.first)
-        code.alu("min", left, left, block.columns)
+        with code.scope():
+            columns = code.calc("mul", block.panels, PANEL_COLUMNS)
+            code.alu("min", left, left, columns)
         offset, _ = own_panels(lo, work.matrix, alone=True)
         code.alu("sub", offset, block.first, offset)
         code.alu("mul", offset, offset, 4 * PANEL_COLUMNS)
         down = ("base", Scaled(block.row, 4 * wide))
         dst = code.tensor(_logits(lo), ("base", offset), down, dim0=block.rows, dim1=left)
         code.emit("vcopy", dst=dst, a=stage(lo, block, left))
-    code.signal(VPU, tokens.stage_free)
 
 
 def _columns(lo: Lowering, first: Reg) -> Reg:

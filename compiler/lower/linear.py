@@ -13,30 +13,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from compiler.buffers import Bytes, Rows
-from compiler.emit import Code, Desc, Reg, Value
+from compiler.emit import Code, Desc, Reg, Scaled, Value
 from compiler.lower import stream
 from compiler.lower.context import CONST, IN, MXU, VPU, Lowering
 from compiler.lower.rowwise import NORMS, layer_base, load_gains, load_rows, rms_norm
 from compiler.matrices import Matrix
 from compiler.precision import Precision
-from compiler.tile_memory import A_SLOTS
+from compiler.tile_memory import A_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format, Layout, ScaleKind
 
+PARTS_A_CHUNK = 2  #: of the block before that are finished behind a chunk's product
 RESIDENT = -1  #: in place of a slot's number: all of K is there
+ARRIVING = -2  #: all of K fits, and comes chunk by chunk with the first block's weights
 
 
 @dataclass(frozen=True)
 class Block:
     """What is read out at a time, at run time.
 
-    Panels from `first` on, their columns, and rows from `row` of the own group on; `stride`
-    elements lie between two rows of the stage.
+    Panels from `first` on, and rows from `row` of the own group on; `stride` elements lie between
+    two rows of the stage.
     """
 
     first: Reg
     panels: Reg
-    columns: Reg
     row: Reg
     rows: Reg
     stride: Reg
@@ -64,7 +65,8 @@ class _Turn:
     """Registers of a phase that outlive the stream's subroutine.
 
     Panels [first, stop) are to come, `wide` at a time; K goes from `k` in steps of `depth`; `slot`
-    of the activations' ring, or RESIDENT.
+    of the activations' ring, or RESIDENT. `parts` is twice the number of parts of the block before
+    that are still to be finished, plus the half of the accumulator that the block at hand uses.
     """
 
     rows: Reg
@@ -74,6 +76,7 @@ class _Turn:
     depth: Reg
     k: Reg
     slot: Reg
+    parts: Reg
 
 
 def most_fused(lo: Lowering) -> int:
@@ -105,24 +108,31 @@ def linear(
 
 
 def product(lo: Lowering, work: Linear, end: Epilogue, norm: str | None = None) -> None:
-    """All blocks of a product: of the own group's rows, or of those that want logits."""
+    """All blocks of a product: of the own group's rows, or of those that want logits.
+
+    The array starts on a block in one half of the accumulator while the one before is read out of
+    the other half, part by part, for the VPU to finish.
+    """
     code = lo.code
     with code.scope():
         with code.sparing(lo.stream.taken):
-            turn = _Turn(*(code.reg() for _ in range(7)))
+            turn = _Turn(*(code.reg() for _ in range(8)))
         _begin(lo, work, turn)
         _bring_activations(lo, work, turn, norm)
         if lo.limit is not None:
             stream.fill_ring(lo)
+        finish = _write_finish(lo, work, turn, end)
         top, out = code.label("block"), code.label("blocks_end")
         code.place(top)
         code.emit("bge", ra=turn.first, b=turn.stop, target=out)
-        _load_columns(lo, work, turn)
-        _chunks(lo, work, turn)
-        _finish(lo, work, turn, end)
-        code.alu("add", turn.first, turn.first, turn.wide)
+        _chunks(lo, work, turn, finish)
+        with code.unless("ge", turn.slot, 0):
+            code.set(turn.slot, RESIDENT)
+        _finish_all(lo, turn, finish)
+        _block_is_done(lo, turn)
         code.emit("jmp", target=top)
         code.place(out)
+        _finish_all(lo, turn, finish)
         with code.unless("ge", turn.slot, 0):
             code.signal(MXU, lo.tokens.a_free, A_SLOTS)
         if lo.limit is not None:
@@ -139,10 +149,11 @@ def _begin(lo: Lowering, work: Linear, turn: _Turn) -> None:
         code.set(turn.stop, stop)
         code.alu("sub", turn.wide, stop, begin)
         stream.cut(lo, matrix, turn.wide, turn.depth, work.alone)
+    code.set(turn.parts, 0)
 
 
 def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None) -> None:
-    """Bring all of the activations, if they fit, and decide how the others come."""
+    """Decide how the activations come; make them, if that is done here."""
     code = lo.code
     done = code.label("activations")
     code.set(turn.slot, RESIDENT)
@@ -159,9 +170,7 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
             "bge", ra=rows, b=stream.most_resident(lo, work.matrix, work.alone) + 1, target=several
         )
     code.wait(IN, lo.tokens.a_free, A_SLOTS)
-    _load_all(lo, work, turn.rows)
-    code.signal(IN, lo.tokens.a_full)
-    code.wait(MXU, lo.tokens.a_full)
+    code.set(turn.slot, ARRIVING)
     code.emit("jmp", target=done)
     code.place(several)
     code.set(turn.slot, 0)
@@ -208,30 +217,14 @@ def _block_panels(lo: Lowering, turn: _Turn) -> Reg:
     return lo.code.alu("min", panels, panels, turn.wide)
 
 
-def _load_columns(lo: Lowering, work: Linear, turn: _Turn) -> None:
-    """Queue on dma7: the block's column factors, for the read-out."""
-    matrix, code, tokens = work.matrix, lo.code, lo.tokens
-    if not matrix.precision.column_scaled:
-        return
-    code.wait(CONST, tokens.column_free)
-    with code.scope():
-        address = layer_base(code, matrix.columns, work.layer, matrix.vector_bytes)
-        offset = code.calc("mul", turn.first, PANEL_COLUMNS * 4)
-        columns = _block_panels(lo, turn)
-        code.alu("mul", columns, columns, PANEL_COLUMNS)
-        source = Descriptor(Space.HBM, Format.FP32, (1,), (1,))
-        src = code.tensor(source, ("base", address), ("base", offset), dim0=columns)
-        dst = code.tensor(lo.tsram("columns", Format.FP32, (1,)), dim0=columns)
-        code.emit("dma", channel=CONST, dst=dst, src=src)
-    code.signal(CONST, tokens.column_full)
-    code.wait(MXU, tokens.column_full)
-
-
 # -- products ----------------------------------------------------------------------------------
 
 
-def _chunks(lo: Lowering, work: Linear, turn: _Turn) -> None:
-    """acc = a * w^T over all chunks of K; behind each, the stream brings another chunk."""
+def _chunks(lo: Lowering, work: Linear, turn: _Turn, finish: stream.Stream) -> None:
+    """acc = a * w^T over all chunks of K.
+
+    Behind each, the stream brings another chunk, and parts of the block before are finished.
+    """
     code, k = lo.code, work.matrix.k_stored
     top = code.label("chunk")
     code.set(turn.k, 0)
@@ -240,8 +233,7 @@ def _chunks(lo: Lowering, work: Linear, turn: _Turn) -> None:
         depth = code.reg(work.matrix.k)
         code.alu("sub", depth, depth, turn.k)
         code.alu("min", depth, depth, turn.depth)
-        with code.unless("lt", turn.slot, 0):
-            code.wait(IN, lo.tokens.a_free)
+        with code.unless("eq", turn.slot, RESIDENT):
             _load_chunk(lo, work, turn, depth)
             code.signal(IN, lo.tokens.a_full)
             code.wait(MXU, lo.tokens.a_full)
@@ -250,9 +242,12 @@ def _chunks(lo: Lowering, work: Linear, turn: _Turn) -> None:
         stream.give(lo, work.alone)
         with code.unless("lt", turn.slot, 0):
             code.signal(MXU, lo.tokens.a_free)
-            code.alu("xor", turn.slot, turn.slot, 1)
+            code.alu("add", turn.slot, turn.slot, 1)
+            code.alu("and", turn.slot, turn.slot, A_SLOTS - 1)
     stream.bring(lo)
     stream.next_slot(lo)
+    with code.loop(PARTS_A_CHUNK), code.unless("lt", turn.parts, 2):
+        code.call(finish.label, finish.taken)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=k, target=top)
 
@@ -273,44 +268,42 @@ def blocks_of(code: Code, elements: Value, block: int) -> Reg:
     return code.alu("divu", count, count, block)
 
 
-def _load_all(lo: Lowering, work: Linear, rows: Reg) -> None:
-    """Queue on dma4: all of a."""
-    code, src, k = lo.code, work.src, work.matrix.k
-    p = src.precision
-    sides = [(src.data, "a_data", p.data_bytes(k))]
-    if src.scales is not None:
-        sides.append((src.scales, "a_scale", p.scale_bytes(k)))
-    for buffer, place, nbytes in sides:
-        with code.scope():
-            source = lo.buffer(buffer, buffer.view(Format.U8, 1, nbytes), 0, dim0=rows)
-            dst = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=rows)
-            code.emit("dma", channel=IN, dst=dst, src=source)
-
-
 def _load_chunk(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
-    """Queue on dma4: a[:, k : k + depth] into the next slot."""
+    """Queue on dma4: a[:, k : k + depth] into the next slot, or to its place among all of K."""
     code, src = lo.code, work.src
     p, (slot, scale_slot) = src.precision, stream.a_slot_bytes(lo, work.alone)
+    with code.unless("lt", turn.slot, 0):
+        code.wait(IN, lo.tokens.a_free)
     with code.scope():
         start, nbytes = bytes_of(code, turn.k, p), bytes_of(code, depth, p)
         stride = bytes_of(code, turn.depth, p)
-        _copy_chunk(lo, src.data, (start, nbytes), turn, ("a_data", slot, stride))
+        place = ("a_data", slot, stride, p.data_bytes(work.matrix.k))
+        _copy_chunk(lo, src.data, (start, nbytes), turn, place)
     if src.scales is not None:
         with code.scope():
             start, nbytes = code.calc("divu", turn.k, p.block), blocks_of(code, depth, p.block)
             stride = blocks_of(code, turn.depth, p.block)
-            _copy_chunk(lo, src.scales, (start, nbytes), turn, ("a_scale", scale_slot, stride))
+            place = ("a_scale", scale_slot, stride, p.scale_bytes(work.matrix.k))
+            _copy_chunk(lo, src.scales, (start, nbytes), turn, place)
 
 
 def _copy_chunk(
-    lo: Lowering, source: Bytes, span: tuple[Reg, Reg], turn: _Turn, slot: tuple[str, int, Reg]
+    lo: Lowering,
+    source: Bytes,
+    span: tuple[Reg, Reg],
+    turn: _Turn,
+    place: tuple[str, int, Reg, int],
 ) -> None:
+    """`place`: name, bytes of a slot, bytes of a row in it, and of a row of all of K."""
     code = lo.code
-    (start, nbytes), (place, size, stride) = span, slot
+    (start, nbytes), (name, size, stride, whole) = span, place
     src = lo.buffer(source, source.raw(), 0, ("base", start), dim0=turn.rows, dim1=nbytes)
-    offset = code.calc("mul", turn.slot, size)
-    target = lo.tsram(place, Format.U8, (1, 1))
-    dst = code.tensor(target, ("base", offset), dim0=turn.rows, dim1=nbytes, stride0=stride)
+    with code.unless("ge", turn.slot, 0):
+        code.set(stride, whole)
+    with code.unless("lt", turn.slot, 0):
+        code.alu("mul", start, turn.slot, size)
+    target = lo.tsram(name, Format.U8, (1, 1))
+    dst = code.tensor(target, ("base", start), dim0=turn.rows, dim1=nbytes, stride0=stride)
     code.emit("dma", channel=IN, dst=dst, src=src)
 
 
@@ -321,6 +314,10 @@ def _multiply(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
         columns = _block_panels(lo, turn)
         code.alu("mul", columns, columns, PANEL_COLUMNS)
         sums = code.tensor(_sums(lo), dim0=turn.rows, dim1=columns)
+        with code.scope():
+            half = code.calc("and", turn.parts, 1)
+            code.alu("mul", half, half, _half_bytes(lo))
+            code.emit("dadd", dst=sums, field="base", b=half)
         a = _activations(lo, work, turn, depth)
         w = _weights(lo, work.matrix, turn, columns, depth)
         with _by_rows(lo, turn.rows) as variants:
@@ -366,8 +363,14 @@ def _gemm(code: Code, k: Reg, split: int, **operands: Desc) -> None:
 
 
 def _sums(lo: Lowering) -> Descriptor:
-    """The accumulator, as wide as the widest block."""
+    """Half of the accumulator, as wide as the widest block."""
     return lo.acc(1, lo.plan.tile.block_panels * PANEL_COLUMNS)
+
+
+def _half_bytes(lo: Lowering) -> int:
+    capacity = lo.plan.capacity
+    rows = max(capacity.group_rows, capacity.wanted)
+    return 4 * rows * lo.plan.tile.block_panels * PANEL_COLUMNS
 
 
 def _activations(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> Desc:
@@ -415,19 +418,21 @@ def _weights(lo: Lowering, matrix: Matrix, turn: _Turn, columns: Reg, depth: Reg
         p.element,
         (1, 1),
         (1, 1),
-        tile.at["w_data"],
+        tile.at["weights"],
         layout=Layout.PANEL,
         scale_kind=p.scale_kind,
-        scale=tile.at["w_scale"] if scaled else 0,
+        scale=tile.at["weights"] + tile.w_slot if scaled else 0,
         scale_strides=(1, PANEL_COLUMNS) if scaled else (0, 0),
     )
     result = code.desc()
     with code.scope():
         stride = code.calc("mul", turn.depth, PANEL_COLUMNS)
-        adds: list[tuple[str, Value]] = [("base", code.calc("mul", lo.slot, tile.w_slot))]
+        offset = code.reg()
+        stream.slot_offset(lo, offset)
+        adds: list[tuple[str, Value]] = [("base", offset)]
         sets: dict[str, Value] = {"stride0": stride}
         if scaled:
-            adds.append(("scale", code.calc("mul", lo.slot, tile.w_scale_slot)))
+            adds.append(("scale", offset))
             scale_stride = blocks_of(code, turn.depth, p.block)
             sets["sstride0"] = code.alu("mul", scale_stride, scale_stride, PANEL_COLUMNS)
         code.fill(result, w, *adds, dim0=columns, dim1=depth, **sets)
@@ -437,44 +442,134 @@ def _weights(lo: Lowering, matrix: Matrix, turn: _Turn, columns: Reg, depth: Reg
 # -- read-out ----------------------------------------------------------------------------------
 
 
-def _finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> None:
-    """Read a block out, as many rows and columns at a time as the stage takes, and finish them."""
-    code, tile = lo.code, lo.plan.tile
+def _block_is_done(lo: Lowering, turn: _Turn) -> None:
+    """The block at hand becomes the one before: all its parts are to be finished."""
+    code = lo.code
     with code.scope():
-        stride = _stage_columns(lo, turn.rows)
-        with code.stepping(0, turn.rows, tile.stage_rows) as (row, rows):
-            at, stop = turn.k, _block_panels(lo, turn)  # K is through; its register is free
-            code.set(at, turn.first)
-            code.alu("add", stop, stop, at)
-            top, out = code.label("part"), code.label("parts_end")
-            code.place(top)
-            code.emit("bge", ra=at, b=stop, target=out)
-            with code.scope():
-                panels, columns = code.calc("sub", stop, at), code.calc("shr", stride, 4)
-                code.alu("min", panels, panels, columns)
-                code.alu("mul", columns, panels, PANEL_COLUMNS)
-                block = Block(at, panels, columns, row, rows, stride)
-                _read_out(lo, work, turn, block)
-                end(lo, work, block)
-            with code.scope():
-                step = code.calc("shr", stride, 4)
-                code.alu("add", at, at, step)
-            code.emit("jmp", target=top)
-            code.place(out)
-    if work.matrix.precision.column_scaled:
-        code.signal(MXU, lo.tokens.column_free)
+        parts, regions = _parts(lo, turn, _block_panels(lo, turn))
+        code.alu("mul", parts, parts, regions)
+        code.alu("mul", parts, parts, 2)
+        code.alu("xor", turn.parts, turn.parts, 1)
+        code.alu("add", turn.parts, turn.parts, parts)
+    code.alu("add", turn.first, turn.first, turn.wide)
 
 
-def _stage_columns(lo: Lowering, rows: Reg) -> Reg:
-    """A new register: columns read out at a time; the more, the fewer rows there are."""
-    code, tile = lo.code, lo.plan.tile
-    stride = code.reg(tile.stage)
+def _parts(lo: Lowering, turn: _Turn, panels: Reg) -> tuple[Reg, Reg]:
+    """New registers: parts of a region that is read out at a time, and regions of a block."""
+    code = lo.code
+    parts, regions = code.reg(), code.reg()
     with code.scope():
-        count = code.calc("min", rows, tile.stage_rows)
-        code.alu("max", count, count, 1)
-        code.alu("divu", stride, stride, count)
-    code.alu("and", stride, stride, -4 * PANEL_COLUMNS)
-    return code.alu("min", stride, stride, tile.block_panels * PANEL_COLUMNS)
+        across = _region_panels(lo, turn.rows)
+        code.alu("add", regions, panels, across)
+        code.alu("add", regions, regions, -1)
+        code.alu("divu", regions, regions, across)
+        rows = _part_rows(lo, turn.rows)
+        code.alu("add", parts, turn.rows, rows)
+        code.alu("add", parts, parts, -1)
+        code.alu("divu", parts, parts, rows)
+    return parts, regions
+
+
+def _region_panels(lo: Lowering, rows: Reg) -> Reg:
+    """A new register: panels read out at a time, all rows of them; the more, the fewer rows."""
+    code, tile = lo.code, lo.plan.tile
+    panels = code.reg(tile.stage // PANEL_COLUMNS)
+    if tile.wide_stage > tile.stage and lo.most_groups > 1:
+        with code.unless("eq", lo.groups, 1):
+            code.set(panels, tile.wide_stage // PANEL_COLUMNS)
+    with code.scope():
+        code.alu("divu", panels, panels, code.calc("max", rows, 1))
+    code.alu("and", panels, panels, -STAGE_PANELS)  # those that stay together
+    return code.alu("min", panels, panels, tile.block_panels)
+
+
+def _part_rows(lo: Lowering, rows: Reg) -> Reg:
+    """A new register: rows of a region that the VPU finishes at a time."""
+    code = lo.code
+    part = code.reg(lo.plan.tile.stage // PANEL_COLUMNS)
+    with code.scope():
+        code.alu("divu", part, part, _region_panels(lo, rows))
+    return part
+
+
+def _finish_all(lo: Lowering, turn: _Turn, finish: stream.Stream) -> None:
+    """Finish what is left of the block before."""
+    code = lo.code
+    top, out = code.label("part"), code.label("parts_end")
+    code.place(top)
+    code.emit("blt", ra=turn.parts, b=2, target=out)
+    code.call(finish.label, finish.taken)
+    code.emit("jmp", target=top)
+    code.place(out)
+
+
+def _write_finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> stream.Stream:
+    """Write the subroutine: finish the next part of the block before.
+
+    With a region's first part, the region is read out to the stage; with its last, that is free.
+    """
+    code = lo.code
+    over, label = code.label("over"), code.label("finish")
+    code.emit("jmp", target=over)
+    with code.subroutine(label) as taken:
+        first, panels, row = (code.reg() for _ in range(3))
+        code.alu("sub", first, turn.first, turn.wide)
+        code.alu("sub", panels, turn.stop, first)
+        code.alu("min", panels, panels, turn.wide)
+        count, stride = code.reg(), _region_panels(lo, turn.rows)
+        with code.scope():
+            parts, index = _parts(lo, turn, panels)
+            code.alu("mul", index, index, parts)
+            left = code.calc("shr", turn.parts, 1)
+            _load_columns(lo, work, (first, panels), (left, index))
+            code.alu("sub", index, index, left)
+            code.alu("divu", left, index, parts)  # the region, and then its first panel
+            code.alu("mul", left, left, stride)
+            code.alu("add", first, first, left)
+            code.alu("sub", panels, panels, left)
+            code.alu("min", panels, panels, stride)
+            code.alu("remu", row, index, parts)
+            code.set(count, _part_rows(lo, turn.rows))
+            code.alu("mul", row, row, count)
+        with code.scope():
+            left = code.calc("sub", turn.rows, row)
+            code.alu("min", count, count, left)
+        code.alu("mul", stride, stride, PANEL_COLUMNS)
+        block = Block(first, panels, row, count, stride)
+        with code.unless("ne", row, 0):
+            _read_out(lo, work, turn, block)
+            code.wait(VPU, lo.tokens.stage_full)
+        code.alu("add", turn.parts, turn.parts, -2)
+        if work.matrix.precision.column_scaled:
+            with code.unless("ge", turn.parts, 2):
+                code.signal(MXU, lo.tokens.column_free)
+        end(lo, work, block)
+        code.alu("add", row, row, count)
+        with code.unless("lt", row, turn.rows):
+            code.signal(VPU, lo.tokens.stage_free)
+    code.place(over)
+    return stream.Stream(label, taken)
+
+
+def _load_columns(
+    lo: Lowering, work: Linear, block: tuple[Reg, Reg], parts: tuple[Reg, Reg]
+) -> None:
+    """Queue on dma7, with a block's first part: its column factors, for the read-out."""
+    matrix, code, tokens = work.matrix, lo.code, lo.tokens
+    if not matrix.precision.column_scaled:
+        return
+    first, panels = block
+    with code.unless("ne", *parts), code.scope():
+        code.wait(CONST, tokens.column_free)
+        address = layer_base(code, matrix.columns, work.layer, matrix.vector_bytes)
+        columns = code.calc("mul", panels, PANEL_COLUMNS)
+        source = Descriptor(Space.HBM, Format.FP32, (1,), (1,))
+        at = ("base", Scaled(first, 4 * PANEL_COLUMNS))
+        src = code.tensor(source, ("base", address), at, dim0=columns)
+        dst = code.tensor(lo.tsram("columns", Format.FP32, (1,)), dim0=columns)
+        code.emit("dma", channel=CONST, dst=dst, src=src)
+        code.signal(CONST, tokens.column_full)
+        code.wait(MXU, tokens.column_full)
 
 
 def _read_out(lo: Lowering, work: Linear, turn: _Turn, block: Block) -> None:
@@ -483,23 +578,39 @@ def _read_out(lo: Lowering, work: Linear, turn: _Turn, block: Block) -> None:
     code.wait(MXU, tokens.stage_free)
     with code.scope():
         factors: dict[str, Desc] = {}
-        across = code.calc("sub", block.first, turn.first)
+        columns, across = code.calc("mul", block.panels, PANEL_COLUMNS), code.reg()
+        code.alu("sub", across, block.first, turn.first)
+        code.alu("add", across, across, turn.wide)
         code.alu("mul", across, across, PANEL_COLUMNS * 4)
         if work.src.row_scale is not None:
             row = lo.tsram("row_scale", Format.E8M0, (1, 1))
-            factors["row"] = code.tensor(row, ("base", block.row), dim0=block.rows)
+            factors["row"] = code.tensor(row, dim0=turn.rows)
         if work.matrix.precision.column_scaled:
-            columns = lo.tsram("columns", Format.FP32, (1, 1))
-            factors["col"] = code.tensor(columns, ("base", across), dim1=block.columns)
-        whole = _sums(lo)
-        down = code.calc("mul", block.row, 4 * whole.strides[0])
-        code.alu("add", down, down, across)
-        sums = code.tensor(whole, ("base", down), dim0=block.rows, dim1=block.columns)
-        code.emit("readout", dst=stage(lo, block, block.columns), acc=sums, **factors)
+            vector = lo.tsram("columns", Format.FP32, (1, 1))
+            factors["col"] = code.tensor(vector, ("base", across), dim1=columns)
+        sums = code.tensor(_sums(lo), ("base", across), dim0=turn.rows, dim1=columns)
+        code.alu("and", across, turn.parts, 1)
+        code.alu("xor", across, across, 1)  # the half that is not at hand
+        code.alu("mul", across, across, _half_bytes(lo))
+        code.emit("dadd", dst=sums, field="base", b=across)
+        place = lo.tsram("stage", Format.FP32, (1, 1))
+        dst = code.tensor(place, dim0=turn.rows, dim1=columns, stride0=block.stride)
+        code.emit("readout", dst=dst, acc=sums, **factors)
     code.signal(MXU, tokens.stage_full)
 
 
-def stage(lo: Lowering, block: Block, columns: Value, name: str = "stage") -> Desc:
-    """The first columns of the block that the array has just read out, FP32 in TSRAM."""
+def stage(lo: Lowering, block: Block, columns: Value) -> Desc:
+    """The first columns of the part, as the array has read it out, FP32 in TSRAM."""
+    code = lo.code
+    result = work_space(lo, block, columns, "stage")
+    with code.scope():
+        down = code.calc("mul", block.row, block.stride)
+        code.alu("mul", down, down, 4)
+        code.emit("dadd", dst=result, field="base", b=down)
+    return result
+
+
+def work_space(lo: Lowering, block: Block, columns: Value, name: str) -> Desc:
+    """The first columns of a place as large as the part, FP32 in TSRAM."""
     place = lo.tsram(name, Format.FP32, (1, 1))
     return lo.code.tensor(place, dim0=block.rows, dim1=columns, stride0=block.stride)

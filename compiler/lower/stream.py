@@ -216,8 +216,7 @@ def _describe(
             )
         for name, scale, block, base, layer_bytes, panel_bytes in sides:
             dst, src = chunk.data if name == "data" else chunk.scales
-            place = "w_data" if name == "data" else "w_scale"
-            slot = tile.w_slot if name == "data" else tile.w_scale_slot
+            within = 0 if name == "data" else tile.w_slot
             with code.scope():
                 address = code.calc("mul", first, panel_bytes)
                 along = code.reg()
@@ -233,12 +232,12 @@ def _describe(
                 source = Descriptor(Space.HBM, Format.U8, (1, 1), (panel_bytes, 1), base)
                 code.fill(src, source, ("base", address), dim0=chunk.count, dim1=along)
                 _columns(lo, address, depth, scale, block)
-                target = lo.tsram(place, Format.U8, (1, 1))
+                target = lo.tsram("weights", Format.U8, (1, 1))
                 code.fill(dst, target, dim0=chunk.count, dim1=along, stride0=address)
                 code.alu("mul", address, address, part)
-                code.alu("mul", along, lo.slot, slot)
-                code.alu("add", address, address, along)
                 code.emit("dadd", dst=dst, field="base", b=address)
+                slot_offset(lo, along)
+                code.emit("dadd", dst=dst, field="base", b=along + within)
                 if shares_weights(lo, alone):
                     lanes = lo.lanes()
                     code.emit("dset", dst=dst, field="fan", b=lo.groups)
@@ -322,18 +321,39 @@ def bring(lo: Lowering) -> None:
     lo.code.call(lo.stream.label, lo.stream.taken)
 
 
+def slot_offset(lo: Lowering, dst: Reg) -> None:
+    """dst = where the current slot lies among them: the first one is the last in memory."""
+    code, tile = lo.code, lo.plan.tile
+    code.set(dst, tile.w_depth - 1)
+    code.alu("sub", dst, dst, lo.slot)
+    code.alu("mul", dst, dst, tile.w_slot + tile.w_scale_slot)
+
+
+def _slots(lo: Lowering) -> Reg:
+    """A new register: slots of the ring in this step."""
+    code, tile = lo.code, lo.plan.tile
+    slots = code.reg(tile.w_depth)
+    if tile.wide_stage > tile.stage and lo.most_groups > 1:
+        with code.unless("eq", lo.groups, 1):
+            code.set(slots, tile.w_depth - 1)
+    return slots
+
+
 def fill_ring(lo: Lowering) -> None:
     """Bring as many chunks as the ring has slots, from the current one on."""
-    for _ in range(lo.plan.tile.w_depth):
+    code = lo.code
+    with code.scope():
+        slots = _slots(lo)
+    with code.loop(slots):
         bring(lo)
         next_slot(lo)
 
 
 def next_slot(lo: Lowering) -> None:
     """The next slot of the ring is the current one."""
-    code, depth = lo.code, lo.plan.tile.w_depth
+    code = lo.code
     code.alu("add", lo.slot, lo.slot, 1)
-    with code.unless("lt", lo.slot, depth):
+    with code.scope(), code.unless("lt", lo.slot, _slots(lo)):
         code.set(lo.slot, 0)
 
 
