@@ -81,7 +81,8 @@ class Tokens:
         self.const_full, self.const_free = code.sem(), code.sem()  # dma7 -> vpu
         self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
         self.row_full = code.sem()  # dma4 -> mxu: the activations' row scales
-        self.a_full, self.a_free = code.sem(), code.sem()  # dma4 -> mxu
+        self.a_full = tuple(code.sem() for _ in range(A_SLOTS))  # dma4 of a cluster -> mxu
+        self.a_free = tuple(code.sem() for _ in range(A_SLOTS))
         self.a_made = code.sem()  # vpu -> mxu: activations normalised in place
         self.w_full = tuple(code.sem() for _ in W_CHANNELS)  # dma0..3 -> mxu
         self.w_free = tuple(code.sem() for _ in W_CHANNELS)
@@ -162,7 +163,7 @@ class Lowering:
             (tokens.out_free, 1),
             (tokens.const_free, 1),
             (tokens.column_free, 1),
-            (tokens.a_free, A_SLOTS),
+            *((sem, self.plan.chip.tiles_per_cluster) for sem in tokens.a_free),
             (tokens.stage_free, 1),
             (tokens.q_free, 1),
             (tokens.k_free, 2),
@@ -255,15 +256,16 @@ class Lowering:
         row: Value,
         *adds: tuple[str, Value | Scaled],
         dst: bool = False,
+        into: Desc | None = None,
         **dims: Value,
     ) -> Desc:
-        """A descriptor of an activation buffer from `row` of the own group on.
+        """A descriptor (`into`, or a new one) of an activation buffer from a row of the group on.
 
         As a DMA destination (`dst`) it names the group's clusters; in HBM there is one copy of
         all groups' rows.
         """
         code = self.code
-        result = code.tensor(view, *adds, **dims)
+        result = code.fill(into or code.desc(), view, *adds, **dims)
         with code.scope():
             offset = code.calc("mul", row, part.row_bytes) if isinstance(row, Reg) else None
             if part.grouped and part.space is Space.HBM and self.most_groups > 1:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from compiler.buffers import Bytes, Rows
-from compiler.emit import Code, Desc, Reg, Scaled, Value
+from compiler.buffers import Rows
+from compiler.emit import Code, Desc, Reg, Scaled, Sem, Value
 from compiler.lower import stream
 from compiler.lower.context import CONST, IN, MXU, VPU, Lowering
 from compiler.lower.rowwise import NORMS, layer_base, load_gains, load_rows, rms_norm
@@ -24,8 +24,11 @@ from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format, Layout, ScaleKind
 
 PARTS_A_CHUNK = 2  #: of the block before that are finished behind a chunk's product
-RESIDENT = -1  #: in place of a slot's number: all of K is there
-ARRIVING = -2  #: all of K fits, and comes chunk by chunk with the first block's weights
+# How activations come, beside the number of a slot of their semaphores (see `_Turn`).
+RING = 0  #: chunk by chunk with the weights, into a ring of slots
+ARRIVING = A_SLOTS  #: all of K fits: chunk by chunk with the first block's weights
+RESIDENT = 2 * A_SLOTS  #: all of K is there
+SHARED_ROWS = 32  # rows from which tiles of a cluster bring activations for one another: estimate
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class _Turn:
     """Registers of a phase that outlive the stream's subroutine.
 
     Panels [first, stop) are to come, `wide` at a time; K goes from `k` in steps of `depth`; `slot`
-    of the activations' ring, or RESIDENT. `parts` is twice the number of parts of the block before
+    is that of the activations' semaphores plus RING, ARRIVING or RESIDENT. `parts` is twice the number of parts of the block before
     that are still to be finished, plus the half of the accumulator that the block at hand uses.
     """
 
@@ -126,15 +129,13 @@ def product(lo: Lowering, work: Linear, end: Epilogue, norm: str | None = None) 
         code.place(top)
         code.emit("bge", ra=turn.first, b=turn.stop, target=out)
         _chunks(lo, work, turn, finish)
-        with code.unless("ge", turn.slot, 0):
+        with code.unless("lt", turn.slot, ARRIVING):
             code.set(turn.slot, RESIDENT)
         _finish_all(lo, turn, finish)
         _block_is_done(lo, turn)
         code.emit("jmp", target=top)
         code.place(out)
         _finish_all(lo, turn, finish)
-        with code.unless("ge", turn.slot, 0):
-            code.signal(MXU, lo.tokens.a_free, A_SLOTS)
         if lo.limit is not None:
             code.alu("sub", lo.limit, lo.limit, 1)
 
@@ -159,7 +160,6 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
     code.set(turn.slot, RESIDENT)
     if norm is not None and most_fused(lo) > 0:
         with code.unless("ge", lo.rows, most_fused(lo) + 1):
-            code.wait(IN, lo.tokens.a_free, A_SLOTS)
             _normalise(lo, work, norm)
             code.wait(MXU, lo.tokens.a_made)
             code.emit("jmp", target=done)
@@ -169,11 +169,10 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
         code.emit(
             "bge", ra=rows, b=stream.most_resident(lo, work.matrix, work.alone) + 1, target=several
         )
-    code.wait(IN, lo.tokens.a_free, A_SLOTS)
     code.set(turn.slot, ARRIVING)
     code.emit("jmp", target=done)
     code.place(several)
-    code.set(turn.slot, 0)
+    code.set(turn.slot, RING)
     code.place(done)
 
 
@@ -233,17 +232,13 @@ def _chunks(lo: Lowering, work: Linear, turn: _Turn, finish: stream.Stream) -> N
         depth = code.reg(work.matrix.k)
         code.alu("sub", depth, depth, turn.k)
         code.alu("min", depth, depth, turn.depth)
-        with code.unless("eq", turn.slot, RESIDENT):
+        with code.unless("ge", turn.slot, RESIDENT):
             _load_chunk(lo, work, turn, depth)
-            code.signal(IN, lo.tokens.a_full)
-            code.wait(MXU, lo.tokens.a_full)
         stream.take(lo)
         _multiply(lo, work, turn, depth)
         stream.give(lo, work.alone)
-        with code.unless("lt", turn.slot, 0):
-            code.signal(MXU, lo.tokens.a_free)
-            code.alu("add", turn.slot, turn.slot, 1)
-            code.alu("and", turn.slot, turn.slot, A_SLOTS - 1)
+        with code.unless("ge", turn.slot, RESIDENT):
+            _free_slot(lo, work, turn)
     stream.bring(lo)
     stream.next_slot(lo)
     with code.loop(PARTS_A_CHUNK), code.unless("lt", turn.parts, 2):
@@ -269,42 +264,133 @@ def blocks_of(code: Code, elements: Value, block: int) -> Reg:
 
 
 def _load_chunk(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
-    """Queue on dma4: a[:, k : k + depth] into the next slot, or to its place among all of K."""
+    """Queue on dma4: a[:, k : k + depth] into the next slot, or to its place among all of K.
+
+    Where there are many rows, each tile of the cluster brings some of them, and writes them to all.
+    """
     code, src = lo.code, work.src
-    p, (slot, scale_slot) = src.precision, stream.a_slot_bytes(lo, work.alone)
-    with code.unless("lt", turn.slot, 0):
-        code.wait(IN, lo.tokens.a_free)
-    with code.scope():
-        start, nbytes = bytes_of(code, turn.k, p), bytes_of(code, depth, p)
-        stride = bytes_of(code, turn.depth, p)
-        place = ("a_data", slot, stride, p.data_bytes(work.matrix.k))
-        _copy_chunk(lo, src.data, (start, nbytes), turn, place)
+    p, slots = src.precision, stream.a_slot_bytes(lo, work.alone)
+    sides = [("a_data", slots[0], src.data, p.data_bytes(work.matrix.k))]
     if src.scales is not None:
-        with code.scope():
-            start, nbytes = code.calc("divu", turn.k, p.block), blocks_of(code, depth, p.block)
-            stride = blocks_of(code, turn.depth, p.block)
-            place = ("a_scale", scale_slot, stride, p.scale_bytes(work.matrix.k))
-            _copy_chunk(lo, src.scales, (start, nbytes), turn, place)
+        sides.append(("a_scale", slots[1], src.scales, p.scale_bytes(work.matrix.k)))
+    with code.scope():
+        moves = [(code.desc(), code.desc()) for _ in sides]
+        first, rows = _brought_rows(lo, work, turn)
+        for (dst, source), (name, slot, buffer, whole) in zip(moves, sides, strict=True):
+            with code.scope():
+                if name == "a_data":
+                    span = bytes_of(code, turn.k, p), bytes_of(code, depth, p)
+                    stride = bytes_of(code, turn.depth, p)
+                else:
+                    start = code.calc("divu", turn.k, p.block)
+                    span = start, blocks_of(code, depth, p.block)
+                    stride = blocks_of(code, turn.depth, p.block)
+                dims = {"dim0": rows, "dim1": span[1]}
+                at = ("base", span[0])
+                lo.buffer(buffer, buffer.raw(), first, at, into=source, **dims)
+                _slot_place(code, turn, slot, (span[0], stride), whole)
+                target = lo.tsram(name, Format.U8, (1, 1))
+                code.fill(dst, target, at, stride0=stride, **dims)
+                code.alu("mul", stride, stride, first)
+                code.emit("dadd", dst=dst, field="base", b=stride)
+        _move_chunk(lo, work, turn, moves, rows)
 
 
-def _copy_chunk(
-    lo: Lowering,
-    source: Bytes,
-    span: tuple[Reg, Reg],
-    turn: _Turn,
-    place: tuple[str, int, Reg, int],
+def _slot_place(
+    code: Code, turn: _Turn, slot: int, registers: tuple[Reg, Reg], whole: int
 ) -> None:
-    """`place`: name, bytes of a slot, bytes of a row in it, and of a row of all of K."""
+    """Make of (a chunk's place in a row, its bytes) its place in TSRAM, and bytes between rows."""
+    start, stride = registers
+    ring, done = code.label("ring"), code.label("placed")
+    code.emit("blt", ra=turn.slot, b=ARRIVING, target=ring)
+    code.set(stride, whole)
+    code.emit("jmp", target=done)
+    code.place(ring)
+    code.alu("mul", start, turn.slot, slot)
+    code.place(done)
+
+
+def _brought_rows(lo: Lowering, work: Linear, turn: _Turn) -> tuple[Reg, Reg]:
+    """New registers: first and number of the rows this tile brings."""
+    code, tiles = lo.code, lo.plan.chip.tiles_per_cluster
+    first, rows = code.reg(0), code.reg(turn.rows)
+    if not _may_share(lo, work):
+        return first, rows
+    with code.unless("lt", lo.rows, SHARED_ROWS), code.scope():
+        number = code.calc("remu", lo.tile, tiles)
+        code.alu("mul", first, rows, number)
+        code.alu("add", rows, rows, first)
+        code.alu("divu", first, first, tiles)
+        code.alu("divu", rows, rows, tiles)
+        code.alu("sub", rows, rows, first)
+    return first, rows
+
+
+def _may_share(lo: Lowering, work: Linear) -> bool:
+    """Whether tiles of a cluster may bring activations for one another."""
+    several = lo.plan.chip.tiles_per_cluster > 1
+    return several and not work.alone and "multicast" not in lo.plan.options.without
+
+
+def _move_chunk(
+    lo: Lowering, work: Linear, turn: _Turn, moves: list[tuple[Desc, Desc]], rows: Reg
+) -> None:
+    """Queue the transfers of a chunk, once its slot is free wherever they write; the MXU waits."""
+    code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.tiles_per_cluster
+    if _may_share(lo, work):
+        with code.unless("lt", lo.rows, SHARED_ROWS), code.scope():
+            owner = code.calc("divu", lo.tile, tiles)
+            code.alu("mul", owner, owner, tiles)
+            for dst, _ in moves:
+                code.emit("dset", dst=dst, field="owner", b=owner)
+                code.emit("dset", dst=dst, field="fan", b=tiles)
+                code.emit("dset", dst=dst, field="fanstep", b=1)
+    for slot, end in _by_slot(code, turn):
+        code.wait(IN, tokens.a_free[slot], tiles)
+        with code.unless("eq", rows, 0):
+            for dst, src in moves:
+                code.emit("dma", channel=IN, dst=dst, src=src)
+        _tell_cluster(lo, work, IN, tokens.a_full[slot])
+        code.wait(MXU, tokens.a_full[slot], tiles)
+        end()
+
+
+def _free_slot(lo: Lowering, work: Linear, turn: _Turn) -> None:
+    """Queue on the MXU: the chunk of activations is used; the next slot is the current one."""
     code = lo.code
-    (start, nbytes), (name, size, stride, whole) = span, place
-    src = lo.buffer(source, source.raw(), 0, ("base", start), dim0=turn.rows, dim1=nbytes)
-    with code.unless("ge", turn.slot, 0):
-        code.set(stride, whole)
-    with code.unless("lt", turn.slot, 0):
-        code.alu("mul", start, turn.slot, size)
-    target = lo.tsram(name, Format.U8, (1, 1))
-    dst = code.tensor(target, ("base", start), dim0=turn.rows, dim1=nbytes, stride0=stride)
-    code.emit("dma", channel=IN, dst=dst, src=src)
+    for slot, end in _by_slot(code, turn):
+        _tell_cluster(lo, work, MXU, lo.tokens.a_free[slot])
+        code.alu("add", turn.slot, turn.slot, 1 if slot < A_SLOTS - 1 else 1 - A_SLOTS)
+        end()
+
+
+def _by_slot(code: Code, turn: _Turn) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Code for each slot of the activations' semaphores; call what comes along at its end."""
+    done = code.label("slot_done")
+    with code.scope():
+        number = code.calc("and", turn.slot, A_SLOTS - 1)
+        for slot in range(A_SLOTS):
+            other = code.label("other_slot")
+            if slot < A_SLOTS - 1:
+                code.emit("bne", ra=number, b=slot, target=other)
+            yield slot, lambda: code.emit("jmp", target=done)
+            code.place(other)
+    code.place(done)
+
+
+def _tell_cluster(lo: Lowering, work: Linear, unit: str, sem: Sem) -> None:
+    """Queue a signal to every tile that shares activations; alone, as often to the own tile."""
+    code, tiles = lo.code, lo.plan.chip.tiles_per_cluster
+    if not _may_share(lo, work):
+        code.signal(unit, sem, tiles)
+        return
+    few, done = code.label("few"), code.label("told")
+    code.emit("blt", ra=lo.rows, b=SHARED_ROWS, target=few)
+    code.signal(unit, sem, 1, "cluster")
+    code.emit("jmp", target=done)
+    code.place(few)
+    code.signal(unit, sem, tiles)
+    code.place(done)
 
 
 def _multiply(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
@@ -389,7 +475,7 @@ def _activations(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> Desc:
         scale=at["a_scale"] if scaled else 0,
         scale_strides=(p.scale_bytes(work.matrix.k), 1) if scaled else (0, 0),
     )
-    code.emit("bge", ra=turn.slot, b=0, target=ring)
+    code.emit("blt", ra=turn.slot, b=ARRIVING, target=ring)
     with code.scope():
         adds: list[tuple[str, Value]] = [("base", bytes_of(code, turn.k, p))]
         if blocks:
