@@ -22,6 +22,7 @@ from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
+NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
 LEAST_SLOTS = 2  # of the weight ring
 A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at once
 SLOTS = tuple(1 << n for n in range(17, 9, -1))  # bytes of weights of a chunk: up to 128 KiB
@@ -259,10 +260,10 @@ def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
     requantised = [p.ops[0].columns for p in sizing.phases.layer if p.kind == "requantise"]
     width = max(sizing.config.hidden, *requantised, 0)
     base = arena.top
-    for rows in (16, 8, 4, 2, 1):
+    for rows in (4, 2, 1):
         arena.top = base
         try:
-            arena.take("norm_in", rows * width * 4)
+            arena.take("norm_in", NORM_SLOTS * rows * width * 4)
             arena.take("norm_tmp", rows * width * 4)
             arena.take("norm_sum", rows * 4)
             arena.take("norm_out", rows * width * 4)

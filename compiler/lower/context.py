@@ -77,6 +77,7 @@ class Tokens:
         self.tables = code.sem()  # control tables are in TSRAM -> ctl
         self.vector_to_in = code.sem()  # vpu -> dma4
         self.in_full, self.in_free = code.sem(), code.sem()  # dma4 -> vpu
+        self.in2_full, self.in2_free = code.sem(), code.sem()  # the same for a second slot
         self.out_full, self.out_free = code.sem(), code.sem()  # vpu -> dma5
         self.const_full, self.const_free = code.sem(), code.sem()  # dma7 -> vpu
         self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
@@ -160,6 +161,7 @@ class Lowering:
         tokens = self.tokens
         return (
             (tokens.in_free, 1),
+            (tokens.in2_free, 1),
             (tokens.out_free, 1),
             (tokens.const_free, 1),
             (tokens.column_free, 1),

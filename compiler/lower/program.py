@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal, getcontext
 
 from compiler.emit import ZERO, Code, Label, Reg, Sum
@@ -120,19 +121,28 @@ def _after(lo: Lowering, phases: Phases) -> None:
 
 
 def _tables(lo: Lowering) -> None:
-    """The host's tables of this step, to TSRAM; the control processor waits for them."""
-    code, capacity = lo.code, lo.plan.capacity
-    for part, place in enumerate(("tokens", "positions", "kv_rows")):
-        with code.scope():
-            rows = lo.hbm("rows", Format.I32, (capacity.rows,))
-            src = code.tensor(rows, ("base", 4 * capacity.rows * part), dim0=lo.rows)
-            dst = code.tensor(lo.tsram(place, Format.I32, (1,)), dim0=lo.rows)
-            code.emit("dma", channel=IN, dst=dst, src=src)
-    _fetch(lo, "wanted", "wanted", (capacity.wanted, WANTED_WORDS), dim0=lo.wanted)
-    _fetch(lo, "segments", "segments", (capacity.sequences, 4), dim0=lo.segments)
-    _fetch(lo, "pages", "pages", (capacity.pages,))
-    code.signal(IN, lo.tokens.tables)
-    code.wait(CTL, lo.tokens.tables)
+    """The host's tables of this step, to TSRAM; the control processor waits for them.
+
+    A tile brings one and writes it to all: they would all queue at the same channel of HBM.
+    """
+    code, capacity, tiles = lo.code, lo.plan.capacity, lo.plan.chip.num_tiles
+    rows = (capacity.rows,)
+    tables: list[tuple[str, int, str, tuple[int, ...], dict[str, Reg]]] = [
+        ("rows", 4 * capacity.rows * part, place, rows, {"dim0": lo.rows})
+        for part, place in enumerate(("tokens", "positions", "kv_rows"))
+    ]
+    tables += [
+        ("wanted", 0, "wanted", (capacity.wanted, WANTED_WORDS), {"dim0": lo.wanted}),
+        ("segments", 0, "segments", (capacity.sequences, 4), {"dim0": lo.segments}),
+        ("pages", 0, "pages", (capacity.pages,), {}),
+    ]
+    for number, (source, offset, place, shape, dims) in enumerate(tables):
+        with code.unless("ne", lo.tile, number % tiles), code.scope():
+            src = code.tensor(lo.hbm(source, Format.I32, shape), ("base", offset), **dims)
+            target = replace(lo.tsram(place, Format.I32, shape), owner=0, fan=tiles, fanstep=1)
+            code.emit("dma", channel=IN, dst=code.tensor(target, **dims), src=src)
+            code.signal(IN, lo.tokens.tables, 1, "all")
+    code.wait(CTL, lo.tokens.tables, len(tables))
 
 
 def _bounds(lo: Lowering) -> None:

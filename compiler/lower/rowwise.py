@@ -10,6 +10,7 @@ from compiler.buffers import Rows
 from compiler.emit import Code, Desc, Reg, Scaled, Value
 from compiler.hbm import WANTED_WORDS, norm_floats, norm_stride, rope_columns
 from compiler.lower.context import CONST, IN, OUT, VPU, Lowering
+from compiler.tile_memory import NORM_SLOTS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
@@ -40,6 +41,7 @@ def embed(lo: Lowering) -> None:
             with code.scope():
                 wide = code.tensor(lo.tsram("norm_out", Format.FP32, (1, hidden)), dim0=count)
                 code.emit("vcvt", dst=wide, a=code.tensor(gathered, dim0=count))
+            code.signal(VPU, tokens.in_free)
             _hand_over(lo, dst, row, count, hidden)
 
 
@@ -67,8 +69,19 @@ def norm(lo: Lowering, name: str, dst: str) -> None:
     with lo.phase(name):
         begin, end = lo.share(lo.own_rows())
         with code.unless("ge", begin, end), _gains(lo, NORMS[name] * lo.plan.config.hidden, lo.layer):
-            with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, width):
-                _norm_rows(lo, row, row, width, dst)
+            with code.stepping(begin, end, NORM_SLOTS * lo.plan.tile.norm_rows) as (row, width):
+                for slot in range(NORM_SLOTS):
+                    with code.unless("lt", width, slot * lo.plan.tile.norm_rows + 1):
+                        _norm_slot(lo, row, width, slot, dst)
+
+
+def _norm_slot(lo: Lowering, row: Reg, width: Reg, slot: int, dst: str) -> None:
+    """One slot's rows of the `width` ones from `row` on."""
+    code, most = lo.code, lo.plan.tile.norm_rows
+    with code.scope():
+        first, count = code.calc("add", row, slot * most), code.calc("sub", width, slot * most)
+        code.alu("min", count, count, most)
+        _norm_rows(lo, first, first, count, dst, slot)
 
 
 def norm_wanted(lo: Lowering, name: str, dst: str) -> None:
@@ -106,14 +119,21 @@ def _gains(lo: Lowering, first: int, layer: Reg | None) -> Iterator[None]:
     lo.code.signal(VPU, lo.tokens.const_free)
 
 
-def _norm_rows(lo: Lowering, row: Reg, to: Reg, count: Value, dst: str) -> None:
+def _norm_rows(
+    lo: Lowering, row: Reg, to: Reg, count: Value, dst: str, slot: int = 0
+) -> None:
     """Rows of x from `row` on, normalised and quantised, to rows of `dst` from `to` on."""
-    code, config = lo.code, lo.plan.config
-    load_rows(lo, "x", config.hidden, row, count)
-    code.wait(VPU, lo.tokens.in_full)
+    code, config, tokens = lo.code, lo.plan.config, lo.tokens
+    offset = 4 * slot * lo.plan.tile.norm_rows * config.hidden
+    full, free = (tokens.in_full, tokens.in_free) if slot == 0 else (tokens.in2_full, tokens.in2_free)
+    code.wait(IN, free)
+    bring_rows(lo, "x", config.hidden, row, count, ("norm_in", offset))
+    code.signal(IN, full)
+    code.wait(VPU, full)
     with code.scope():
         places = ("norm_in", "norm_tmp", "norm_sum", "gain")
-        rms_norm(lo, places, config.hidden, config.rms_eps, count)
+        rms_norm(lo, places, config.hidden, config.rms_eps, count, src_offset=offset)
+    code.signal(VPU, free)
     _finish(lo, lo.plan.buffers.rows[dst], "norm_tmp", to, count, config.hidden)
 
 
@@ -124,9 +144,10 @@ def requantise(lo: Lowering, name: str, src: str, dst: str) -> None:
     with lo.phase(name):
         begin, end = lo.share(lo.own_rows())
         with code.stepping(begin, end, lo.plan.tile.norm_rows) as (row, width):
-            load_rows(lo, src, columns, row, width)
+            load_rows(lo, src, columns, row, width, "norm_in")
             code.wait(VPU, tokens.in_full)
             _finish(lo, lo.plan.buffers.rows[dst], "norm_in", row, width, columns)
+            code.signal(VPU, tokens.in_free)
 
 
 def rms_norm(
@@ -136,11 +157,13 @@ def rms_norm(
     eps: float,
     rows: Value,
     gain_offset: int = 0,
+    src_offset: int = 0,
 ) -> None:
     """places[1] = RMSNorm(places[0]) * places[3], by way of sums in places[2] (FP32, dense)."""
     code = lo.code
     src_name, tmp_name, sum_name, gain_name = places
-    src = code.tensor(lo.tsram(src_name, Format.FP32, (1, columns)), dim0=rows)
+    src_rows = lo.tsram(src_name, Format.FP32, (1, columns))
+    src = code.tensor(src_rows, ("base", src_offset), dim0=rows)
     tmp = code.tensor(lo.tsram(tmp_name, Format.FP32, (1, columns)), dim0=rows)
     total = code.tensor(lo.tsram(sum_name, Format.FP32, (1, 1)), dim0=rows)
     spread = code.tensor(lo.tsram(sum_name, Format.FP32, (1, columns), (1, 0)), dim0=rows)
@@ -208,17 +231,25 @@ def layer_base(code: Code, base: int, layer: Reg | None, stride: int) -> Reg:
 
 
 def load_rows(
-    lo: Lowering, name: str, columns: int, row: Value, count: Value, place: str = "norm_in"
+    lo: Lowering, name: str, columns: int, row: Value, count: Value, place: str
 ) -> None:
-    """Queue on dma4: FP32 rows of a buffer into TSRAM, for the VPU."""
-    code, tokens = lo.code, lo.tokens
+    """Queue on dma4: FP32 rows of a buffer into TSRAM, for the VPU, which frees the place."""
+    lo.code.wait(IN, lo.tokens.in_free)
+    bring_rows(lo, name, columns, row, count, (place, 0))
+    lo.code.signal(IN, lo.tokens.in_full)
+
+
+def bring_rows(
+    lo: Lowering, name: str, columns: int, row: Value, count: Value, place: tuple[str, int]
+) -> None:
+    """Queue on dma4: FP32 rows of a buffer into TSRAM, to an offset from a named place."""
+    code, (where, offset) = lo.code, place
     source = lo.plan.buffers.rows[name].data
-    code.wait(IN, tokens.in_free)
     with code.scope():
         src = lo.buffer(source, source.view(Format.FP32, 4, columns), row, dim0=count)
-        dst = code.tensor(lo.tsram(place, Format.FP32, (1, columns)), dim0=count)
+        target = lo.tsram(where, Format.FP32, (1, columns))
+        dst = code.tensor(target, ("base", offset), dim0=count)
         code.emit("dma", channel=IN, dst=dst, src=src)
-    code.signal(IN, tokens.in_full)
 
 
 def gather(
@@ -257,9 +288,8 @@ def _row_scale(lo: Lowering, place: str, count: Value) -> Desc | None:
 
 
 def _hand_over(lo: Lowering, dst: Rows, row: Reg, count: Value, columns: int) -> None:
-    """The VPU is done: its input is free, and dma5 sends the rows from norm_out."""
+    """The VPU is done, and dma5 sends the rows from norm_out."""
     code, tokens = lo.code, lo.tokens
-    code.signal(VPU, tokens.in_free)
     code.signal(VPU, tokens.out_full)
     code.wait(OUT, tokens.out_full)
     lo.send(dst, "norm_out", "norm_scale", row, count, columns)
