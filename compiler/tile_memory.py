@@ -22,6 +22,7 @@ from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
+PART_SLOTS = 2  # of parts that the VPU finishes: one comes or goes while it works on another
 NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
 LEAST_SLOTS = 2  # of the weight ring
 A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at once
@@ -39,8 +40,8 @@ class TilePlan:
     Weights come in chunks of at most ``block_panels`` panels and ``w_slot`` bytes, a multiple of
     ``align`` deep unless K ends, into a ring of ``w_depth`` slots. Activations have ``a_room``
     bytes, and ``a_scale_room`` for their scales; beside the logits, ``head_room`` and
-    ``head_scale_room``. ``stage`` elements are finished by the VPU at a time. So many are read out, too,
-    or ``wide_stage`` in a step of several row groups: its ring has a slot less, which lies behind
+    ``head_scale_room``. ``stage`` elements are read out at a time (and finished in
+    PART_SLOTS turns), or ``wide_stage`` in a step of several row groups: its ring has a slot less, which lies behind
     the stage. ``norm_rows``, ``head_rows`` and
     ``attend_rows`` (query rows of one head times the group) are what those phases take at once.
     """

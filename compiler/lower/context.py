@@ -31,7 +31,7 @@ from compiler.emit import Code, Desc, Reg, Scaled, Sem, Value
 from compiler.hbm import Capacity, Hbm
 from compiler.options import Options
 from compiler.precision import Precision
-from compiler.tile_memory import A_SLOTS, TilePlan
+from compiler.tile_memory import A_SLOTS, PART_SLOTS, TilePlan
 from isa.chip import Chip
 from isa.descriptor import Descriptor, Space, contiguous
 from isa.formats import Format, ScaleKind
@@ -79,6 +79,8 @@ class Tokens:
         self.in_full, self.in_free = code.sem(), code.sem()  # dma4 -> vpu
         self.in2_full, self.in2_free = code.sem(), code.sem()  # the same for a second slot
         self.out_full, self.out_free = code.sem(), code.sem()  # vpu -> dma5
+        self.old_full, self.old_free = code.sem(), code.sem()  # dma4 -> vpu: what a part is added to
+        self.part_full, self.part_free = code.sem(), code.sem()  # vpu -> dma5: parts of products
         self.const_full, self.const_free = code.sem(), code.sem()  # dma7 -> vpu
         self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
         self.row_full = code.sem()  # dma4 -> mxu: the activations' row scales
@@ -163,6 +165,8 @@ class Lowering:
             (tokens.in_free, 1),
             (tokens.in2_free, 1),
             (tokens.out_free, 1),
+            (tokens.old_free, PART_SLOTS),
+            (tokens.part_free, PART_SLOTS),
             (tokens.const_free, 1),
             (tokens.column_free, 1),
             *((sem, self.plan.chip.tiles_per_cluster) for sem in tokens.a_free),

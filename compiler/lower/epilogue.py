@@ -12,12 +12,14 @@ from compiler.lower.linear import (
     Block,
     Epilogue,
     Linear,
+    add_slot,
     blocks_of,
     bytes_of,
     stage,
     work_space,
 )
 from compiler.lower.rowwise import layer_base, load_constant
+from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
@@ -45,13 +47,13 @@ def _add_bias(lo: Lowering, work: Linear, block: Block) -> None:
 
 def _begin(lo: Lowering, work: Linear, block: Block) -> None:
     _add_bias(lo, work, block)
-    lo.code.wait(VPU, lo.tokens.out_free)
+    lo.code.wait(VPU, lo.tokens.part_free)
 
 
 def _end(lo: Lowering) -> None:
     code, tokens = lo.code, lo.tokens
-    code.signal(VPU, tokens.out_full)
-    code.wait(OUT, tokens.out_full)
+    code.signal(VPU, tokens.part_full)
+    code.wait(OUT, tokens.part_full)
 
 
 def _out(lo: Lowering, block: Block, columns: Value) -> Desc:
@@ -66,7 +68,7 @@ def _send_fp32(lo: Lowering, dst: Bytes, block: Block, first: Reg, columns: Valu
         dims = {"dim0": block.rows, "dim1": columns}
         out = lo.buffer(dst, dst.view(Format.FP32, 4, 1), block.row, at, dst=True, **dims)
         code.emit("dma", channel=OUT, dst=out, src=_out(lo, block, columns))
-    code.signal(OUT, lo.tokens.out_free)
+    code.signal(OUT, lo.tokens.part_free)
 
 
 def _valid(lo: Lowering, work: Linear, block: Block) -> tuple[Reg, Reg]:
@@ -102,20 +104,20 @@ def residual(lo: Lowering, work: Linear, block: Block) -> None:
     code, tokens, x = lo.code, lo.tokens, lo.plan.buffers.rows["x"].data
     with code.scope():
         first, columns = _valid(lo, work, block)
-        code.wait(IN, tokens.in_free)
+        code.wait(IN, tokens.old_free)
         old = work_space(lo, block, columns, "extra")
         with code.scope():
             at = ("base", Scaled(first, 4))
             dims = {"dim0": block.rows, "dim1": columns}
             src = lo.buffer(x, x.view(Format.FP32, 4, 1), block.row, at, **dims)
             code.emit("dma", channel=IN, dst=old, src=src)
-        code.signal(IN, tokens.in_full)
+        code.signal(IN, tokens.old_full)
         _begin(lo, work, block)
-        code.wait(VPU, tokens.in_full)
+        code.wait(VPU, tokens.old_full)
         with code.scope():
             new = stage(lo, block, columns)
             code.emit("vadd", dst=_out(lo, block, columns), a=old, b=new)
-        code.signal(VPU, tokens.in_free)
+        code.signal(VPU, tokens.old_free)
         _end(lo)
         _send_fp32(lo, x, block, first, columns)
 
@@ -165,6 +167,7 @@ def _silu_mul(lo: Lowering, block: Block) -> None:
     place = "extra" if lo.plan.buffers.rows["f"].precision.name != "fp32" else "lin_out"
     out = lo.tsram(place, Format.FP32, (1, 1, PANEL_COLUMNS), (1, PANEL_COLUMNS, 1))
     dst = code.tensor(out, **dims)
+    add_slot(lo, block, dst)
     code.emit("vmul", dst=dst, a=gate, b=-LOG2E)
     code.emit("vexp2", dst=dst, a=dst)
     code.emit("vadd", dst=dst, a=dst, b=1.0)
@@ -184,6 +187,9 @@ def _quantise_block(lo: Lowering, block: Block, columns: Reg) -> None:
         dim1=columns,
         **sets,
     )
+    add_slot(lo, block, out)
+    if p.block:
+        add_slot(lo, block, out, scales=True)
     lo.quantise(out, work_space(lo, block, columns, "extra"), None)
 
 
@@ -200,7 +206,7 @@ def _send_quantised(lo: Lowering, dst: Rows, block: Block, first: Reg, columns: 
             start, nbytes = code.calc("divu", first, p.block), blocks_of(code, columns, p.block)
             stride = code.calc("divu", block.stride, 2 * p.block)
             _send_bytes(lo, dst.scales, block, ("lin_scale", stride), (start, nbytes))
-    code.signal(OUT, lo.tokens.out_free)
+    code.signal(OUT, lo.tokens.part_free)
 
 
 def _send_bytes(
@@ -210,4 +216,10 @@ def _send_bytes(
     dims = {"dim0": block.rows, "dim1": nbytes}
     out = lo.buffer(dst, dst.raw(), block.row, ("base", start), dst=True, **dims)
     src = code.tensor(lo.tsram(place, Format.U8, (1, 1)), stride0=stride, **dims)
+    with code.scope():
+        size = lo.plan.tile.stage // PART_SLOTS
+        slot = code.calc("shr", block.parts, 1)
+        code.alu("and", slot, slot, PART_SLOTS - 1)
+        code.alu("mul", slot, slot, size // 16 if place == "lin_scale" else 4 * size)
+        code.emit("dadd", dst=src, field="base", b=slot)
     code.emit("dma", channel=OUT, dst=out, src=src)

@@ -19,7 +19,7 @@ from compiler.lower.context import CONST, IN, MXU, VPU, Lowering
 from compiler.lower.rowwise import NORMS, layer_base, load_gains, load_rows, rms_norm
 from compiler.matrices import Matrix
 from compiler.precision import Precision
-from compiler.tile_memory import A_SLOTS, STAGE_PANELS
+from compiler.tile_memory import A_SLOTS, PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format, Layout, ScaleKind
 
@@ -36,7 +36,7 @@ class Block:
     """What is read out at a time, at run time.
 
     Panels from `first` on, and rows from `row` of the own group on; `stride` elements lie between
-    two rows of the stage.
+    two rows of the stage. `parts` is that of the turn: its parts alternate between two slots.
     """
 
     first: Reg
@@ -44,6 +44,7 @@ class Block:
     row: Reg
     rows: Reg
     stride: Reg
+    parts: Reg
 
 
 Epilogue = Callable[[Lowering, "Linear", Block], None]
@@ -572,7 +573,7 @@ def _region_panels(lo: Lowering, rows: Reg) -> Reg:
 def _part_rows(lo: Lowering, rows: Reg) -> Reg:
     """A new register: rows of a region that the VPU finishes at a time."""
     code = lo.code
-    part = code.reg(lo.plan.tile.stage // PANEL_COLUMNS)
+    part = code.reg(lo.plan.tile.stage // PART_SLOTS // PANEL_COLUMNS)
     with code.scope():
         code.alu("divu", part, part, _region_panels(lo, rows))
     return part
@@ -621,7 +622,7 @@ def _write_finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> str
             left = code.calc("sub", turn.rows, row)
             code.alu("min", count, count, left)
         code.alu("mul", stride, stride, PANEL_COLUMNS)
-        block = Block(first, panels, row, count, stride)
+        block = Block(first, panels, row, count, stride, turn.parts)
         with code.unless("ne", row, 0):
             _read_out(lo, work, turn, block)
             code.wait(VPU, lo.tokens.stage_full)
@@ -697,6 +698,18 @@ def stage(lo: Lowering, block: Block, columns: Value) -> Desc:
 
 
 def work_space(lo: Lowering, block: Block, columns: Value, name: str) -> Desc:
-    """The first columns of a place as large as the part, FP32 in TSRAM."""
-    place = lo.tsram(name, Format.FP32, (1, 1))
-    return lo.code.tensor(place, dim0=block.rows, dim1=columns, stride0=block.stride)
+    """The first columns of the part's slot of a place, FP32 in TSRAM."""
+    code, place = lo.code, lo.tsram(name, Format.FP32, (1, 1))
+    result = code.tensor(place, dim0=block.rows, dim1=columns, stride0=block.stride)
+    add_slot(lo, block, result)
+    return result
+
+
+def add_slot(lo: Lowering, block: Block, place: Desc, scales: bool = False) -> None:
+    """Move an address to the part's slot: that of its elements, or of their scales."""
+    code, size = lo.code, lo.plan.tile.stage // PART_SLOTS
+    with code.scope():
+        slot = code.calc("shr", block.parts, 1)
+        code.alu("and", slot, slot, PART_SLOTS - 1)
+        code.alu("mul", slot, slot, size // 16 if scales else 4 * size)
+        code.emit("dadd", dst=place, field="scale" if scales else "base", b=slot)
