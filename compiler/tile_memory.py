@@ -203,7 +203,7 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) 
         "windows": 4 * config.layers,
         "bounds_full": 8 * rows,
         "bounds_window": 8 * rows,
-        "rope": 4 * 1 * rope_columns(config),
+        "rope": 4 * capacity.group_rows * rope_columns(config),
         "score_scale": 4,
         "gain": 4 * config.hidden,
         "head_gains": 8 * config.head_dim,
