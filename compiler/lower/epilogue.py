@@ -218,8 +218,6 @@ def _send_bytes(
     src = code.tensor(lo.tsram(place, Format.U8, (1, 1)), stride0=stride, **dims)
     with code.scope():
         size = lo.plan.tile.stage // PART_SLOTS
-        slot = code.calc("shr", block.parts, 1)
-        code.alu("and", slot, slot, PART_SLOTS - 1)
-        code.alu("mul", slot, slot, size // 16 if place == "lin_scale" else 4 * size)
+        slot = code.calc("mul", block.side, size // 16 if place == "lin_scale" else 4 * size)
         code.emit("dadd", dst=src, field="base", b=slot)
     code.emit("dma", channel=OUT, dst=out, src=src)

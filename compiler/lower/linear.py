@@ -36,7 +36,7 @@ class Block:
     """What is read out at a time, at run time.
 
     Panels from `first` on, and rows from `row` of the own group on; `stride` elements lie between
-    two rows of the stage. `parts` is that of the turn: its parts alternate between two slots.
+    two rows of the stage. `side` is its slot of what is brought for it, and of what it makes.
     """
 
     first: Reg
@@ -44,7 +44,7 @@ class Block:
     row: Reg
     rows: Reg
     stride: Reg
-    parts: Reg
+    side: Reg
 
 
 Epilogue = Callable[[Lowering, "Linear", Block], None]
@@ -70,7 +70,8 @@ class _Turn:
 
     Panels [first, stop) are to come, `wide` at a time; K goes from `k` in steps of `depth`; `slot`
     is that of the activations' semaphores plus RING, ARRIVING or RESIDENT. `parts` is twice the number of parts of the block before
-    that are still to be finished, plus the half of the accumulator that the block at hand uses.
+    that are still to be finished, plus the half of the accumulator that the block at hand uses;
+    `side` is the slot of the part at hand.
     """
 
     rows: Reg
@@ -81,6 +82,7 @@ class _Turn:
     k: Reg
     slot: Reg
     parts: Reg
+    side: Reg
 
 
 def most_fused(lo: Lowering) -> int:
@@ -120,7 +122,7 @@ def product(lo: Lowering, work: Linear, end: Epilogue, norm: str | None = None) 
     code = lo.code
     with code.scope():
         with code.sparing(lo.stream.taken):
-            turn = _Turn(*(code.reg() for _ in range(8)))
+            turn = _Turn(*(code.reg() for _ in range(9)))
         _begin(lo, work, turn)
         _bring_activations(lo, work, turn, norm)
         if lo.limit is not None:
@@ -152,6 +154,7 @@ def _begin(lo: Lowering, work: Linear, turn: _Turn) -> None:
         code.alu("sub", turn.wide, stop, begin)
         stream.cut(lo, matrix, turn.wide, turn.depth, work.alone)
     code.set(turn.parts, 0)
+    code.set(turn.side, 0)
 
 
 def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None) -> None:
@@ -622,7 +625,7 @@ def _write_finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> str
             left = code.calc("sub", turn.rows, row)
             code.alu("min", count, count, left)
         code.alu("mul", stride, stride, PANEL_COLUMNS)
-        block = Block(first, panels, row, count, stride, turn.parts)
+        block = Block(first, panels, row, count, stride, turn.side)
         with code.unless("ne", row, 0):
             _read_out(lo, work, turn, block)
             code.wait(VPU, lo.tokens.stage_full)
@@ -631,6 +634,8 @@ def _write_finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> str
             with code.unless("ge", turn.parts, 2):
                 code.signal(MXU, lo.tokens.column_free)
         end(lo, work, block)
+        code.alu("add", turn.side, turn.side, 1)
+        code.alu("and", turn.side, turn.side, PART_SLOTS - 1)
         code.alu("add", row, row, count)
         with code.unless("lt", row, turn.rows):
             code.signal(VPU, lo.tokens.stage_free)
@@ -689,7 +694,8 @@ def _read_out(lo: Lowering, work: Linear, turn: _Turn, block: Block) -> None:
 def stage(lo: Lowering, block: Block, columns: Value) -> Desc:
     """The first columns of the part, as the array has read it out, FP32 in TSRAM."""
     code = lo.code
-    result = work_space(lo, block, columns, "stage")
+    place = lo.tsram("stage", Format.FP32, (1, 1))
+    result = code.tensor(place, dim0=block.rows, dim1=columns, stride0=block.stride)
     with code.scope():
         down = code.calc("mul", block.row, block.stride)
         code.alu("mul", down, down, 4)
@@ -709,7 +715,5 @@ def add_slot(lo: Lowering, block: Block, place: Desc, scales: bool = False) -> N
     """Move an address to the part's slot: that of its elements, or of their scales."""
     code, size = lo.code, lo.plan.tile.stage // PART_SLOTS
     with code.scope():
-        slot = code.calc("shr", block.parts, 1)
-        code.alu("and", slot, slot, PART_SLOTS - 1)
-        code.alu("mul", slot, slot, size // 16 if scales else 4 * size)
+        slot = code.calc("mul", block.side, size // 16 if scales else 4 * size)
         code.emit("dadd", dst=place, field="scale" if scales else "base", b=slot)
