@@ -7,7 +7,7 @@ of the two steps that would do the same apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -93,6 +93,15 @@ class Mixes:
             if decode or prefill
         ]
 
+    def title(self) -> str:
+        """What stands above the table."""
+        return (
+            f"\n{self._model} on {self._chip.name}: one step with rows of both phases, "
+            f"{self._context:,} keys for a row of decode.\n"
+            "Over longer: cycles over those of the longer part alone. Of both: over the sum of the "
+            "parts'.\n"
+        )
+
     def measured(self, advance: Advance) -> Iterator[Mix]:
         """Every step of the table, with the steps of its parts; `advance` 1 for each."""
         for decode, prefill in self.mixes():
@@ -115,25 +124,19 @@ class Mixes:
         return self._cycles[decode, prefill]
 
 
-HEAD = (
+_HEAD = (
     f"{'decode':>6} {'prefill':>7} {'cycles':>11} {'decode alone':>12} {'prefill alone':>13} "
     f"{'over longer':>11} {'of both':>8} {'over bound':>10}"
 )
 
 
-def line(mix: Mix) -> str:
-    """A step of the table."""
-    return (
-        f"{mix.decode:6} {mix.prefill:7,} {mix.cycles:11,} {mix.decode_alone:12,} "
-        f"{mix.prefill_alone:13,} {mix.cycles / mix.longer:11.2f} {mix.cycles / mix.both:8.2f} "
-        f"{mix.cycles / mix.bound:10.2f}"
-    )
-
-
-def title(model: str, chip: str) -> str:
-    """What stands above a table."""
-    return (
-        f"\n{model} on {chip}: one step with rows of both phases, {CONTEXT:,} keys for a row of "
-        "decode.\nOver longer: cycles over those of the longer part alone. Of both: over the sum "
-        "of the parts'.\n"
-    )
+def lines(mixes: Sequence[Mix]) -> Iterator[str]:
+    """The table."""
+    if mixes:
+        yield _HEAD
+    for mix in mixes:
+        yield (
+            f"{mix.decode:6} {mix.prefill:7,} {mix.cycles:11,} {mix.decode_alone:12,} "
+            f"{mix.prefill_alone:13,} {mix.cycles / mix.longer:11.2f} {mix.cycles / mix.both:8.2f} "
+            f"{mix.cycles / mix.bound:10.2f}"
+        )

@@ -20,6 +20,7 @@ from emulator.bench.chip.techniques import OFF, Gain, gains
 from emulator.bench.rows import BenchError
 from emulator.progress import progress
 from isa.chip import Chip, load_chip
+from isa.errors import TesseraError
 
 SCHEMA = 1
 
@@ -118,14 +119,21 @@ def all_gains(job: Job, rows: Sequence[ChipRow]) -> Iterator[tuple[ChipRow, list
         yield row, found
 
 
-def all_mixes(job: Job, rates: Sequence[float]) -> Iterator[tuple[Chip, list[Mix]]]:
-    """The mixed steps of every model on every chip; `rates` of the copy, chip by chip."""
+def all_mixes(job: Job, rates: Sequence[float]) -> Iterator[tuple[str, Chip, list[Mix]]]:
+    """The mixed steps of every model on every chip, with a title; `rates` of the copy, in order.
+
+    Where there is no program for them, the title says why, and there are none.
+    """
     for setting, rate in zip(job.settings, rates, strict=True):
         for name, config in job.models.items():
-            mixes = Mixes(setting, name, config, rate)
+            try:
+                mixes = Mixes(setting, name, config, rate)
+            except TesseraError as error:
+                yield f"\n{name}: mixed steps: {error}", setting.chip, []
+                continue
             with progress(f"{name} on {setting.chip.name}, mixed", len(mixes.mixes())) as advance:
                 found = list(mixes.measured(advance))
-            yield setting.chip, found
+            yield mixes.title(), setting.chip, found
 
 
 def report(job: Job, rows: Sequence[ChipRow], tables: dict[str, Any]) -> dict[str, Any]:

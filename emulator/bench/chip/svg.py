@@ -27,9 +27,13 @@ _COLOURS: Final = (
     ("#a39a22", "#d0c74e"), ("#2a9aa6", "#56c8d4"),
 )  # fmt: skip
 
+_FOOT: Final = (
+    "cycles since the end of the layer before; HBM: bytes that the whole chip reads, "
+    "the dashed line is the rate of a long copy"
+)
 _STYLE: Final = """
 .page { fill: #fff }
-text { font: 12px system-ui, sans-serif; fill: #24292f }
+text { font: 12px Helvetica, Arial, sans-serif; fill: #24292f }
 .title { font-size: 15px; font-weight: 600 }
 .small { font-size: 11px; fill: #57606a }
 .lane { fill: #f3f5f7 }
@@ -116,7 +120,7 @@ def _grid(layer: Layer, height: int) -> Iterator[str]:
         x = _x(layer, cycle)
         yield f'<path class="grid" d="M{x:.1f} {_TOP - 6}V{bottom}"/>'
         yield _text(x + 2, bottom + 14, f"{cycle:,}", "small")
-    yield _text(_LEFT, bottom + 27, "cycles since the end of the layer before", "small")
+    yield _text(_LEFT, bottom + 27, _FOOT, "small")
 
 
 def _round_step(least: float) -> int:

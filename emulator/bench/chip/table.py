@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from typing import Final
 
 from emulator.bench import table as bench_table
 from emulator.bench.chip.cases import PREFILL
@@ -10,10 +12,11 @@ from emulator.bench.chip.loss import in_words
 from emulator.bench.chip.rows import ChipRow
 from emulator.bench.chip.step import FOLDED
 
-_HEAD = f"{'shape':6} {'phase':8}{'batch':>5} {'context':>7} {'cycles':>11} "
+_HEAD = f"{'shape':12} {'phase':8}{'batch':>5} {'context':>7} {'cycles':>11} "
 _HEAD += f"{'over bound':>10} {'array used':>10}  bar"
 
-_ESTIMATE = (
+_WIDTH: Final = 100
+_ESTIMATE: Final = (
     f"An estimate: of models with more than {FOLDED} layers {FOLDED} were simulated, the others "
     "are copies of these; --exact simulates all."
 )
@@ -31,13 +34,17 @@ def lines(row: ChipRow, names: int) -> list[str]:
         text = f"{row.name:{names}} {measured.value:,.0f} of {measured.yardstick:,.0f} GB/s, "
         return [f"{text}{measured.note}: {measured.ratio:.3f}  {_bar(row)}".rstrip()]
     case = row.case
-    text = f"{row.name:{names}} {case.model:6.6} {case.phase:8}{case.batch:5} {case.context:7,} "
+    text = f"{row.name:{names}} {case.model:12.12} {case.phase:8}{case.batch:5} {case.context:7,} "
     if row.cycles is None:
         return [f"{text}{'-':>11}  {measured.note}"]
     used = "-" if row.utilisation is None else f"{row.utilisation:.1%}"
     text += f"{row.cycles:11,} {bench_table.ratio(row.over_bound):>10} {used:>10}  {_bar(row)}"
     reasons = in_words(row.loss, row.at_bounds, row.cycles)
-    return [text.rstrip(), *(f"{'':{names}}   {line}" for line in reasons)]
+    below = (
+        textwrap.wrap(line, _WIDTH, initial_indent="    ", subsequent_indent="      ")
+        for line in reasons
+    )
+    return [text.rstrip(), *(line for part in below for line in part)]
 
 
 def _bar(row: ChipRow) -> str:

@@ -66,12 +66,15 @@ class Lanes:
         """The step is over."""
 
     def layer(self, number: int) -> Layer:
-        """A layer (from 0), from the end of the one before to its own. Raises BenchError."""
+        """A layer (from 0), from the end of the one before to its own. Raises BenchError.
+
+        Layer i runs in context i + 1; context 0 is what comes before and after the layers.
+        """
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 6), np.int64)
-        ends = [self._ended(rows, context) for context in (number, number + 1)]
-        if ends[0] >= ends[1]:
+        begin = self._ended(rows, number) if number else 0
+        end = self._ended(rows, number + 1)
+        if begin >= end:
             raise BenchError(f"--svg: layer {number} of the step was not simulated on tile 0")
-        begin, end = ends
         within = rows[(rows[:, 3] > begin) & (rows[:, 2] < end)]
         spans = np.clip(within[:, 2:4], begin, end) - begin
         waits = (within[:, 1] == cut.WAIT)[:, None]

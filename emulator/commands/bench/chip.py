@@ -68,11 +68,10 @@ def command(
     from isa.files import check_writable, json_text, write_json, write_text
 
     job = suite.Job.planned(chips, model, only, exact, threads)
-    if svg is not None and not job.cases:
-        raise click.UsageError("--svg: no step is chosen; name one with --only")
-    for file in (json_file, svg):
-        if file is not None and file != "-":
-            check_writable(file)
+    if not job.cases and (techniques or mixed or svg is not None):
+        raise click.UsageError("no step is chosen; --only with the name of one")
+    for file in filter(None, (json_file if json_file != "-" else None, svg)):
+        check_writable(file)
     say = _silent if json_file == "-" else click.echo
     rows, rates = _rows(job, say)
     tables: dict[str, Any] = {}
@@ -131,10 +130,9 @@ def _mixed(job: Job, rates: Sequence[float], say: Say) -> list[dict[str, Any]]:
     from emulator.bench.chip import mixed, suite
 
     found = []
-    for chip, mixes in suite.all_mixes(job, rates):
-        say(mixed.title(mixes[0].model, chip.name))
-        say(mixed.HEAD)
-        for mix in mixes:
-            say(mixed.line(mix))
+    for title, chip, mixes in suite.all_mixes(job, rates):
+        say(title)
+        for line in mixed.lines(mixes):
+            say(line)
         found += [{"chip": chip.name, **mix.json()} for mix in mixes]
     return found
