@@ -1,4 +1,4 @@
-"""Where a step's cycles beyond its operations' bounds went, summed over operations by cause."""
+"""Where a step's cycles beyond its bound went, by cause, summed over its operations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emulator.timing.result import OVERLAP
+from emulator.timing.result import OVERLAP, USEFUL, apportion
 
-_CAUSES: Final = 4  #: that the table shows
+CONTROL: Final = "control"  #: what operations without a bound do
+_CAUSES: Final = 5  #: that the table shows
 _NAMES: Final = 2  #: operations of each
 _SHOWN: Final = 0.005  #: least share of the step's cycles
 
@@ -32,45 +33,60 @@ class Loss:
         }
 
 
-def losses(operations: list[dict[str, Any]], cycles: int) -> list[Loss]:
-    """The causes of a report's operations (docs/report.md), the largest first.
+def losses(operations: list[dict[str, Any]], cycles: int, bound: str, least: int) -> list[Loss]:
+    """Cycles beyond `least` by cause, the largest first; they sum to `cycles` - `least`.
 
-    Causes are exclusive: an operation's own cycles without its bound. Time that ran behind other
-    operations (overlap) cost nothing and is left out.
+    `operations` is a group of the report (docs/report.md), whose exclusive cycles sum to `cycles`.
+    What an operation needs for its own bound is the cause "KIND work". The step's bound, so many
+    cycles of one kind, is taken from work of that kind, then from causes that are it in part, then
+    from all that is left: an operation can wait while its neighbour's bytes arrive.
     """
-    by_cause: dict[str, Counter[str]] = {}
-    for operation in operations:
-        for cause, lost in operation["causes"].items():
-            if cause != OVERLAP:
-                by_cause.setdefault(cause, Counter())[operation["name"]] += lost
+    parts = _by_cause(operations)
+    left = min(least, cycles)
+    for cause in (f"{bound} work", *USEFUL[bound]):
+        left -= _taken(parts, {cause: sum(parts.get(cause, {}).values())}, left)
+    _taken(parts, {cause: by_op.total() for cause, by_op in parts.items()}, left)
     found = [
-        Loss(cause, parts.total(), parts.total() / max(cycles, 1), tuple(_sorted(parts)))
-        for cause, parts in by_cause.items()
+        Loss(cause, by_op.total(), by_op.total() / max(cycles, 1), tuple(_sorted(by_op)))
+        for cause, by_op in parts.items()
+        if by_op.total()
     ]
     return sorted(found, key=lambda loss: (-loss.cycles, loss.cause))
 
 
-def at_bounds(operations: list[dict[str, Any]]) -> dict[str, int]:
-    """Cycles that are no loss, by what bounds their operation; with the losses, all cycles."""
-    found: Counter[str] = Counter()
+def _by_cause(operations: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    """Exclusive cycles by cause and operation. Overlap with operations before costs nothing."""
+    found: dict[str, Counter[str]] = {}
     for operation in operations:
-        lost = sum(cycles for cause, cycles in operation["causes"].items() if cause != OVERLAP)
-        found[operation["bound"] or "(no bound)"] += operation["exclusive"] - lost
-    return {bound: cycles for bound, cycles in _sorted(found) if cycles}
+        causes = {name: part for name, part in operation["causes"].items() if name != OVERLAP}
+        work = f"{operation['bound']} work" if operation["bound"] else CONTROL
+        causes[work] = causes.get(work, 0) + operation["exclusive"] - sum(causes.values())
+        for cause, part in causes.items():
+            found.setdefault(cause, Counter())[operation["name"]] += part
+    return found
+
+
+def _taken(parts: dict[str, Counter[str]], weights: dict[str, int], most: int) -> int:
+    """Take up to `most` cycles from causes, in proportion to weights; how many were there."""
+    amount = min(most, sum(weights.values()))
+    if amount <= 0:
+        return 0
+    for cause, part in apportion(amount, weights).items():
+        for name, cycles in apportion(part, dict(parts[cause])).items():
+            parts[cause][name] -= cycles
+    return amount
 
 
 def _sorted(parts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(parts.items(), key=lambda item: (-item[1], item[0]))
+    return sorted(((k, v) for k, v in parts.items() if v), key=lambda item: (-item[1], item[0]))
 
 
-def in_words(found: list[Loss], bounds: dict[str, int], cycles: int) -> list[str]:
-    """Two lines: shares of the step's cycles at bounds, and the largest losses and where."""
-    shares = ((bound, part / max(cycles, 1)) for bound, part in bounds.items())
-    held = [f"{bound} {share:.0%}" for bound, share in shares if share >= _SHOWN]
-    lost = [
+def in_words(found: list[Loss]) -> str:
+    """The largest causes, as shares of the step's cycles, and where: `dma start 18% (qkv, o)`."""
+    texts = [
         f"{loss.cause} {loss.share:.0%} ({', '.join(name for name, _ in loss.operations[:_NAMES])})"
         for loss in found[:_CAUSES]
         if loss.share >= _SHOWN
     ]
-    lines = [f"at bounds: {', '.join(held)}", f"lost: {'; '.join(lost)}"]
-    return [line for line in lines if not line.endswith(": ")]
+    whole = sum(loss.share for loss in found)
+    return f"lost {whole:.0%}: {', '.join(texts)}" if texts else ""

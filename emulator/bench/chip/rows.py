@@ -9,7 +9,7 @@ from compiler.options import Options
 from emulator.bench.chip import hbm_copy
 from emulator.bench.chip.bound import array_cycles, step_bytes, useful_macs
 from emulator.bench.chip.cases import COPY, DECODE, Case, bar
-from emulator.bench.chip.loss import Loss, at_bounds, losses
+from emulator.bench.chip.loss import Loss, losses
 from emulator.bench.chip.step import Advance, Ran, Setting, run
 from emulator.bench.host import Host
 from emulator.bench.rows import BenchError, Entry, Measured, Row
@@ -34,7 +34,6 @@ class ChipRow:
     steps: int = 0
     folded: bool = False
     loss: list[Loss] = field(default_factory=list)
-    at_bounds: dict[str, int] = field(default_factory=dict)  #: cycles that are no loss
 
     @property
     def name(self) -> str:
@@ -68,7 +67,6 @@ class ChipRow:
             "over_bound": _six(self.over_bound),
             "utilisation": _six(self.utilisation),
             "folded": self.folded,
-            "at_bounds": self.at_bounds,
             "loss": [loss.json() for loss in self.loss],
         }
 
@@ -102,27 +100,25 @@ def measured_row(
         return ChipRow(Row(entry, Measured(None, note=str(error))), setting.chip.name, case)
     check_work(case, options, ran)
     useful = array_cycles(useful_macs(case.config, options, case.parts), setting.chip)
-    nbytes = step_bytes(case.config, options, case.parts)
-    least = nbytes / rate
     if case.phase == DECODE:
+        nbytes = step_bytes(case.config, options, case.parts)
         entry = _entry(case.name, "cycles", BOUND, setting.chip)
-        measured = Measured(ran.cycles, least, bytes=nbytes)
-        over = ran.cycles / max(least, useful)
+        measured = Measured(ran.cycles, nbytes / rate, bytes=nbytes)
+        least, bound = max((nbytes / rate, "hbm"), (useful, "array"))
     else:
         entry = _entry(case.name, "cycles", TAKEN, setting.chip)
         measured = Measured(useful, ran.cycles)
-        over = ran.cycles / useful
+        least, bound = useful, "array"
     operations = ran.result["operations"][ran.group]
     return ChipRow(
         Row(entry, measured),
         setting.chip.name,
         case,
-        over,
+        ran.cycles / least,
         useful / ran.cycles,
         ran.steps,
         ran.folded,
-        losses(operations, ran.cycles),
-        at_bounds(operations),
+        losses(operations, ran.cycles, bound, int(least)),
     )
 
 

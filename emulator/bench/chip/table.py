@@ -39,12 +39,11 @@ def lines(row: ChipRow, names: int) -> list[str]:
         return [f"{text}{'-':>11}  {measured.note}"]
     used = "-" if row.utilisation is None else f"{row.utilisation:.1%}"
     text += f"{row.cycles:11,} {bench_table.ratio(row.over_bound):>10} {used:>10}  {_bar(row)}"
-    reasons = in_words(row.loss, row.at_bounds, row.cycles)
-    below = (
-        textwrap.wrap(line, _WIDTH, initial_indent="    ", subsequent_indent="      ")
-        for line in reasons
-    )
-    return [text.rstrip(), *(line for part in below for line in part)]
+    return [text.rstrip(), *_wrapped(in_words(row.loss))]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="      ")
 
 
 def _bar(row: ChipRow) -> str:
