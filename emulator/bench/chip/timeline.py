@@ -18,7 +18,7 @@ from emulator.timing import layout as at
 from emulator.timing import slices as cut
 from emulator.tracing.recorder import Recorder
 from emulator.tracing.selection import Range
-from isa.faults import unit_name
+from isa.faults import MXU, VPU, unit_name
 
 Ints = NDArray[np.int64]
 
@@ -32,7 +32,7 @@ _COLUMNS: Final = (cut.S_UNIT, cut.S_KIND, cut.S_BEGIN, cut.S_END)
 class Layer:
     """Bars of a window of cycles, and what HBM gave in it."""
 
-    begin: int  #: cycle of the step at which the layer before ends
+    begin: int  #: cycle of the step at which the arithmetic of the layer before ends
     end: int
     bars: Ints  #: [n, 5] unit, whether it waits, operation, begin and end within the window
     window: int  #: cycles of one of
@@ -86,6 +86,6 @@ class Lanes:
 
     @staticmethod
     def _ended(rows: Ints, context: int) -> int:
-        """When the units that compute and move have done their work of a context."""
-        done = (rows[:, 5] == context) & (rows[:, 1] == cut.WORK) & (rows[:, 0] > 0)
+        """When a context's arithmetic is done: transfers may be of layers to come."""
+        done = (rows[:, 5] == context) & (rows[:, 1] == cut.WORK) & np.isin(rows[:, 0], (MXU, VPU))
         return int(rows[done, 3].max(initial=-1))
