@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Command -> the line that help shows for it.
 _COMMANDS = {
+    "chip": "Measure how good the compiled code is on the simulated chip.",
     "growth": "Measure how time and memory grow with model, context, tiles and tokens.",
     "plot": "Draw a file of `emu bench --json` or of `emu bench growth --json`.",
 }
@@ -53,6 +54,7 @@ def command(
     emu bench --against HEAD~3 --only 'gemm_*'
     emu bench plot bench.json -o roofline.svg
     emu bench growth --json growth.json -o growth.svg
+    emu bench chip --json chip.json
 
     Without a command, all rows or those of --only are measured. A row's ratio is its value over its
     yardstick, both measured in this run, in turns. Each matrix row's results are first compared
