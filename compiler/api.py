@@ -208,6 +208,7 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             "attend_rows": tile.attend_rows,
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,
+            "gains_in_csram": plan.buffers.norms >= 0,
             "spilled_bytes": plan.buffers.spill,
             "hbm_buffers": [part.name for part in placed if part and part.space is Space.HBM],
         },

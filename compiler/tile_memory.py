@@ -155,7 +155,7 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     head = next(m for m in sizing.matrices if m.name == "lm_head")
     wide = logit_columns(head, sizing.chip.num_tiles, capacity.top_k)
     _persistent(arena, sizing, capacity, columns)
-    stage = max(capacity.group_rows, capacity.wanted) * STAGE_PANELS * PANEL_COLUMNS
+    stage = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * STAGE_PANELS * PANEL_COLUMNS
     arena.take("stage", 4 * stage)
     arena.take("weights", depth * (slot + w_scale))
     wide_stage = stage

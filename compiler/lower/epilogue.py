@@ -27,22 +27,23 @@ LOG2E = 1.4426950216293335  # FP32 3FB8AA3B, the arithmetic contract's L
 
 
 def _add_bias(lo: Lowering, work: Linear, block: Block) -> None:
-    """stage += bias, where the matrix has one."""
+    """stage += bias, where the matrix has one: it comes with a region's first part."""
     matrix, code, tokens = work.matrix, lo.code, lo.tokens
     if matrix.bias < 0:
         return
-    with code.scope():
+    with code.unless("ne", block.row, 0), code.scope():
         address = layer_base(code, matrix.bias, work.layer, matrix.vector_bytes)
         offset = code.calc("mul", block.first, PANEL_COLUMNS * 4)
         code.alu("add", address, address, offset)
-        columns = code.calc("mul", block.panels, PANEL_COLUMNS)
+        columns = code.alu("mul", offset, block.panels, PANEL_COLUMNS)
         load_constant(lo, address, "bias", columns)
         code.wait(VPU, tokens.const_full)
+    with code.scope():
+        columns = code.calc("mul", block.panels, PANEL_COLUMNS)
         block_stage = stage(lo, block, columns)
         row = lo.tsram("bias", Format.FP32, (1, 1), (0, 1))
         bias = code.tensor(row, dim0=block.rows, dim1=columns)
         code.emit("vadd", dst=block_stage, a=block_stage, b=bias)
-    code.signal(VPU, tokens.const_free)
 
 
 def _begin(lo: Lowering, work: Linear, block: Block) -> None:

@@ -570,7 +570,8 @@ def _region_panels(lo: Lowering, rows: Reg) -> Reg:
     with code.scope():
         code.alu("divu", panels, panels, code.calc("max", rows, 1))
     code.alu("and", panels, panels, -STAGE_PANELS)  # those that stay together
-    return code.alu("min", panels, panels, tile.block_panels)
+    row = tile.stage // PART_SLOTS // PANEL_COLUMNS // STAGE_PANELS * STAGE_PANELS
+    return code.alu("min", panels, panels, min(tile.block_panels, row))  # a part has a row
 
 
 def _part_rows(lo: Lowering, rows: Reg) -> Reg:
@@ -639,6 +640,8 @@ def _write_finish(lo: Lowering, work: Linear, turn: _Turn, end: Epilogue) -> str
         code.alu("add", row, row, count)
         with code.unless("lt", row, turn.rows):
             code.signal(VPU, lo.tokens.stage_free)
+            if work.matrix.bias >= 0:
+                code.signal(VPU, lo.tokens.const_free)
     code.place(over)
     return stream.Stream(label, taken)
 
