@@ -28,6 +28,7 @@ from compiler.options import Options
 from compiler.precision import KV_FORMATS, precision
 from compiler.safetensors import Checkpoint
 from compiler.tile_memory import CapacityFor, Sizing, plan_tile
+from compiler.schedule import Schedule, schedule, verify_schedule
 from compiler.verify import verify_code, verify_plan
 from isa.chip import MAX_HBM_BYTES, Chip
 from isa.descriptor import Space
@@ -44,6 +45,7 @@ class Compiled:
     graph: Graph
     phases: Phases
     plan: Plan
+    schedule: Schedule
     code: Code
     entries: dict[str, Label]
     layer_count: int  #: pc of the instruction that says how many layers there are
@@ -92,9 +94,11 @@ def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compile
     phases = fuse(graph, activations)
     plan = _plan(config, chip, options, phases)
     verify_plan(plan)
-    code, entries, layer_count = lower(plan, phases)
+    code, tokens, entries, layer_count = lower(plan, phases)
     verify_code(code)
-    return Compiled(graph, phases, plan, code, entries, layer_count)
+    found = schedule(plan)
+    verify_schedule(found, code, tokens)
+    return Compiled(graph, phases, plan, found, code, entries, layer_count)
 
 
 def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> Plan:
@@ -229,7 +233,7 @@ def precision_notes(plan: Plan) -> dict[str, str]:
     }
 
 
-STAGES = ("graph", "fused", "plan", "asm")
+STAGES = ("graph", "fused", "plan", "schedule", "asm")
 
 
 def dump(stages: Compiled, stage: str) -> str:
@@ -244,6 +248,8 @@ def dump(stages: Compiled, stage: str) -> str:
         return stages.phases.dump()
     if stage == "plan":
         return dump_plan(stages.plan)
+    if stage == "schedule":
+        return stages.schedule.dump()
     raise CompileError(f"--dump: '{stage}' is none of {', '.join(STAGES)}")
 
 

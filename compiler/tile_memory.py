@@ -62,6 +62,7 @@ class TilePlan:
     attend_rows: int
     logit_columns: int
     at: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     used: int = 0
     size: int = 0
 
@@ -186,6 +187,7 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         found["attend"],
         wide,
         {name: address for name, (address, _) in arena.names.items()},
+        {name: size for name, (_, size) in arena.names.items()},
         max(tops),
         arena.size,
     )

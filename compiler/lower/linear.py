@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from compiler.buffers import Rows
 from compiler.emit import Code, Desc, Reg, Scaled, Sem, Value
 from compiler.lower import stream
-from compiler.lower.context import CONST, IN, MXU, VPU, Lowering
+from compiler.lower.context import CONST, IN, MXU, VPU, Lowering, Plan
 from compiler.lower.rowwise import NORMS, layer_base, load_gains, load_rows, rms_norm
 from compiler.matrices import Matrix
 from compiler.precision import Precision
@@ -85,19 +85,19 @@ class _Turn:
     side: Reg
 
 
-def most_fused(lo: Lowering) -> int:
+def most_fused(plan: Plan) -> int:
     """The most rows of a step that every tile normalises itself, in front of a product.
 
     That saves a barrier and the way through CSRAM, and costs every tile what one would do. The
     rows' places are those of the stage.
     """
-    if "fused-norm" in lo.plan.options.without:
+    if "fused-norm" in plan.options.without:
         return 0
-    if lo.plan.buffers.norms < 0:
+    if plan.buffers.norms < 0:
         return 0  # all tiles at once would queue for the gains
-    matrices, hidden = lo.plan.hbm.matrices, lo.plan.config.hidden
-    rooms = [stream.most_resident(lo, matrices[name], False) for name in ("qkv", "gate_up")]
-    return min(lo.plan.tile.stage // hidden, lo.plan.capacity.group_rows, *rooms)
+    matrices, hidden = plan.hbm.matrices, plan.config.hidden
+    rooms = [stream.most_resident(plan, matrices[name]) for name in ("qkv", "gate_up")]
+    return min(plan.tile.stage // hidden, plan.capacity.group_rows, *rooms)
 
 
 def linear(
@@ -162,8 +162,8 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
     code = lo.code
     done = code.label("activations")
     code.set(turn.slot, RESIDENT)
-    if norm is not None and most_fused(lo) > 0:
-        with code.unless("ge", lo.rows, most_fused(lo) + 1):
+    if norm is not None and most_fused(lo.plan) > 0:
+        with code.unless("ge", lo.rows, most_fused(lo.plan) + 1):
             _normalise(lo, work, norm)
             code.wait(MXU, lo.tokens.a_made)
             code.emit("jmp", target=done)
@@ -171,7 +171,7 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
     with code.scope():
         rows, several = stream.rows_each(lo, work.alone), code.label("several_chunks")
         code.emit(
-            "bge", ra=rows, b=stream.most_resident(lo, work.matrix, work.alone) + 1, target=several
+            "bge", ra=rows, b=stream.most_resident(lo.plan, work.matrix) + 1, target=several
         )
     code.set(turn.slot, ARRIVING)
     code.emit("jmp", target=done)
@@ -273,7 +273,7 @@ def _load_chunk(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
     Where there are many rows, each tile of the cluster brings some of them, and writes them to all.
     """
     code, src = lo.code, work.src
-    p, slots = src.precision, stream.a_slot_bytes(lo, work.alone)
+    p, slots = src.precision, stream.a_slot_bytes(lo.plan, work.alone)
     sides = [("a_data", slots[0], src.data, p.data_bytes(work.matrix.k))]
     if src.scales is not None:
         sides.append(("a_scale", slots[1], src.scales, p.scale_bytes(work.matrix.k)))
@@ -488,7 +488,7 @@ def _activations(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> Desc:
     code.emit("jmp", target=done)
     code.place(ring)
     with code.scope():
-        slot, scale_slot = stream.a_slot_bytes(lo, work.alone)
+        slot, scale_slot = stream.a_slot_bytes(lo.plan, work.alone)
         adds = [("base", code.calc("mul", turn.slot, slot))]
         sets: dict[str, Value] = {"stride0": turn.depth}
         if blocks:

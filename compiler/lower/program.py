@@ -9,7 +9,7 @@ from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
 from compiler.hbm import WANTED_WORDS
 from compiler.lower.attention import attend
-from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
+from compiler.lower.context import CTL, IN, VPU, Lowering, Plan, Tokens
 from compiler.lower.epilogue import residual, store, swiglu
 from compiler.lower.head import lm_head, sample
 from compiler.lower.heads import heads
@@ -22,8 +22,8 @@ from isa.formats import Format
 L = Decimal(0x3FB8AA3B & 0x7FFFFF | 0x800000) / Decimal(1 << 23)
 
 
-def lower(plan: Plan, phases: Phases) -> tuple[Code, dict[str, Label], int]:
-    """The code of every tile, its entries, and the pc of where it counts its layers."""
+def lower(plan: Plan, phases: Phases) -> tuple[Code, Tokens, dict[str, Label], int]:
+    """The code of every tile, its semaphores, its entries, and the pc of where it counts its layers."""
     lo = Lowering(plan)
     reset, step = lo.code.label("reset"), lo.code.label("step")
     lo.code.place(reset)
@@ -31,7 +31,7 @@ def lower(plan: Plan, phases: Phases) -> tuple[Code, dict[str, Label], int]:
     lo.stream = write_stream(lo)
     lo.code.place(step)
     layer_count = _step(lo, phases)
-    return lo.code, {"reset": reset, "step": step}, layer_count
+    return lo.code, lo.tokens, {"reset": reset, "step": step}, layer_count
 
 
 def score_scale(head_dim: int) -> float:
@@ -176,7 +176,7 @@ def _layer_phase(lo: Lowering, phase: Phase) -> None:
     code, plan = lo.code, lo.plan
     with code.scope():
         if phase.kind == "norm":
-            with code.unless("lt", lo.rows, most_fused(lo) + 1):
+            with code.unless("lt", lo.rows, most_fused(lo.plan) + 1):
                 norm(lo, phase.name, "h")
         elif phase.kind == "linear":
             src, end = _LINEAR[phase.name]

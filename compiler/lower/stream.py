@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.emit import Desc, Label, Reg, Taken
-from compiler.lower.context import MXU, W_CHANNELS, Lowering
+from compiler.lower.context import MXU, W_CHANNELS, Lowering, Plan
 from compiler.matrices import Matrix
 from compiler.tile_memory import a_slot
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
@@ -62,23 +62,30 @@ def rows_each(lo: Lowering, alone: bool) -> Reg:
     return lo.code.reg(lo.wanted) if alone else lo.rows_each()
 
 
-def most_resident(lo: Lowering, matrix: Matrix, alone: bool) -> int:
+def rooms(plan: Plan, alone: bool) -> tuple[int, int]:
+    """Bytes for activations and for their scales; less where logits are kept beside them."""
+    tile = plan.tile
+    return (tile.head_room, tile.head_scale_room) if alone else (tile.a_room, tile.a_scale_room)
+
+
+def most_resident(plan: Plan, matrix: Matrix) -> int:
     """The most rows whose activations, all K of them, fit a tile at once."""
-    p, tile = lo.plan.activations, lo.plan.tile
-    room, scales = (
-        (tile.head_room, tile.head_scale_room) if alone else (tile.a_room, tile.a_scale_room)
-    )
+    room, scales = rooms(plan, matrix.name == HEAD)
+    p = plan.activations
     most = room // p.data_bytes(matrix.k)
     return min(most, scales // p.scale_bytes(matrix.k)) if p.block else most
 
 
-def a_slot_bytes(lo: Lowering, alone: bool) -> tuple[int, int]:
+def a_slot_bytes(plan: Plan, alone: bool) -> tuple[int, int]:
     """Bytes of a slot where activations come in chunks, and of its scales."""
-    tile = lo.plan.tile
-    room, scales = (
-        (tile.head_room, tile.head_scale_room) if alone else (tile.a_room, tile.a_scale_room)
-    )
+    room, scales = rooms(plan, alone)
     return a_slot(room), a_slot(scales)
+
+
+def ring_elements(plan: Plan, alone: bool) -> int:
+    """Activations that a slot holds where they come in chunks."""
+    p, (data, scales) = plan.activations, a_slot_bytes(plan, alone)
+    return min(data * 8 // p.bits, scales * p.block) if p.block else data * 8 // p.bits
 
 
 def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> None:
@@ -93,13 +100,8 @@ def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> Non
     code.alu("divu", depth, depth, wide)
     with code.scope():
         rows = rows_each(lo, alone)
-        with code.unless("lt", rows, most_resident(lo, matrix, alone) + 1):
-            p = lo.plan.activations
-            data, scales = a_slot_bytes(lo, alone)
-            elements = data * 8 // p.bits
-            if p.block:
-                elements = min(elements, scales * p.block)
-            limit = code.reg(elements)
+        with code.unless("lt", rows, most_resident(lo.plan, matrix) + 1):
+            limit = code.reg(ring_elements(lo.plan, alone))
             code.alu("divu", limit, limit, rows)
             code.alu("min", depth, depth, limit)
     code.alu("and", depth, depth, -tile.align)

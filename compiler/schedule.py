@@ -1,0 +1,225 @@
+"""The schedule: how a plan's step is cut up, where each piece lies, and what orders its use.
+
+    found = schedule(plan)
+    print(found.dump())
+    verify_schedule(found, code)
+
+The lowering writes code that works these numbers out from the step's rows as it runs; here they are
+worked out once more, by themselves, for people to read and for checks to hold the code against.
+
+A **regime** is what all steps of a range of rows have in common: how many row groups there are, and
+so how many tiles share a matrix's columns. A **cut** says how one lane's part of a matrix goes
+through its tile in a regime. A **life** is a place in SRAM: who fills it, who uses it, and the two
+semaphores that keep one from getting ahead of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.emit import Code, Line, Sem
+from compiler.errors import CompileError
+from compiler.lower.context import Plan, Tokens
+from compiler.lower.linear import most_fused
+from compiler.lower.lives import LIVES, Life
+from compiler.lower.stream import HEAD, a_slot_bytes, most_resident, ring_elements
+from compiler.matrices import Matrix
+from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
+from isa.descriptor import PANEL_COLUMNS
+
+@dataclass(frozen=True)
+class Regime:
+    """Steps of up to `rows` rows: `groups` row groups of `lanes` tiles, `each` rows at most."""
+
+    rows: int
+    groups: int
+    lanes: int
+    each: int
+    ring: int  #: slots of the weight ring
+    stage: int  #: elements that are read out at a time
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A matrix in a regime: the panels of the lane with most, and what it works on at a time."""
+
+    matrix: str
+    panels: int
+    block: int
+    depth: int
+    chunks: int
+    chunk_bytes: int  #: of weights, without scales
+    resident: bool  #: all of K of the activations is in the tile at once
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A plan's regimes, cuts (by regime), and lives."""
+
+    plan: Plan
+    regimes: tuple[Regime, ...]
+    cuts: tuple[tuple[Cut, ...], ...]
+    lives: tuple[Life, ...]
+
+    def dump(self) -> str:
+        """The schedule as text: a table of cuts for each regime, and the lives."""
+        lines = []
+        fused = most_fused(self.plan)
+        for regime, cuts in zip(self.regimes, self.cuts, strict=True):
+            lines += _dump_regime(regime, cuts)
+        if fused:
+            lines.append(f"steps of up to {fused} rows: norms on every tile, in front of products")
+        lines.append("weights: " + " -> ".join(name for name in self._stream()))
+        lines.append("places in a tile (filled by -> used by; semaphores full/free):")
+        for life in self.lives:
+            lines.append(f"  {life.text()}")
+        return "\n".join(lines)
+
+    def _stream(self) -> Iterator[str]:
+        names = [name for name in self.plan.hbm.matrices if name != HEAD]
+        yield f"({', '.join(names)}) x {self.plan.config.layers}"
+        yield HEAD
+
+
+def schedule(plan: Plan) -> Schedule:
+    """The schedule of a plan."""
+    regimes = tuple(_regimes(plan))
+    cuts = tuple(
+        tuple(cut(plan, regime, matrix) for matrix in plan.hbm.matrices.values())
+        for regime in regimes
+    )
+    return Schedule(plan, regimes, cuts, LIVES)
+
+
+def _regimes(plan: Plan) -> Iterator[Regime]:
+    chip, tile, each = plan.chip, plan.tile, plan.capacity.group_rows
+    wide = tile.wide_stage > tile.stage
+    for groups in plan.groups:
+        rows = min(groups * each, plan.capacity.rows)
+        several = groups > 1 and wide
+        yield Regime(
+            rows,
+            groups,
+            chip.num_tiles // groups,
+            -(-rows // groups),
+            tile.w_depth - several,
+            tile.wide_stage if several else tile.stage,
+        )
+
+
+def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
+    """How a matrix is cut in a regime, on the lane that has most of it, with all rows."""
+    tile, alone = plan.tile, matrix.name == HEAD
+    lanes = plan.chip.num_tiles if alone else regime.lanes
+    rows = plan.capacity.wanted if alone else regime.each
+    panels = min(-(-matrix.units // lanes) * matrix.unit, matrix.panels)
+    block = max(1, min(panels, tile.block_panels))
+    k, bits = matrix.k_stored, matrix.precision.bits
+    resident = rows <= most_resident(plan, matrix)
+    depth = tile.w_slot * 8 // bits // PANEL_COLUMNS // block
+    if not resident:
+        depth = min(depth, ring_elements(plan, alone) // rows)
+    depth = depth // tile.align * tile.align
+    chunks = -(-k // depth)
+    depth = min(k, -(-(-(-k // chunks)) // tile.align) * tile.align)
+    nbytes = depth * block * PANEL_COLUMNS * bits // 8
+    return Cut(matrix.name, panels, block, depth, -(-k // depth), nbytes, resident)
+
+
+def _dump_regime(regime: Regime, cuts: tuple[Cut, ...]) -> Iterator[str]:
+    groups = "one row group" if regime.groups == 1 else f"{regime.groups} row groups"
+    yield (
+        f"steps of up to {regime.rows} rows: {groups} of {regime.lanes} tiles, "
+        f"{regime.ring} slots of weights, {regime.stage} elements read out at a time"
+    )
+    yield "  matrix     panels  block   depth  chunks     bytes  activations"
+    for one in cuts:
+        how = "all of K" if one.resident else "by chunks"
+        blocks = -(-one.panels // one.block)
+        yield (
+            f"  {one.matrix:<9} {one.panels:>7} {one.block:>6} {one.depth:>7} "
+            f"{one.chunks * blocks:>7} {one.chunk_bytes:>9}  {how}"
+        )
+
+
+# -- checks --------------------------------------------------------------------------------------
+
+
+def verify_schedule(found: Schedule, code: Code, tokens: Tokens) -> None:
+    """No resource has more asked of it than it has; every place's uses are ordered by waits.
+
+    Raises CompileError, which is a defect of the compiler.
+    """
+    for regime, cuts in zip(found.regimes, found.cuts, strict=True):
+        for one in cuts:
+            _check_cut(found.plan, regime, one)
+    _check_places(found)
+    for life in found.lives:
+        for full, free in life.semaphores(tokens):
+            check_life(life, code.lines, full, free)
+
+
+def _check_cut(plan: Plan, regime: Regime, one: Cut) -> None:
+    tile, matrix = plan.tile, plan.hbm.matrices[one.matrix]
+    rows = plan.capacity.wanted if one.matrix == HEAD else regime.each
+    columns = one.block * PANEL_COLUMNS
+    scales = matrix.precision.scale_bytes(one.depth) * columns
+    _check(one.chunk_bytes <= tile.w_slot, f"{one.matrix}: a chunk is larger than a slot")
+    _check(scales <= tile.w_scale_slot, f"{one.matrix}: a chunk's scales are more than a slot's")
+    _check(2 * 4 * rows * columns <= plan.chip.tile.acc.bytes, f"{one.matrix}: beyond ACC")
+    _check(rows * STAGE_PANELS * PANEL_COLUMNS <= regime.stage, f"{one.matrix}: beyond the stage")
+    _check(tile.stage // PART_SLOTS >= STAGE_PANELS * PANEL_COLUMNS, "a part has no row")
+    if not one.resident:
+        data, scale_slot = a_slot_bytes(plan, one.matrix == HEAD)
+        p = plan.activations
+        _check(rows * p.data_bytes(one.depth) <= data, f"{one.matrix}: activations beyond a slot")
+        _check(rows * p.scale_bytes(one.depth) <= scale_slot, f"{one.matrix}: scales beyond a slot")
+
+
+def _check_places(found: Schedule) -> None:
+    """Places that are alive at the same time do not overlap."""
+    tile = found.plan.tile
+    for phase in sorted({name for life in found.lives for name in life.phases}):
+        alive = [
+            (tile.at[place], tile.at[place] + tile.sizes[place], place)
+            for life in found.lives
+            if phase in life.phases or not life.phases
+            for place in life.places
+            if place in tile.at
+        ]
+        alive.sort()
+        for (_, end, before), (begin, _, after) in zip(alive, alive[1:], strict=False):
+            _check(end <= begin, f"{phase}: {before} overlaps {after}")
+        _check(not alive or alive[-1][1] <= tile.size, f"{phase}: beyond the tile's memory")
+
+
+def check_life(life: Life, lines: list[Line], full: Sem, free: Sem | None) -> None:
+    """In the order of the code, each filling is behind a wait for room, each use behind one for it.
+
+    And both sides tell the other.
+    """
+    what = f"{', '.join(life.places)}: {{}}"
+    used = [line for line in lines if line.mnemonic in ("wait", "signal")]
+    if not any(line.fields["sem"] == full for line in used):
+        return  # this program has no such place
+    _check(_has(used, "wait", full, life.user), what.format("is used without a wait"))
+    _check(_has(used, "signal", full, life.maker), what.format("is never said to be full"))
+    if free is not None:
+        _check(_has(used, "wait", free, life.maker), what.format("is filled without a wait"))
+        _check(_has(used, "signal", free, life.user), what.format("is never said to be free"))
+
+
+def _has(lines: list[Line], mnemonic: str, sem: Sem, unit: str) -> bool:
+    """Whether the unit, and no other (but the control processor, at the start), does so."""
+    units = {
+        str(line.fields["unit"])
+        for line in lines
+        if line.mnemonic == mnemonic and line.fields["sem"] == sem
+    } - {"ctl"}
+    return units == {unit}
+
+
+def _check(condition: bool, problem: str) -> None:
+    if not condition:
+        raise CompileError(f"internal: schedule: {problem}")
