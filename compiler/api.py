@@ -114,7 +114,7 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
     tile, rows = plan_tile(sizing, capacity_for, options.rows)
     capacity = capacity_for(rows)
     named = {matrix.name: matrix for matrix in found}
-    buffers = layout_buffers(config, phases, named, capacity, activations, chip)
+    buffers = layout_buffers(config, phases, named, capacity, activations, options.kv, chip)
     hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip)
     placed = at_address(buffers, hbm.base["spill"])
     return Plan(config, options, activations, capacity, chip, hbm, placed, tile)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from compiler.arena import Arena, DoesNotFit
+from compiler.buffers import partial_bytes
 from compiler.config import ModelConfig
 from compiler.errors import CompileError
 from compiler.fuse import Phases
@@ -31,7 +32,9 @@ class TilePlan:
 
     ``chunk`` is the depth of K a GEMM takes at once, ``block_panels`` its width in panels,
     ``w_depth`` the weight ring's slots; ``norm_rows``, ``head_rows`` and ``attend_rows`` (query
-    rows of one head times the group) are what those phases take at once.
+    rows of one head times the group) are what those phases take at once. ``page_slots`` KV pages are
+    on their way to the array, in memory of their own if ``pages_ahead``; ``fold_pages`` are what
+    the fold of pages attended to elsewhere takes at once.
     """
 
     chunk: int
@@ -44,6 +47,9 @@ class TilePlan:
     norm_rows: int
     head_rows: int
     attend_rows: int
+    page_slots: int
+    pages_ahead: bool
+    fold_pages: int
     logit_columns: int
     at: dict[str, int] = field(default_factory=dict)
     used: int = 0
@@ -128,10 +134,14 @@ def _layout(
     a_scale = capacity.rows * sizing.activations.scale_bytes(chunk)
     tops = [_linear(arena, capacity.rows, columns, a_slot, a_scale)]
     found = {}
-    for name, layout in (("norm", _norm), ("heads", _heads), ("attend", _attend)):
+    for name, layout in (("norm", _norm), ("heads", _heads)):
         arena.top = base
         found[name] = layout(arena, sizing, capacity)
         tops.append(arena.top)
+    arena.top = base
+    attend, slots, ahead = _pages(arena, sizing, tops)
+    arena.top = base
+    fold_pages = _fold(arena, sizing, max(tops) if not ahead else arena.names["k_block"][0])
     arena.top = base
     _sample(arena, sizing, capacity)
     tops.append(arena.top)
@@ -145,7 +155,10 @@ def _layout(
         a_scale,
         found["norm"],
         found["heads"],
-        found["attend"],
+        attend,
+        slots,
+        ahead,
+        fold_pages,
         wide,
         {name: address for name, (address, _) in arena.names.items()},
         max(tops),
@@ -166,7 +179,6 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, wide: int) -> 
         "windows": 4 * config.layers,
         "bounds_full": 8 * rows,
         "bounds_window": 8 * rows,
-        "rope": 4 * rows * rope_columns(config),
         "score_scale": 4,
         "gain": 4 * config.hidden,
         "head_gains": 8 * config.head_dim,
@@ -209,47 +221,114 @@ def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
 
 
 def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
+    """Rows of a head (rows times heads) that the heads phase takes at once."""
     dim = sizing.config.head_dim
+    most = capacity.rows * (sizing.config.heads + 2 * sizing.config.kv_heads)
     base = arena.top
-    for rows in (64, 32, 16, 8, 4, 2, 1):
+    for rows in (256, 128, 64, 32, 16, 8, 4, 2, 1):
         arena.top = base
         try:
             for name in ("head_in", "head_tmp", "head_rot"):
                 arena.take(name, rows * dim * 4)
             arena.take("head_sum", rows * 4)
+            arena.take("head_rope", min(rows, capacity.rows) * rope_columns(sizing.config) * 4)
             arena.take("head_out", rows * dim * 4)
-            return min(rows, capacity.rows)
+            return min(rows, most)
         except DoesNotFit as problem:
             last = problem
     raise last
 
 
-def _attend(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
+def _pages(arena: Arena, sizing: Sizing, tops: list[int]) -> tuple[int, int, bool]:
+    """Slots of KV pages, and the rest of attention: query rows, slots, and whether they are apart.
+
+    Slots beyond all that the phases use in turn can be filled while other phases run. Most rows
+    count first, then slots apart from the rest, then their number.
+    """
+    config, base = sizing.config, arena.top
+    element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
+    page = PAGE * config.head_dim * element
+    best: tuple[int, bool, int] | None = None
+    for slots, ahead in ((2, False), (4, False), (2, True), (3, True), (4, True)):
+        try:
+            rows = _place_pages(arena, sizing, (base, max(tops)), slots * page, ahead)
+        except DoesNotFit as problem:
+            last = problem
+            continue
+        best = max(best or (0, False, 0), (rows, ahead, slots))
+    if best is None:
+        raise last
+    rows, ahead, slots = best
+    _place_pages(arena, sizing, (base, max(tops)), slots * page, ahead)
+    tops.append(arena.top)
+    return rows, slots, ahead
+
+
+def _place_pages(
+    arena: Arena, sizing: Sizing, span: tuple[int, int], nbytes: int, ahead: bool
+) -> int:
+    """Attention's memory in what the phases share (`span`), its pages behind that if `ahead`."""
+    arena.top = span[0]
+    if ahead:
+        beyond = 2 * (nbytes + arena.align)
+        arena.size -= beyond
+        try:
+            rows = _attend(arena, sizing)
+        finally:
+            arena.size += beyond
+        arena.top = max(arena.top, span[1])
+        arena.take("k_block", nbytes)
+        arena.take("v_block", nbytes)
+        return rows
+    arena.take("k_block", nbytes)
+    arena.take("v_block", nbytes)
+    return _attend(arena, sizing)
+
+
+def _attend(arena: Arena, sizing: Sizing) -> int:
+    """All of attention but its pages; two of what the array and the vector unit hand over."""
     config = sizing.config
     group, dim = config.heads // config.kv_heads, config.head_dim
-    element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
     base = arena.top
     for queries in (128, 64, 32, 16, 8, 4, 2, 1):
         rows = max(1, queries // group) * group
         arena.top = base
         try:
-            for name in ("k_block", "v_block"):
-                arena.take(name, 2 * PAGE * dim * element)
-            arena.take("q", rows * dim * 2)
-            arena.take("bounds", rows * 8)
-            arena.take("scores", rows * PAGE * 4)
-            arena.take("probs", rows * PAGE * 2)
-            for name in ("o_sum", "o_block", "att_out"):
-                arena.take(name, rows * dim * 4)
+            arena.take("q", 2 * rows * dim * 2)
+            arena.take("bounds", 2 * rows * 8)
+            arena.take("scores", 2 * rows * PAGE * 4)
+            arena.take("probs", 2 * rows * PAGE * 2)
+            arena.take("partial", 3 * rows * partial_bytes(config))
+            arena.take("att_out", rows * dim * 4)
             arena.take("att_scale", rows * dim // 16 + rows)
-            for name in ("m_sum", "l_sum", "m_block", "l_block", "m_new", "c_sum", "c_block"):
-                arena.take(name, rows * 4)
+            arena.take("m_new", rows * 4)
+            arena.take("rescale", 2 * rows * 4)
             if rows * max(PAGE, dim) * 4 * 2 > sizing.chip.tile.acc.bytes:
                 raise DoesNotFit(f"ACC: {rows} rows of scores and outputs")
             return rows
         except DoesNotFit as problem:
             last = problem
     raise last
+
+
+def _fold(arena: Arena, sizing: Sizing, end: int) -> int:
+    """Pages that the fold takes at once, from the top up to `end`; 0 if not even two fit.
+
+    It follows a barrier behind the last use of what attended to this tile's own pages.
+    """
+    config, base = sizing.config, arena.top
+    group = config.heads // config.kv_heads
+    for pages in (32, 16, 8, 4, 2):
+        arena.top = base
+        arena.take("fold", pages * group * partial_bytes(config))
+        arena.take("fold_peak", pages * group * 4)
+        arena.take("fold_rescale", 2 * pages * group * 4)
+        arena.take("fold_dense", group * config.head_dim * 4)
+        arena.take("fold_out", group * config.head_dim * 4)
+        arena.take("fold_scale", group * config.head_dim // 16 + group)
+        if arena.top <= end:
+            return pages
+    return 0
 
 
 def _sample(arena: Arena, sizing: Sizing, capacity: Capacity) -> None:

@@ -70,9 +70,16 @@ class Tokens:
         self.w_free = tuple(code.sem() for _ in W_CHANNELS)
         self.stage_full, self.stage_free = code.sem(), code.sem()  # mxu -> vpu
         self.q_full, self.q_free = code.sem(), code.sem()  # dma4 -> mxu, freed by vpu
+        self.bounds_full = code.sem()  # dma4 -> vpu
         self.k_full, self.k_free = code.sem(), code.sem()  # dma6 -> mxu
         self.v_full, self.v_free = code.sem(), code.sem()  # dma7 -> mxu
         self.s_full, self.p_full, self.o_full = code.sem(), code.sem(), code.sem()
+        self.k_old, self.v_old = code.sem(), code.sem()  # dma6, dma7 -> dma4: old rows are there
+        self.new_full = code.sem()  # dma4 -> mxu: a page's rows of this step are there
+        self.rope_free = code.sem()  # vpu -> dma4
+        self.cache_full, self.cache_free = code.sem(), code.sem()  # vpu -> dma6
+        self.part_full, self.part_free = code.sem(), code.sem()  # mxu -> dma5, freed for vpu
+        self.parts = code.sem()  # dma5 of first tiles -> dma4 of all: pages' results are out
 
 
 class Lowering:
@@ -108,9 +115,17 @@ class Lowering:
             yield
             code.wait(OUT, tokens.order)
             if not last:
-                self._reach_barrier()
+                self._reach_barrier(tokens.barrier[self.parity])
 
-    def _reach_barrier(self) -> None:
+    def halfway(self) -> None:
+        """A barrier inside a phase, for those steps that need one; dma4 goes on behind it."""
+        code, tokens = self.code, self.tokens
+        code.wait(OUT, tokens.order)
+        self._reach_barrier(tokens.parts)
+        code.wait(IN, tokens.parts, self.plan.chip.clusters)
+        code.signal(IN, tokens.order)
+
+    def _reach_barrier(self, barrier: Sem) -> None:
         """This tile's results are out; the first of a cluster says so for all of them."""
         code, tokens, chip = self.code, self.tokens, self.plan.chip
         with code.scope():
@@ -119,7 +134,7 @@ class Lowering:
             code.signal_tile(OUT, tokens.arrived, first)
             with code.unless("ne", first, self.tile):
                 code.wait(OUT, tokens.arrived, chip.tiles_per_cluster)
-                code.signal(OUT, tokens.barrier[self.parity], 1, "all")
+                code.signal(OUT, barrier, 1, "all")
 
     def pass_barrier(self) -> None:
         """dma4 waits until every tile's results are out."""
@@ -137,9 +152,12 @@ class Lowering:
             (tokens.a_free, A_DEPTH),
             *((sem, depth) for sem in tokens.w_free),
             (tokens.stage_free, 1),
-            (tokens.q_free, 1),
-            (tokens.k_free, 2),
-            (tokens.v_free, 2),
+            (tokens.q_free, 2),
+            (tokens.k_free, self.plan.tile.page_slots),
+            (tokens.v_free, self.plan.tile.page_slots),
+            (tokens.rope_free, 1),
+            (tokens.cache_free, 1),
+            (tokens.part_free, 1),
         )
 
     # -- row groups ----------------------------------------------------------------------------

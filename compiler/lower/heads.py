@@ -1,44 +1,80 @@
-"""The phase between QKV and attention, split by heads: head norm, RoPE, and the KV cache."""
+"""The phase between QKV and attention: head norm, RoPE, and the KV cache.
+
+Heads of q, k and v are split over the tiles; a tile takes its run of them some rows at a time, and
+all its heads of a kind at once. Keys and values go to the cache, and where attention reads pages
+early (see `kv.early`) a copy of them to CSRAM: then the cache is not waited for before the next
+step.
+"""
 
 from __future__ import annotations
 
-from compiler.emit import Reg, Value
+from dataclasses import dataclass
+
+from compiler.emit import Desc, Reg, Scaled
 from compiler.hbm import PAGE, norm_stride, rope_columns
-from compiler.lower.context import IN, OUT, VPU, Lowering
+from compiler.lower.context import IN, KEYS, OUT, VPU, Lowering
+from compiler.lower.kv import cache_bytes, cache_offset, cache_view, early, kv_format, new_view
 from compiler.lower.linear import layer_base
 from compiler.lower.rowwise import load_constant, rms_norm
-from compiler.precision import KV_FORMATS
-from isa.descriptor import Descriptor, Space
+from isa.descriptor import Descriptor
 from isa.formats import Format
 
 QUERY, KEY, VALUE = "q", "k", "v"
 
 
+@dataclass(frozen=True)
+class Block:
+    """Rows of some heads of one kind at run time, dense in TSRAM.
+
+    ``head`` is the first of them among its kind, ``heads`` how many; ``row`` and ``rows`` the step's.
+    ``lines`` is rows times heads, ``wide`` the elements of a row.
+    """
+
+    part: str
+    column: Reg
+    head: Reg
+    heads: Reg
+    row: Reg
+    rows: Reg
+    lines: Reg
+    wide: Reg
+
+
 def heads(lo: Lowering, name: str) -> None:
-    """Every tile takes every so-manieth head of q, k and v, all rows of it."""
+    """Every tile takes its run of the heads of q, k and v, all rows of it."""
     code, config, tokens = lo.code, lo.plan.config, lo.tokens
-    last_query = config.heads
-    last_key = last_query + config.kv_heads
-    total = last_key + config.kv_heads
-    with lo.phase(name), code.unless("ge", lo.tile, total):
-        if config.qk_norm:
-            _load_gains(lo)
-        with code.stepping(lo.tile, total, lo.plan.chip.num_tiles) as (head, _):
-            key, value, done = code.label("key"), code.label("value"), code.label("done")
-            code.emit("bge", ra=head, b=last_query, target=key)
-            _head(lo, QUERY, head, head)
-            code.emit("jmp", target=done)
-            code.place(key)
-            code.emit("bge", ra=head, b=last_key, target=value)
-            with code.scope():
-                _head(lo, KEY, head, code.calc("sub", head, last_query))
-            code.emit("jmp", target=done)
-            code.place(value)
-            with code.scope():
-                _head(lo, VALUE, head, code.calc("sub", head, last_key))
-            code.place(done)
-        if config.qk_norm:
-            code.signal(VPU, tokens.const_free)
+    total = config.heads + 2 * config.kv_heads
+    with lo.phase(name):
+        begin, end = lo.share(total)
+        with code.unless("ge", begin, end):
+            if config.qk_norm:
+                _load_gains(lo)
+            most = code.calc("sub", end, begin)
+            code.alu("min", most, most, lo.plan.tile.head_rows)
+            step = code.reg(lo.plan.tile.head_rows)
+            code.alu("divu", step, step, most)
+            with code.stepping(0, lo.rows, step) as (row, rows):
+                _load_rope(lo, row, rows)
+                _kinds(lo, (begin, end), most, row, rows)
+                code.signal(VPU, tokens.rope_free)
+            if config.qk_norm:
+                code.signal(VPU, tokens.const_free)
+
+
+def _kinds(lo: Lowering, span: tuple[Reg, Reg], most: Reg, row: Reg, rows: Reg) -> None:
+    """The tile's heads of each kind, at most so many at once."""
+    code, config = lo.code, lo.plan.config
+    first = 0
+    for part, count in ((QUERY, config.heads), (KEY, config.kv_heads), (VALUE, config.kv_heads)):
+        with code.scope():
+            last = code.calc("min", span[1], first + count)
+            start = code.calc("max", span[0], first)
+            with code.stepping(start, last, most) as (column, number), code.scope():
+                head = code.calc("sub", column, first)
+                lines = code.calc("mul", rows, number)
+                wide = code.calc("mul", number, config.head_dim)
+                _block(lo, Block(part, column, head, number, row, rows, lines, wide))
+        first += count
 
 
 def _load_gains(lo: Lowering) -> None:
@@ -51,122 +87,138 @@ def _load_gains(lo: Lowering) -> None:
     code.wait(VPU, lo.tokens.const_full)
 
 
-def _head(lo: Lowering, part: str, column_head: Reg, head: Reg) -> None:
-    """One head: its columns of qkv through norm, RoPE and conversion to where it belongs."""
+def _load_rope(lo: Lowering, row: Reg, rows: Reg) -> None:
+    """Queue on dma4: cos, -sin, sin of these rows."""
+    code, width, tokens = lo.code, rope_columns(lo.plan.config), lo.tokens
+    source = lo.plan.buffers.rows["rope"].data
+    code.wait(IN, tokens.rope_free)
+    with code.scope():
+        view = source.view(Format.FP32, 4, width)
+        src = code.tensor(view, ("base", Scaled(row, source.row_bytes)), dim0=rows)
+        dst = code.tensor(lo.tsram("head_rope", Format.FP32, (1, width)), dim0=rows)
+        code.emit("dma", channel=IN, dst=dst, src=src)
+
+
+def _block(lo: Lowering, block: Block) -> None:
+    """Columns of qkv through norm, RoPE and conversion to where they belong."""
     code, tokens = lo.code, lo.tokens
-    with code.stepping(0, lo.rows, lo.plan.tile.head_rows) as (row, count):
-        _load(lo, column_head, row, count)
-        code.wait(VPU, tokens.in_full)
-        place = "head_in"
-        if part != VALUE:
-            if lo.plan.config.qk_norm:
-                place = _norm(lo, part, count)
-            place = _rope(lo, place, row, count)
-        code.wait(VPU, tokens.out_free)
-        _convert(lo, part, place, count)
-        code.signal(VPU, tokens.in_free)
-        code.signal(VPU, tokens.out_full)
-        code.wait(OUT, tokens.out_full)
-        if part == QUERY:
-            _send_query(lo, head, row, count)
-        else:
-            _send_cache(lo, part, head, row, count)
-        code.signal(OUT, tokens.out_free)
+    _load(lo, block)
+    code.wait(VPU, tokens.in_full)
+    place = "head_in"
+    if block.part != VALUE:
+        if lo.plan.config.qk_norm:
+            place = _norm(lo, block)
+        place = _rope(lo, place, block)
+    cached = block.part != QUERY and early(lo)
+    code.wait(VPU, tokens.out_free)
+    if cached:
+        code.wait(VPU, tokens.cache_free)
+    _convert(lo, place, block)
+    code.signal(VPU, tokens.in_free)
+    code.signal(VPU, tokens.out_full)
+    code.wait(OUT, tokens.out_full)
+    if block.part == QUERY or cached:
+        _send(lo, block)
+    else:
+        _send_cache(lo, OUT, block)
+    code.signal(OUT, tokens.out_free)
+    if cached:
+        code.signal(VPU, tokens.cache_full)
+        code.wait(KEYS, tokens.cache_full)
+        _send_cache(lo, KEYS, block)
+        code.signal(KEYS, tokens.cache_free)
 
 
-def _load(lo: Lowering, head: Reg, row: Reg, count: Value) -> None:
+def _load(lo: Lowering, block: Block) -> None:
     code, dim = lo.code, lo.plan.config.head_dim
     source = lo.plan.buffers.rows["qkv"].data
     code.wait(IN, lo.tokens.in_free)
     with code.scope():
-        offset = code.calc("mul", row, source.row_bytes)
-        column = code.calc("mul", head, 4 * dim)
+        offset = code.calc("mul", block.row, source.row_bytes)
+        column = code.calc("mul", block.column, 4 * dim)
         view = source.view(Format.FP32, 4, dim)
-        src = code.tensor(view, ("base", offset), ("base", column), dim0=count)
-        dst = code.tensor(lo.tsram("head_in", Format.FP32, (1, dim)), dim0=count)
+        adds = ("base", offset), ("base", column)
+        src = code.tensor(view, *adds, dim0=block.rows, dim1=block.wide)
+        place = lo.tsram("head_in", Format.FP32, (1, dim))
+        dst = code.tensor(place, dim0=block.rows, dim1=block.wide, stride0=block.wide)
         code.emit("dma", channel=IN, dst=dst, src=src)
     code.signal(IN, lo.tokens.in_full)
 
 
-def _norm(lo: Lowering, part: str, count: Value) -> str:
+def _norm(lo: Lowering, block: Block) -> str:
     config = lo.plan.config
-    offset = 4 * config.head_dim if part == KEY else 0
+    offset = 4 * config.head_dim if block.part == KEY else 0
     places = ("head_in", "head_tmp", "head_sum", "head_gains")
     with lo.code.scope():
-        rms_norm(lo, places, config.head_dim, config.rms_eps, count, offset)
+        rms_norm(lo, places, config.head_dim, config.rms_eps, block.lines, offset)
     return "head_tmp"
 
 
-def _rope(lo: Lowering, place: str, row: Reg, count: Value) -> str:
+def _rope(lo: Lowering, place: str, block: Block) -> str:
     """head_rot = x * cos + rotate_half(x) * sin; the table holds cos, -sin, sin of half a head."""
     code, dim = lo.code, lo.plan.config.head_dim
     half = dim // 2
-    width = rope_columns(lo.plan.config)
+
+    def halves(name: str, offset: int) -> Desc:
+        matrix = lo.tsram(name, Format.FP32, (1, 1, half), (dim, dim, 1))
+        sizes = {"dim0": block.rows, "dim1": block.heads, "stride0": block.wide}
+        return code.tensor(matrix, ("base", offset), **sizes)
+
     with code.scope():
-        offset = code.calc("mul", row, 4 * width)
-        shape = (1, half)
-        src, rot = (lo.tsram(name, Format.FP32, shape, (dim, 1)) for name in (place, "head_rot"))
-        low = code.tensor(src, dim0=count)
-        high = code.tensor(src, ("base", 4 * half), dim0=count)
-        table = lo.tsram("rope", Format.FP32, shape, (width, 1))
+        low, high = halves(place, 0), halves(place, 4 * half)
+        table = lo.tsram("head_rope", Format.FP32, (1, 1, half), (3 * half, 0, 1))
         cos, minus, plus = (
-            code.tensor(table, ("base", offset), ("base", 4 * half * part), dim0=count)
+            code.tensor(table, ("base", 4 * half * part), dim0=block.rows, dim1=block.heads)
             for part in range(3)
         )
-        code.emit("vmuladd2", dst=code.tensor(rot, dim0=count), a=low, b=cos, c=high, e=minus)
-        second = code.tensor(rot, ("base", 4 * half), dim0=count)
-        code.emit("vmuladd2", dst=second, a=high, b=cos, c=low, e=plus)
+        code.emit("vmuladd2", dst=halves("head_rot", 0), a=low, b=cos, c=high, e=minus)
+        code.emit("vmuladd2", dst=halves("head_rot", 4 * half), a=high, b=cos, c=low, e=plus)
     return "head_rot"
 
 
 def _format(lo: Lowering, part: str) -> Format:
-    return Format.BF16 if part == QUERY else KV_FORMATS[lo.plan.options.kv]
+    return Format.BF16 if part == QUERY else kv_format(lo)
 
 
-def _convert(lo: Lowering, part: str, place: str, count: Value) -> None:
+def _convert(lo: Lowering, place: str, block: Block) -> None:
     code, dim = lo.code, lo.plan.config.head_dim
     with code.scope():
-        src = code.tensor(lo.tsram(place, Format.FP32, (1, dim)), dim0=count)
-        out = code.tensor(lo.tsram("head_out", _format(lo, part), (1, dim)), dim0=count)
-        code.emit("vcvt", dst=out, a=src)
+        src = code.tensor(lo.tsram(place, Format.FP32, (1, dim)), dim0=block.lines)
+        out = lo.tsram("head_out", _format(lo, block.part), (1, dim))
+        code.emit("vcvt", dst=code.tensor(out, dim0=block.lines), a=src)
 
 
-def _send_query(lo: Lowering, head: Reg, row: Reg, count: Value) -> None:
-    code, dim, dst = lo.code, lo.plan.config.head_dim, lo.plan.buffers.rows["q"].data
+def _send(lo: Lowering, block: Block) -> None:
+    """Queue on dma5: the heads to their columns of q, or of the copies of k or v."""
+    code, dim = lo.code, lo.plan.config.head_dim
+    fmt = _format(lo, block.part)
+    if block.part == QUERY:
+        view = lo.plan.buffers.rows["q"].data.view(fmt, 2, dim, written=True)
+    else:
+        view = new_view(lo, block.part, dim, written=True)
+    size = 2 if fmt is Format.BF16 else 1
     with code.scope():
-        offset = code.calc("mul", row, dst.row_bytes)
-        column = code.calc("mul", head, 2 * dim)
-        view = dst.view(Format.BF16, 2, dim, written=True)
-        out = code.tensor(view, ("base", offset), ("base", column), dim0=count)
-        src = code.tensor(lo.tsram("head_out", Format.BF16, (1, dim)), dim0=count)
+        offset = code.calc("mul", block.row, view.strides[0] * size)
+        column = code.calc("mul", block.head, size * dim)
+        adds = ("base", offset), ("base", column)
+        out = code.tensor(view, *adds, dim0=block.rows, dim1=block.wide)
+        place = lo.tsram("head_out", fmt, (1, dim))
+        src = code.tensor(place, dim0=block.rows, dim1=block.wide, stride0=block.wide)
         code.emit("dma", channel=OUT, dst=out, src=src)
 
 
-def cache_view(lo: Lowering, part: str, rows: int) -> Descriptor:
-    """[rows, head_dim] of the cache: by default the first pages of layer 0, head 0."""
-    dim, fmt = lo.plan.config.head_dim, KV_FORMATS[lo.plan.options.kv]
-    base = lo.plan.hbm.base[f"{part}_cache"]
-    return Descriptor(Space.HBM, fmt, (rows, dim), (dim, 1), base)
-
-
-def cache_offset(lo: Lowering, head: Reg) -> Reg:
-    """A new register: bytes from the cache's start to this layer's pages of a KV head."""
-    code, config = lo.code, lo.plan.config
-    index = code.calc("mul", lo.layer, config.kv_heads)
-    code.alu("add", index, index, head)
-    element = 2 if KV_FORMATS[lo.plan.options.kv] is Format.BF16 else 1
-    return code.alu("mul", index, index, lo.plan.capacity.pages * PAGE * config.head_dim * element)
-
-
-def _send_cache(lo: Lowering, part: str, head: Reg, row: Reg, count: Value) -> None:
+def _send_cache(lo: Lowering, unit: str, block: Block) -> None:
     """Scatter the rows to their places in the cache: kv_rows holds page * 128 + slot."""
     code, dim = lo.code, lo.plan.config.head_dim
+    fmt, rows = kv_format(lo), lo.plan.capacity.pages * PAGE
     with code.scope():
-        view = cache_view(lo, part, lo.plan.capacity.pages * PAGE)
-        dst = code.tensor(view, ("base", cache_offset(lo, head)))
-        out = lo.tsram("head_out", _format(lo, part), (1, dim))
-        offset = code.calc("mul", row, 4)
+        stored = cache_view(lo, block.part, rows)
+        between = cache_bytes(lo) // (2 if fmt is Format.BF16 else 1)
+        view = Descriptor(stored.space, fmt, (rows, 1, dim), (dim, between, 1), stored.base)
+        offset = cache_offset(lo, block.head)
+        dst = code.tensor(view, ("base", offset), dim1=block.heads)
         entries = lo.tsram("kv_rows", Format.I32, (1,))
-        index = code.tensor(entries, ("base", offset), dim0=count)
-        src = code.tensor(out, dim0=count)
-        code.emit("dmas", channel=OUT, dst=dst, src=src, index=index)
+        index = code.tensor(entries, ("base", Scaled(block.row, 4)), dim0=block.rows)
+        place = lo.tsram("head_out", fmt, (1, 1, dim), (dim, dim, 1))
+        src = code.tensor(place, dim0=block.rows, dim1=block.heads, stride0=block.wide)
+        code.emit("dmas", channel=unit, dst=dst, src=src, index=index)

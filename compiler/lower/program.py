@@ -7,7 +7,7 @@ from decimal import Decimal, getcontext
 from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
 from compiler.hbm import norm_stride
-from compiler.lower.attention import attend
+from compiler.lower.attention import attend, read_ahead
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan
 from compiler.lower.epilogue import residual, store, swiglu
 from compiler.lower.head import WANTED_WORDS, lm_head, sample
@@ -168,6 +168,7 @@ def _layer_phase(lo: Lowering, phase: Phase) -> None:
             matrix = plan.hbm.matrices[phase.name]
             linear(lo, phase.name, matrix, src, lo.rows, lo.layer, epilogue)
         elif phase.kind == "heads":
+            read_ahead(lo, "attention")
             heads(lo, phase.name)
         elif phase.kind == "attend":
             attend(lo, phase.name, phase.quantised)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from compiler.buffers import Rows
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.hbm import rope_columns
@@ -35,14 +33,14 @@ def embed(lo: Lowering) -> None:
 
 
 def _share_rope_rows(lo: Lowering, begin: Reg, end: Reg) -> None:
-    """Queue on dma5: cos, -sin, sin of this tile's rows, from HBM to every tile at once."""
+    """Queue on dma5: cos, -sin, sin of this tile's rows, from HBM to every cluster at once."""
     code, width = lo.code, rope_columns(lo.plan.config)
     with code.scope():
         count = code.calc("sub", end, begin)
         table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
-        place = lo.tsram("rope", Format.FP32, (1, width))
-        everywhere = replace(place, owner=0, fan=lo.plan.chip.num_tiles, fanstep=1)
-        dst = code.tensor(everywhere, ("base", Scaled(begin, 4 * width)), dim0=count)
+        rope = lo.plan.buffers.rows["rope"].data
+        everywhere = rope.view(Format.FP32, 4, width, written=True)
+        dst = code.tensor(everywhere, ("base", Scaled(begin, rope.row_bytes)), dim0=count)
         entries = lo.tsram("positions", Format.I32, (1,))
         index = code.tensor(entries, ("base", Scaled(begin, 4)), dim0=count)
         code.emit("dmag", channel=OUT, dst=dst, src=code.tensor(table), index=index)
