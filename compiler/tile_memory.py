@@ -133,15 +133,11 @@ def _layout(
     a_slot = capacity.rows * sizing.activations.data_bytes(chunk)
     a_scale = capacity.rows * sizing.activations.scale_bytes(chunk)
     tops = [_linear(arena, capacity.rows, columns, a_slot, a_scale)]
-    found = {}
-    for name, layout in (("norm", _norm), ("heads", _heads)):
-        arena.top = base
-        found[name] = layout(arena, sizing, capacity)
-        tops.append(arena.top)
-    arena.top = base
-    attend, slots, ahead = _pages(arena, sizing, tops)
-    arena.top = base
-    fold_pages = _fold(arena, sizing, max(tops) if not ahead else arena.names["k_block"][0])
+    try:
+        found = _phases(arena, sizing, capacity, base, tops[0], apart=True)
+    except DoesNotFit:
+        found = _phases(arena, sizing, capacity, base, tops[0], apart=False)
+    tops.append(arena.top)
     arena.top = base
     _sample(arena, sizing, capacity)
     tops.append(arena.top)
@@ -153,17 +149,56 @@ def _layout(
         w_scale * columns,
         a_slot,
         a_scale,
-        found["norm"],
-        found["heads"],
-        attend,
-        slots,
-        ahead,
-        fold_pages,
+        found.norm_rows,
+        found.head_rows,
+        found.attend_rows,
+        found.page_slots,
+        found.pages_ahead,
+        found.fold_pages,
         wide,
         {name: address for name, (address, _) in arena.names.items()},
         max(tops),
         arena.size,
     )
+
+
+@dataclass(frozen=True)
+class _Phases:
+    """What phases but the linear ones take at once: see TilePlan."""
+
+    norm_rows: int
+    head_rows: int
+    attend_rows: int
+    page_slots: int
+    pages_ahead: bool
+    fold_pages: int
+
+
+def _phases(
+    arena: Arena, sizing: Sizing, capacity: Capacity, base: int, end: int, apart: bool
+) -> _Phases:
+    """Attention first, whose pages may lie `apart` from what phases use in turn; then the others.
+
+    `end` is where the linear phases' memory ends; the arena's top is where all of it does.
+    """
+    arena.top = base
+    rows, slots, ahead = _pages(arena, sizing, end, apart)
+    top, size = arena.top, arena.size
+    tops = [top]
+    if ahead:
+        arena.size = arena.names["k_block"][0]
+    found = {}
+    try:
+        for name, layout in (("norm", _norm), ("heads", _heads)):
+            arena.top = base
+            found[name] = layout(arena, sizing, capacity)
+            tops.append(arena.top)
+        arena.top = base
+        fold_pages = _fold(arena, sizing, arena.size if ahead else top)
+    finally:
+        arena.size = size
+    arena.top = max(tops)
+    return _Phases(found["norm"], found["heads"], rows, slots, ahead, fold_pages)
 
 
 def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, wide: int) -> None:
@@ -239,7 +274,7 @@ def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
     raise last
 
 
-def _pages(arena: Arena, sizing: Sizing, tops: list[int]) -> tuple[int, int, bool]:
+def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, int, bool]:
     """Slots of KV pages, and the rest of attention: query rows, slots, and whether they are apart.
 
     Slots beyond all that the phases use in turn can be filled while other phases run. Most rows
@@ -249,9 +284,10 @@ def _pages(arena: Arena, sizing: Sizing, tops: list[int]) -> tuple[int, int, boo
     element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
     page = PAGE * config.head_dim * element
     best: tuple[int, bool, int] | None = None
-    for slots, ahead in ((2, False), (4, False), (2, True), (3, True), (4, True)):
+    candidates = ((2, False), (4, False), (2, True), (3, True), (4, True))
+    for slots, ahead in candidates if apart else candidates[:2]:
         try:
-            rows = _place_pages(arena, sizing, (base, max(tops)), slots * page, ahead)
+            rows = _place_pages(arena, sizing, (base, end), slots * page, ahead)
         except DoesNotFit as problem:
             last = problem
             continue
@@ -259,8 +295,7 @@ def _pages(arena: Arena, sizing: Sizing, tops: list[int]) -> tuple[int, int, boo
     if best is None:
         raise last
     rows, ahead, slots = best
-    _place_pages(arena, sizing, (base, max(tops)), slots * page, ahead)
-    tops.append(arena.top)
+    _place_pages(arena, sizing, (base, end), slots * page, ahead)
     return rows, slots, ahead
 
 
@@ -270,12 +305,12 @@ def _place_pages(
     """Attention's memory in what the phases share (`span`), its pages behind that if `ahead`."""
     arena.top = span[0]
     if ahead:
-        beyond = 2 * (nbytes + arena.align)
-        arena.size -= beyond
+        size = arena.size
+        arena.size -= 2 * (nbytes + arena.align)
         try:
             rows = _attend(arena, sizing)
         finally:
-            arena.size += beyond
+            arena.size = size
         arena.top = max(arena.top, span[1])
         arena.take("k_block", nbytes)
         arena.take("v_block", nbytes)
