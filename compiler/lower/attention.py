@@ -28,18 +28,27 @@ from compiler.lower.kv import early, page_bytes
 
 
 @dataclass(frozen=True)
-class _State:
-    """Registers of the whole phase: the next item, and the slots of pages.
-
-    ``index`` is the item's number in ``segment``, ``turn`` counts items; ``filled`` is the offset
-    of the slot to load next, ``used`` of the slot to multiply next.
-    """
+class _Place:
+    """A place in the tile's work, in registers: an item by its number in a segment."""
 
     segment: Reg
     index: Reg
+
+
+@dataclass(frozen=True)
+class _State:
+    """Registers of the whole phase.
+
+    ``place`` is the item at hand and ``turn`` counts items; ``used`` is the offset of the slot to
+    multiply next. Pages are loaded as many ahead as there are slots, whatever items they belong to:
+    ``coming`` and ``block`` say which is next, into the slot that was given back last.
+    """
+
+    place: _Place
     turn: Reg
-    filled: Reg
     used: Reg
+    coming: _Place
+    block: Reg
 
 
 def attend(lo: Lowering, name: str, quantised: bool) -> None:
@@ -71,10 +80,7 @@ def read_ahead(lo: Lowering, name: str) -> None:
         split, end = code.label("split"), code.label("ahead")
         splits = choose(lo, split)
         with code.scope():
-            state = _start(lo)
-            with code.unless("ge", state.segment, lo.segments), code.scope():
-                item = place_item(lo, state.segment, state.index, state.turn)
-                _first_pages(lo, item, state.filled, (load_old,))
+            _first_pages(lo, _start(lo), (load_old,))
         if splits:
             code.emit("jmp", target=end)
             code.place(split)
@@ -87,76 +93,95 @@ Loader = Callable[[Lowering, Item, Reg, Reg], None]
 
 
 def _start(lo: Lowering) -> _State:
-    """The tile's first item."""
+    """The tile's first item, and its first page."""
     code = lo.code
-    state = _State(code.reg(0), code.reg(lo.tile), code.reg(0), code.reg(0), code.reg(0))
-    _seek(lo, state)
+    place = _Place(code.reg(0), code.reg(lo.tile))
+    _seek(lo, place)
+    coming = _Place(code.reg(place.segment), code.reg(place.index))
+    state = _State(place, code.reg(0), code.reg(0), coming, code.reg())
+    _first_block(lo, state)
     return state
 
 
-def _seek(lo: Lowering, state: _State) -> None:
+def _seek(lo: Lowering, place: _Place) -> None:
     """Move on to the segment that has the item; beyond the last if none has."""
     code, config = lo.code, lo.plan.config
     top, out = code.label("seek"), code.label("found")
     code.place(top)
-    code.emit("bge", ra=state.segment, b=lo.segments, target=out)
+    code.emit("bge", ra=place.segment, b=lo.segments, target=out)
     with code.scope():
-        items = segment_word(lo, state.segment, COUNT)
+        items = segment_word(lo, place.segment, COUNT)
         code.alu("add", items, items, chunk_rows(lo) - 1)
         code.alu("divu", items, items, chunk_rows(lo))
         code.alu("mul", items, items, config.kv_heads)
-        code.emit("blt", ra=state.index, b=items, target=out)
-        code.alu("sub", state.index, state.index, items)
-    code.alu("add", state.segment, state.segment, 1)
+        code.emit("blt", ra=place.index, b=items, target=out)
+        code.alu("sub", place.index, place.index, items)
+    code.alu("add", place.segment, place.segment, 1)
     code.emit("jmp", target=top)
     code.place(out)
 
 
-def _first_pages(lo: Lowering, item: Item, slot: Reg, loaders: tuple[Loader, ...]) -> None:
-    """Load an item's first pages, as many as there are slots."""
+def _first_block(lo: Lowering, state: _State) -> None:
+    """The item to load from has changed: begin with its first page."""
     code = lo.code
+    with code.unless("ge", state.coming.segment, lo.segments), code.scope():
+        item = place_item(lo, state.coming.segment, state.coming.index, state.turn)
+        pages_of(lo, item.position, item.count, (state.block, code.reg()))
+
+
+def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ...]) -> None:
+    """Queue the next page to load, if there is one, and move on."""
+    code, coming = lo.code, state.coming
+    done = code.label("loaded")
+    code.emit("bge", ra=coming.segment, b=lo.segments, target=done)
     with code.scope():
-        block, end = pages_of(lo, item.position, item.count)
-        with code.scope():
-            code.alu("min", end, end, code.calc("add", block, lo.plan.tile.page_slots))
-        top = code.label("first")
-        code.place(top)
+        item = place_item(lo, coming.segment, coming.index, state.turn)
         for load in loaders:
-            load(lo, item, block, slot)
-        advance(lo, slot)
-        code.alu("add", block, block, 1)
-        code.emit("blt", ra=block, b=end, target=top)
+            load(lo, item, state.block, slot)
+        code.alu("add", state.block, state.block, 1)
+        _, end = pages_of(lo, item.position, item.count)
+        code.emit("blt", ra=state.block, b=end, target=done)
+    code.alu("add", coming.index, coming.index, lo.plan.chip.num_tiles)
+    _seek(lo, coming)
+    _first_block(lo, state)
+    code.place(done)
+
+
+def _first_pages(lo: Lowering, state: _State, loaders: tuple[Loader, ...]) -> None:
+    """Load the first pages, as many as there are slots."""
+    code = lo.code
+    with code.stepping(0, lo.plan.tile.page_slots * page_bytes(lo), page_bytes(lo)) as (slot, _):
+        _load_next(lo, state, slot, loaders)
 
 
 def _in_place(lo: Lowering, quantised: bool) -> None:
     """Every item by one tile, which folds its pages as they come."""
     code = lo.code
     state = _start(lo)
+    place = state.place
     top, out = code.label("item"), code.label("items_end")
-    code.emit("bge", ra=state.segment, b=lo.segments, target=out)
-    _prepare(lo, state, (load_new,) if early(lo) else (load_old,))
+    code.emit("bge", ra=place.segment, b=lo.segments, target=out)
+    _load_queries(lo, state)
+    _first_pages(lo, state, (load_new,) if early(lo) else (load_old,))
     code.place(top)
     with code.scope():
-        item = place_item(lo, state.segment, state.index, state.turn)
+        item = place_item(lo, place.segment, place.index, state.turn)
         code.wait(MXU, lo.tokens.q_full)
         code.wait(VPU, lo.tokens.bounds_full)
         last = _pages(lo, item, state)
-        code.alu("add", state.index, state.index, lo.plan.chip.num_tiles)
+        code.alu("add", place.index, place.index, lo.plan.chip.num_tiles)
         code.alu("add", state.turn, state.turn, 1)
-        _seek(lo, state)
-        with code.unless("ge", state.segment, lo.segments):
-            _prepare(lo, state, (load_old, load_new))
+        _seek(lo, place)
+        with code.unless("ge", place.segment, lo.segments):
+            _load_queries(lo, state)
         finish(lo, item, last, quantised)
-    code.emit("blt", ra=state.segment, b=lo.segments, target=top)
+    code.emit("blt", ra=place.segment, b=lo.segments, target=top)
     code.place(out)
 
 
-def _prepare(lo: Lowering, state: _State, loaders: tuple[Loader, ...]) -> None:
-    """Queue what the next item needs first: its queries and its first pages."""
+def _load_queries(lo: Lowering, state: _State) -> None:
     with lo.code.scope():
-        item = place_item(lo, state.segment, state.index, state.turn)
-        load_queries(lo, item)
-        _first_pages(lo, item, state.filled, loaders)
+        load_queries(lo, place_item(lo, state.place.segment, state.place.index, state.turn))
 
 
 def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
@@ -165,44 +190,23 @@ def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
     A new register: the last block.
     """
     code, used = lo.code, state.used
-    end = code.reg()
-    with code.scope():
-        begin, last = pages_of(lo, item.position, item.count)
-        code.set(end, last)
-        block = code.reg(begin)
-        top, skip = code.label("page"), code.label("no_page")
-        code.place(top)
-        with code.unless("ge", block, end):
-            scores(lo, item, block, used)
-            advance(lo, used)
-        code.emit("beq", ra=block, b=begin, target=skip)
-        code.alu("sub", block, block, 1)
-        with code.scope():
-            _values(lo, item, block, end, used)
-        with code.scope():
-            coming = code.calc("add", block, lo.plan.tile.page_slots)
-            with code.unless("ge", coming, end):
-                load_old(lo, item, coming, state.filled)
-                load_new(lo, item, coming, state.filled)
-                advance(lo, state.filled)
-        code.alu("add", block, block, 1)
-        code.place(skip)
-        code.alu("add", block, block, 1)
-        code.emit("bge", ra=end, b=block, target=top)
-    return code.alu("sub", end, end, 1)
-
-
-def _values(lo: Lowering, item: Item, block: Reg, end: Reg, used: Reg) -> None:
-    """The values and the fold of a page whose slot is one or (before the end) two behind `used`."""
-    code, size = lo.code, page_bytes(lo)
-    with code.scope():
-        slot = code.calc("sub", end, block)
-        code.alu("min", slot, slot, 2)  # 1 for the last block, else 2
-        code.alu("mul", slot, slot, -size)
-        code.alu("add", slot, slot, used)
-        with code.unless("ge", slot, 0):
-            code.alu("add", slot, slot, lo.plan.tile.page_slots * size)
-        values(lo, item, block, slot)
+    end, block = code.reg(), code.reg()
+    pages_of(lo, item.position, item.count, (block, end))
+    top = code.label("page")
+    scores(lo, item, block, used)
+    code.place(top)
+    code.alu("add", block, block, 1)
+    with code.unless("ge", block, end), code.scope():
+        slot = code.reg(used)
+        advance(lo, slot)
+        scores(lo, item, block, slot)
+    code.alu("add", block, block, -1)
+    values(lo, item, block, used)
     code.signal(MXU, lo.tokens.o_full)
     code.wait(VPU, lo.tokens.o_full)
     fold(lo, item, block)
+    _load_next(lo, state, used, (load_old, load_new))
+    advance(lo, used)
+    code.alu("add", block, block, 1)
+    code.emit("blt", ra=block, b=end, target=top)
+    return code.alu("sub", block, block, 1)

@@ -74,10 +74,12 @@ def window_of(lo: Lowering) -> Reg:
     return window
 
 
-def pages_of(lo: Lowering, position: Reg, count: Value) -> tuple[Reg, Reg]:
-    """New registers: the first block that these rows see, and one past the last."""
+def pages_of(
+    lo: Lowering, position: Reg, count: Value, into: tuple[Reg, Reg] | None = None
+) -> tuple[Reg, Reg]:
+    """The first block that these rows see, and one past the last; in new registers or `into`."""
     code = lo.code
-    begin, end = code.reg(), code.reg()
+    begin, end = into or (code.reg(), code.reg())
     with code.scope():
         window = window_of(lo)
         code.alu("sub", begin, position, window)

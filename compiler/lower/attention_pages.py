@@ -7,7 +7,7 @@ vector unit, the product with the values on the array. The result is [rows, head
 from __future__ import annotations
 
 from compiler.buffers import partial_bytes
-from compiler.emit import Desc, Reg, Scaled
+from compiler.emit import Desc, Reg, Scaled, Sem
 from compiler.hbm import PAGE
 from compiler.lower.attention_items import (
     PAGE_ROW,
@@ -74,8 +74,6 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
         old, new = _old_keys(lo, item, block), seen_keys(lo, item, block)
         code.alu("sub", new, new, old)
         with code.unless("eq", new, 0):
-            code.wait(IN, tokens.k_old)
-            code.wait(IN, tokens.v_old)
             with code.scope():
                 # the position's distance from the item's first row is its row's
                 source = code.calc("shl", block, 7)
@@ -88,13 +86,17 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
                     code.alu("add", source, source, column)
                 code.alu("mul", old, old, row_bytes(lo))
                 code.alu("add", old, old, slot)
-                for part in ("k", "v"):
+                for part, mixed, full in (
+                    ("k", tokens.k_old, tokens.k_new),
+                    ("v", tokens.v_old, tokens.v_new),
+                ):
+                    code.wait(IN, mixed)
                     with code.scope():
                         view = new_view(lo, part, config.head_dim)
                         src = code.tensor(view, ("base", source), dim0=new)
                         dst = code.tensor(_page(lo, part), ("base", old), dim0=new)
                         code.emit("dma", channel=IN, dst=dst, src=src)
-            code.signal(IN, tokens.new_full)
+                    code.signal(IN, full)
 
 
 def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
@@ -198,9 +200,7 @@ def _multiply_keys(
 ) -> None:
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
     code.wait(MXU, tokens.k_full)
-    if early(lo):
-        with code.scope(), code.unless("ge", _old_keys(lo, item, block), keys):
-            code.wait(MXU, tokens.new_full)
+    _wait_for_new(lo, item, block, keys, tokens.k_new)
     with code.scope():
         acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
         stored = code.tensor(_page(lo, "k"), ("base", slot), dim0=keys)
@@ -211,6 +211,14 @@ def _multiply_keys(
         dst = _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys)
         code.emit("readout", dst=dst, acc=acc, row=code.tensor(scale, dim0=part.count))
     code.signal(MXU, tokens.s_full)
+
+
+def _wait_for_new(lo: Lowering, item: Item, block: Reg, keys: Reg, full: Sem) -> None:
+    """Queue on the MXU a wait for those of a page's rows that are of this step, if any are."""
+    if early(lo):
+        code = lo.code
+        with code.scope(), code.unless("ge", _old_keys(lo, item, block), keys):
+            code.wait(MXU, full)
 
 
 def _softmax(lo: Lowering, item: Item, block: Reg, part: Part, keys: Reg) -> None:
@@ -237,9 +245,11 @@ def values(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
     """o of this page = p * v, on the array."""
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
     code.wait(MXU, tokens.v_full)
-    code.wait(MXU, tokens.p_full)
     with code.scope():
-        part, keys = seen(lo, item, block), seen_keys(lo, item, block)
+        keys = seen_keys(lo, item, block)
+        _wait_for_new(lo, item, block, keys, tokens.v_new)
+        code.wait(MXU, tokens.p_full)
+        part = seen(lo, item, block)
         behind = lo.plan.tile.attend_rows * PAGE * 4
         acc = code.tensor(lo.acc(1, dim, behind), dim0=part.count)
         transposed = Descriptor(

@@ -75,7 +75,7 @@ class Tokens:
         self.v_full, self.v_free = code.sem(), code.sem()  # dma7 -> mxu
         self.s_full, self.p_full, self.o_full = code.sem(), code.sem(), code.sem()
         self.k_old, self.v_old = code.sem(), code.sem()  # dma6, dma7 -> dma4: old rows are there
-        self.new_full = code.sem()  # dma4 -> mxu: a page's rows of this step are there
+        self.k_new, self.v_new = code.sem(), code.sem()  # dma4 -> mxu: this step's rows are
         self.rope_free = code.sem()  # vpu -> dma4
         self.cache_full, self.cache_free = code.sem(), code.sem()  # vpu -> dma6
         self.part_full, self.part_free = code.sem(), code.sem()  # mxu -> dma5, freed for vpu
