@@ -22,6 +22,7 @@ from compiler.graph import Graph, build
 from compiler.hbm import PAGE, layout_hbm
 from compiler.image import Image
 from compiler.lower.context import Plan
+from compiler.lower.kv import reads_early
 from compiler.lower.program import lower
 from compiler.matrices import matrices
 from compiler.options import Options
@@ -204,6 +205,8 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             "weight_slots": tile.w_depth,
             "norm_rows": tile.norm_rows,
             "attend_rows": tile.attend_rows,
+            "page_slots": tile.page_slots,
+            "early_pages": reads_early(plan),
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,
             "spilled_bytes": plan.buffers.spill,

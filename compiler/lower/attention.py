@@ -23,8 +23,8 @@ from compiler.lower.attention_items import (
 )
 from compiler.lower.attention_pages import advance, load_new, load_old, scores, values
 from compiler.lower.attention_split import choose, first_page, split_pages
-from compiler.lower.context import IN, KEYS, MXU, VALUES, VPU, Lowering
-from compiler.lower.kv import early, page_bytes
+from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
+from compiler.lower.kv import early, page_bytes, write_cache
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,9 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
     """o = attention(q, k_cache, v_cache), quantised if scales stay within a head group."""
     code, tokens = lo.code, lo.tokens
     with lo.phase(name):
-        if not early(lo):
-            for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values)):
-                code.signal(IN, sem)
-                code.wait(unit, sem)
+        for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values)):
+            code.signal(IN, sem)
+            code.wait(unit, sem)
         split, end = code.label("split"), code.label("attended")
         splits = choose(lo, split)
         with code.scope():
@@ -66,9 +65,13 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
         if splits:
             code.emit("jmp", target=end)
             code.place(split)
+            _write_cache(lo)
             with code.scope():
                 split_pages(lo, quantised)
             code.place(end)
+        if early(lo):  # the next layer's keys take the place of this one's
+            code.wait(OUT, tokens.k_cached)
+            code.wait(OUT, tokens.v_cached)
 
 
 def read_ahead(lo: Lowering, name: str) -> None:
@@ -169,6 +172,8 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         code.wait(MXU, lo.tokens.q_full)
         code.wait(VPU, lo.tokens.bounds_full)
         last = _pages(lo, item, state)
+        with code.unless("ne", state.turn, 0):  # among pages that are on their way it costs least
+            _write_cache(lo)
         code.alu("add", place.index, place.index, lo.plan.chip.num_tiles)
         code.alu("add", state.turn, state.turn, 1)
         _seek(lo, place)
@@ -177,6 +182,13 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         finish(lo, item, last, quantised)
     code.emit("blt", ra=place.segment, b=lo.segments, target=top)
     code.place(out)
+    with code.unless("ne", state.turn, 0):
+        _write_cache(lo)
+
+
+def _write_cache(lo: Lowering) -> None:
+    if early(lo):
+        write_cache(lo)
 
 
 def _load_queries(lo: Lowering, state: _State) -> None:

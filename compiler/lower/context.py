@@ -77,8 +77,8 @@ class Tokens:
         self.k_old, self.v_old = code.sem(), code.sem()  # dma6, dma7 -> dma4: old rows are there
         self.k_new, self.v_new = code.sem(), code.sem()  # dma4 -> mxu: this step's rows are
         self.rope_free = code.sem()  # vpu -> dma4
-        self.cache_full, self.cache_free = code.sem(), code.sem()  # vpu -> dma6
-        self.part_full, self.part_free = code.sem(), code.sem()  # mxu -> dma5, freed for vpu
+        self.k_cached, self.v_cached = code.sem(), code.sem()  # dma6, dma7 -> dma5: are in HBM
+        self.part_full, self.part_free = code.sem(), code.sem()  # vpu -> dma5
         self.parts = code.sem()  # dma5 of first tiles -> dma4 of all: pages' results are out
 
 
@@ -156,7 +156,6 @@ class Lowering:
             (tokens.k_free, self.plan.tile.page_slots),
             (tokens.v_free, self.plan.tile.page_slots),
             (tokens.rope_free, 1),
-            (tokens.cache_free, 1),
             (tokens.part_free, 1),
         )
 

@@ -1,9 +1,8 @@
 """The phase between QKV and attention: head norm, RoPE, and the KV cache.
 
 Heads of q, k and v are split over the tiles; a tile takes its run of them some rows at a time, and
-all its heads of a kind at once. Keys and values go to the cache, and where attention reads pages
-early (see `kv.early`) a copy of them to CSRAM: then the cache is not waited for before the next
-step.
+all its heads of a kind at once. Keys and values go to the cache; but where attention reads pages
+early (see `kv.early`) to CSRAM, from where attention takes them and brings them to the cache.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 from compiler.emit import Desc, Reg, Scaled
 from compiler.hbm import PAGE, norm_stride, rope_columns
-from compiler.lower.context import IN, KEYS, OUT, VPU, Lowering
+from compiler.lower.context import IN, OUT, VPU, Lowering
 from compiler.lower.kv import cache_bytes, cache_offset, cache_view, early, kv_format, new_view
 from compiler.lower.linear import layer_base
 from compiler.lower.rowwise import load_constant, rms_norm
@@ -41,11 +40,10 @@ class Block:
 
 
 def heads(lo: Lowering, name: str) -> None:
-    """Every tile takes its run of the heads of q, k and v, all rows of it."""
+    """Every tile takes its run of the heads of q, k and v, some of the rows of it."""
     code, config, tokens = lo.code, lo.plan.config, lo.tokens
-    total = config.heads + 2 * config.kv_heads
     with lo.phase(name):
-        begin, end = lo.share(total)
+        begin, end, first, last = _place(lo)
         with code.unless("ge", begin, end):
             if config.qk_norm:
                 _load_gains(lo)
@@ -53,12 +51,44 @@ def heads(lo: Lowering, name: str) -> None:
             code.alu("min", most, most, lo.plan.tile.head_rows)
             step = code.reg(lo.plan.tile.head_rows)
             code.alu("divu", step, step, most)
-            with code.stepping(0, lo.rows, step) as (row, rows):
+            with code.stepping(first, last, step) as (row, rows):
                 _load_rope(lo, row, rows)
                 _kinds(lo, (begin, end), most, row, rows)
                 code.signal(VPU, tokens.rope_free)
             if config.qk_norm:
                 code.signal(VPU, tokens.const_free)
+
+
+PART_ROWS = 32  # rows for which tiles share a head; fewer are not worth the transfers (estimate)
+PART_TILES = 8  # tiles that divide the heads, at least
+
+
+def _place(lo: Lowering) -> tuple[Reg, Reg, Reg, Reg]:
+    """New registers: this tile's heads [begin, end), and its rows [first, last).
+
+    Steps of many rows divide them among tiles, so that each needs few rows' cosines.
+    """
+    code, config, tiles = lo.code, lo.plan.config, lo.plan.chip.num_tiles
+    total = config.heads + 2 * config.kv_heads
+    begin, end, first, last = (code.reg() for _ in range(4))
+    with code.scope():
+        parts = code.calc("divu", lo.rows, PART_ROWS)
+        code.alu("min", parts, parts, tiles // PART_TILES)
+        code.alu("max", parts, parts, 1)
+        part = code.calc("remu", lo.tile, parts)
+        code.alu("mul", first, part, lo.rows)
+        code.alu("add", last, first, lo.rows)
+        code.alu("divu", first, first, parts)
+        code.alu("divu", last, last, parts)
+        ways = code.reg(tiles)
+        code.alu("divu", ways, ways, parts)
+        code.alu("divu", part, lo.tile, parts)
+        code.alu("mul", begin, part, total)
+        code.alu("add", end, begin, total)
+        code.alu("divu", begin, begin, ways)
+        code.alu("divu", end, end, ways)
+    code.alu("min", end, end, total)
+    return begin, end, first, last
 
 
 def _kinds(lo: Lowering, span: tuple[Reg, Reg], most: Reg, row: Reg, rows: Reg) -> None:
@@ -111,8 +141,6 @@ def _block(lo: Lowering, block: Block) -> None:
         place = _rope(lo, place, block)
     cached = block.part != QUERY and early(lo)
     code.wait(VPU, tokens.out_free)
-    if cached:
-        code.wait(VPU, tokens.cache_free)
     _convert(lo, place, block)
     code.signal(VPU, tokens.in_free)
     code.signal(VPU, tokens.out_full)
@@ -120,13 +148,8 @@ def _block(lo: Lowering, block: Block) -> None:
     if block.part == QUERY or cached:
         _send(lo, block)
     else:
-        _send_cache(lo, OUT, block)
+        _send_cache(lo, block)
     code.signal(OUT, tokens.out_free)
-    if cached:
-        code.signal(VPU, tokens.cache_full)
-        code.wait(KEYS, tokens.cache_full)
-        _send_cache(lo, KEYS, block)
-        code.signal(KEYS, tokens.cache_free)
 
 
 def _load(lo: Lowering, block: Block) -> None:
@@ -207,7 +230,7 @@ def _send(lo: Lowering, block: Block) -> None:
         code.emit("dma", channel=OUT, dst=out, src=src)
 
 
-def _send_cache(lo: Lowering, unit: str, block: Block) -> None:
+def _send_cache(lo: Lowering, block: Block) -> None:
     """Scatter the rows to their places in the cache: kv_rows holds page * 128 + slot."""
     code, dim = lo.code, lo.plan.config.head_dim
     fmt, rows = kv_format(lo), lo.plan.capacity.pages * PAGE
@@ -221,4 +244,4 @@ def _send_cache(lo: Lowering, unit: str, block: Block) -> None:
         index = code.tensor(entries, ("base", Scaled(block.row, 4)), dim0=block.rows)
         place = lo.tsram("head_out", fmt, (1, 1, dim), (dim, dim, 1))
         src = code.tensor(place, dim0=block.rows, dim1=block.heads, stride0=block.wide)
-        code.emit("dmas", channel=unit, dst=dst, src=src, index=index)
+        code.emit("dmas", channel=OUT, dst=dst, src=src, index=index)

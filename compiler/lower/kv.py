@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from compiler.emit import Reg
+from compiler.emit import Reg, Scaled
 from compiler.hbm import PAGE
-from compiler.lower.context import Lowering
+from compiler.lower.context import KEYS, VALUES, Lowering, Plan
 from compiler.precision import KV_FORMATS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
@@ -12,11 +12,15 @@ from isa.formats import Format
 PARTS = ("k", "v")
 
 
-def early(lo: Lowering) -> bool:
+def reads_early(plan: Plan) -> bool:
     """Whether pages are read before the step's own keys are known, which come from CSRAM then."""
-    plan = lo.plan
     wanted = "early-pages" not in plan.options.without
     return wanted and plan.tile.pages_ahead and "kv_new" in plan.buffers.raw
+
+
+def early(lo: Lowering) -> bool:
+    """Whether the program does (see `reads_early`)."""
+    return reads_early(lo.plan)
 
 
 def kv_format(lo: Lowering) -> Format:
@@ -73,3 +77,42 @@ def new_view(lo: Lowering, part: str, columns: int, written: bool = False) -> De
         fan=place.fan if written else 1,
         fanstep=1 if written else 0,
     )
+
+
+def write_cache(lo: Lowering) -> None:
+    """Queue on dma6 and dma7: this step's keys and values from CSRAM to the cache.
+
+    A tile takes some of the rows of a head, or (where heads are more than tiles) all of some heads.
+    """
+    code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.num_tiles
+    heads = lo.plan.config.kv_heads
+    ways = max(1, tiles // heads)
+    with code.scope():
+        part = code.calc("divu", lo.tile, heads)
+        if tiles < heads:
+            code.set(part, 0)
+        with code.unless("ge", part, ways):
+            first = code.calc("mul", part, lo.rows)
+            count = code.calc("add", first, lo.rows)
+            code.alu("divu", first, first, ways)
+            code.alu("divu", count, count, ways)
+            code.alu("sub", count, count, first)
+            head = code.calc("remu", lo.tile, heads)
+            with code.unless("eq", count, 0), code.stepping(head, heads, tiles) as (one, _):
+                _scatter(lo, one, first, count)
+    code.signal(KEYS, tokens.k_cached)
+    code.signal(VALUES, tokens.v_cached)
+
+
+def _scatter(lo: Lowering, head: Reg, first: Reg, count: Reg) -> None:
+    """Rows of a head to their places in the cache: kv_rows holds page * 128 + slot."""
+    code, dim = lo.code, lo.plan.config.head_dim
+    for unit, part in ((KEYS, "k"), (VALUES, "v")):
+        with code.scope():
+            view = cache_view(lo, part, lo.plan.capacity.pages * PAGE)
+            dst = code.tensor(view, ("base", cache_offset(lo, head)))
+            entries = lo.tsram("kv_rows", Format.I32, (1,))
+            index = code.tensor(entries, ("base", Scaled(first, 4)), dim0=count)
+            rows, column = Scaled(first, new_row_bytes(lo)), Scaled(head, row_bytes(lo))
+            src = code.tensor(new_view(lo, part, dim), ("base", rows), ("base", column), dim0=count)
+            code.emit("dmas", channel=unit, dst=dst, src=src, index=index)
