@@ -378,11 +378,11 @@ def column_blocks(matrix: Matrix, plan: Plan) -> int:
 
 
 def compulsory(config: Config, numeric: Config, step: Step) -> Bytes:
-    """Each stored byte of a weight once, each visible row of the cache once, each new row once."""
+    """Each stored byte of a weight once, each visible row of earlier steps once, each new row once."""
     shape = Shape(config)
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
     seen = sum(
-        segment.start + segment.count - _first_seen(segment, window)
+        segment.start - _first_seen(segment, window)
         for window in shape.windows()
         for segment in step.segments
     )
