@@ -148,7 +148,9 @@ def layout_buffers(
 
 
 SPLIT_UNITS = 4  # score rows a tile may have to fold, for pages to be spread over tiles (estimate)
-PARTIALS_LIMIT = 4 << 20  # bytes of partial results: 1024 pages of 8B's row for a cluster (estimate)
+PARTIALS_LIMIT = (
+    4 << 20
+)  # bytes of partial results: 1024 pages of 8B's row for a cluster (estimate)
 
 
 def split_rows(config: ModelConfig, chip: Chip) -> int:

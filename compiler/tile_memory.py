@@ -32,9 +32,9 @@ class TilePlan:
 
     ``chunk`` is the depth of K a GEMM takes at once, ``block_panels`` its width in panels,
     ``w_depth`` the weight ring's slots; ``norm_rows``, ``head_rows`` and ``attend_rows`` (query
-    rows of one head times the group) are what those phases take at once. ``page_slots`` KV pages are
-    on their way to the array, in memory of their own if ``pages_ahead``; ``fold_pages`` are what
-    the fold of pages attended to elsewhere takes at once.
+    rows of one head times the group) are what those phases take at once. ``page_slots`` KV pages
+    are on their way to the array, in memory of their own if ``pages_ahead``; ``fold_pages`` are
+    what the fold of pages attended to elsewhere takes at once.
     """
 
     chunk: int

@@ -378,7 +378,7 @@ def column_blocks(matrix: Matrix, plan: Plan) -> int:
 
 
 def compulsory(config: Config, numeric: Config, step: Step) -> Bytes:
-    """Each stored byte of a weight once, each visible row of earlier steps once, each new row once."""
+    """Each stored byte of a weight once; visible rows of earlier steps and new rows once."""
     shape = Shape(config)
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
     seen = sum(

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from compiler.emit import Reg
 from compiler.lower.attention_fold import finish, fold
 from compiler.lower.attention_items import (
-    COUNT,
     Item,
     chunk_rows,
     load_queries,
     pages_of,
     place_item,
-    segment_word,
+    rows_of,
+    segments_end,
 )
 from compiler.lower.attention_pages import advance, load_new, load_old, scores, values
 from compiler.lower.attention_split import choose, first_page, split_pages
@@ -69,9 +69,12 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
             with code.scope():
                 split_pages(lo, quantised)
             code.place(end)
-        if early(lo):  # the next layer's keys take the place of this one's
+        if early(lo):
+            # The next layer's keys take the place of this one's in CSRAM, its pages in the slots.
             code.wait(OUT, tokens.k_cached)
             code.wait(OUT, tokens.v_cached)
+            code.signal(MXU, tokens.k_over)
+            code.signal(MXU, tokens.v_over)
 
 
 def read_ahead(lo: Lowering, name: str) -> None:
@@ -80,6 +83,8 @@ def read_ahead(lo: Lowering, name: str) -> None:
         return
     code = lo.code
     with code.op(name):
+        code.wait(KEYS, lo.tokens.k_over)
+        code.wait(VALUES, lo.tokens.v_over)
         split, end = code.label("split"), code.label("ahead")
         splits = choose(lo, split)
         with code.scope():
@@ -111,9 +116,10 @@ def _seek(lo: Lowering, place: _Place) -> None:
     code, config = lo.code, lo.plan.config
     top, out = code.label("seek"), code.label("found")
     code.place(top)
-    code.emit("bge", ra=place.segment, b=lo.segments, target=out)
     with code.scope():
-        items = segment_word(lo, place.segment, COUNT)
+        code.emit("bge", ra=place.segment, b=segments_end(lo), target=out)
+    with code.scope():
+        _, items = rows_of(lo, place.segment)
         code.alu("add", items, items, chunk_rows(lo) - 1)
         code.alu("divu", items, items, chunk_rows(lo))
         code.alu("mul", items, items, config.kv_heads)
@@ -127,16 +133,21 @@ def _seek(lo: Lowering, place: _Place) -> None:
 def _first_block(lo: Lowering, state: _State) -> None:
     """The item to load from has changed: begin with its first page."""
     code = lo.code
-    with code.unless("ge", state.coming.segment, lo.segments), code.scope():
+    done = code.label("no_page")
+    with code.scope():
+        code.emit("bge", ra=state.coming.segment, b=segments_end(lo), target=done)
+    with code.scope():
         item = place_item(lo, state.coming.segment, state.coming.index, state.turn)
         pages_of(lo, item.position, item.count, (state.block, code.reg()))
+    code.place(done)
 
 
 def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ...]) -> None:
     """Queue the next page to load, if there is one, and move on."""
     code, coming = lo.code, state.coming
     done = code.label("loaded")
-    code.emit("bge", ra=coming.segment, b=lo.segments, target=done)
+    with code.scope():
+        code.emit("bge", ra=coming.segment, b=segments_end(lo), target=done)
     with code.scope():
         item = place_item(lo, coming.segment, coming.index, state.turn)
         for load in loaders:
@@ -163,7 +174,8 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
     state = _start(lo)
     place = state.place
     top, out = code.label("item"), code.label("items_end")
-    code.emit("bge", ra=place.segment, b=lo.segments, target=out)
+    with code.scope():
+        code.emit("bge", ra=place.segment, b=segments_end(lo), target=out)
     _load_queries(lo, state)
     _first_pages(lo, state, (load_new,) if early(lo) else (load_old,))
     code.place(top)
@@ -177,10 +189,14 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         code.alu("add", place.index, place.index, lo.plan.chip.num_tiles)
         code.alu("add", state.turn, state.turn, 1)
         _seek(lo, place)
-        with code.unless("ge", place.segment, lo.segments):
-            _load_queries(lo, state)
+        over = code.label("no_queries")
+        with code.scope():
+            code.emit("bge", ra=place.segment, b=segments_end(lo), target=over)
+        _load_queries(lo, state)
+        code.place(over)
         finish(lo, item, last, quantised)
-    code.emit("blt", ra=place.segment, b=lo.segments, target=top)
+    with code.scope():
+        code.emit("blt", ra=place.segment, b=segments_end(lo), target=top)
     code.place(out)
     with code.unless("ne", state.turn, 0):
         _write_cache(lo)
@@ -201,9 +217,17 @@ def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
 
     A new register: the last block.
     """
+    code = lo.code
+    block = code.reg()
+    with code.scope():
+        end = code.reg()
+        pages_of(lo, item.position, item.count, (block, end))
+        _each_page(lo, item, state, block, end)
+    return code.alu("sub", block, block, 1)
+
+
+def _each_page(lo: Lowering, item: Item, state: _State, block: Reg, end: Reg) -> None:
     code, used = lo.code, state.used
-    end, block = code.reg(), code.reg()
-    pages_of(lo, item.position, item.count, (block, end))
     top = code.label("page")
     scores(lo, item, block, used)
     code.place(top)
@@ -221,4 +245,3 @@ def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
     advance(lo, used)
     code.alu("add", block, block, 1)
     code.emit("blt", ra=block, b=end, target=top)
-    return code.alu("sub", block, block, 1)

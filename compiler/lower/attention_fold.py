@@ -7,6 +7,7 @@ from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.attention_items import Item, Part, group_of, parity_offset, rows_that_see
 from compiler.lower.attention_pages import partial
 from compiler.lower.context import OUT, VPU, Lowering
+from compiler.lower.groups import write_rows
 from isa.formats import Format
 
 
@@ -14,7 +15,8 @@ def fold(lo: Lowering, item: Item, block: Reg) -> None:
     """Rows whose first page this is copy its m, l and o; the others take them in."""
     code = lo.code
     with code.scope():
-        low, middle, high = rows_that_see(lo, item, block)
+        low, middle, high = code.reg(), code.reg(), code.reg()
+        rows_that_see(lo, item, block, low, middle, high)
         code.alu("sub", high, high, middle)
         folded = code.calc("sub", middle, low)
         with code.unless("eq", folded, 0):
@@ -60,7 +62,9 @@ def _take_in(lo: Lowering, part: Part, block: Reg) -> None:
         total, page = partial(lo, part, None, 0, dim + 1), partial(lo, part, block, 0, dim + 1)
         spread = lo.tsram("rescale", Format.FP32, (1, dim + 1), (1, 0))
         offset = ("base", Scaled(part.offset, 4))
-        c, c_b = (code.tensor(spread, offset, ("base", at), dim0=part.count) for at in (0, 4 * rows))
+        c, c_b = (
+            code.tensor(spread, offset, ("base", at), dim0=part.count) for at in (0, 4 * rows)
+        )
         code.emit("vmuladd2", dst=total, a=total, b=c, c=page, e=c_b)
 
 
@@ -77,8 +81,12 @@ def finish(lo: Lowering, item: Item, spare: Reg, quantised: bool) -> None:
             code.emit("vdiv", dst=dst, a=total, b=sums)
         else:
             with code.scope():
-                side = parity_offset(lo, spare, lo.plan.tile.attend_rows * partial_bytes(lo.plan.config))
-                code.alu("add", side, side, lo.plan.tile.attend_rows * partial_bytes(lo.plan.config))
+                side = parity_offset(
+                    lo, spare, lo.plan.tile.attend_rows * partial_bytes(lo.plan.config)
+                )
+                code.alu(
+                    "add", side, side, lo.plan.tile.attend_rows * partial_bytes(lo.plan.config)
+                )
                 place = lo.tsram("partial", Format.FP32, (1, dim))
                 dense = code.tensor(place, ("base", side), dim0=part.count)
                 code.emit("vdiv", dst=dense, a=total, b=sums)
@@ -104,7 +112,6 @@ def send(
     for place, nbytes, buffer in parts:
         with code.scope():
             view = buffer.view(Format.U8, 1, nbytes, written=True)
-            offset, column = Scaled(row, buffer.row_bytes), Scaled(number, nbytes)
-            dst = code.tensor(view, ("base", offset), ("base", column), dim0=count)
+            dst = write_rows(lo, buffer, view, row, ("base", Scaled(number, nbytes)), dim0=count)
             src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=count)
             code.emit("dma", channel=OUT, dst=dst, src=src)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.emit import Reg, Value
+from compiler.emit import Reg, Scaled, Value
 from compiler.hbm import PAGE
 from compiler.lower.context import IN, Lowering
+from compiler.lower.groups import read_rows
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
@@ -18,8 +19,9 @@ FIRST_ROW, COUNT, POSITION, PAGE_ROW = range(4)  # words of a segment's entry
 class Item:
     """Rows of a sequence for one KV head.
 
-    ``segment`` is the sequence's number in the step, ``row`` the first row in the step, ``count``
-    rows, ``position`` of the first. Memory of two items takes turns by the parity of ``turn``.
+    ``segment`` is the sequence's number in the step (plus so many times their count for the row
+    group), ``row`` the first row in the step, ``count`` rows, ``position`` of the first. Memory of
+    two items takes turns by the parity of ``turn``.
     """
 
     segment: Reg
@@ -53,7 +55,8 @@ def segment_word(lo: Lowering, segment: Reg, word: int, dst: Reg | None = None) 
     code = lo.code
     dst = dst or code.reg()
     with code.scope():
-        entry = code.calc("mul", segment, 4)
+        entry = code.calc("remu", segment, lo.segments)
+        code.alu("mul", entry, entry, 4)
         table = code.tensor(lo.tsram("segments", Format.I32, (4 * lo.plan.capacity.sequences,)))
         code.emit("ld", rd=dst, src=table, index=entry + word)
     return dst
@@ -92,14 +95,13 @@ def pages_of(
     return begin, end
 
 
-def rows_that_see(lo: Lowering, item: Item, block: Reg) -> tuple[Reg, Reg, Reg]:
-    """New registers: rows [low, high) see a page; from `middle` it is their first.
+def rows_that_see(lo: Lowering, item: Item, block: Reg, low: Reg, middle: Reg, high: Reg) -> None:
+    """Rows [low, high) see a page; from `middle` it is their first.
 
     A row r of position p sees keys (p - window, p]. Its first page is this one if p - window + 1
     lies in it (or, for page 0, below it). Score rows: query rows times the group.
     """
     code, group = lo.code, group_of(lo)
-    low, middle, high = code.reg(), code.reg(), code.reg()
     code.alu("shl", low, block, 7)
     code.alu("sub", low, low, item.position)
     with code.scope():
@@ -114,37 +116,59 @@ def rows_that_see(lo: Lowering, item: Item, block: Reg) -> tuple[Reg, Reg, Reg]:
         code.set(middle, low)
     for reg in (low, middle, high):
         code.alu("mul", reg, reg, group)
-    return low, middle, high
 
 
 def seen(lo: Lowering, item: Item, block: Reg) -> Part:
     """New registers: the score rows that see a page."""
-    low, _, high = rows_that_see(lo, item, block)
+    low, high = lo.code.reg(), lo.code.reg()
+    with lo.code.scope():
+        rows_that_see(lo, item, block, low, lo.code.reg(), high)
     return Part(low, lo.code.alu("sub", high, high, low))
 
 
 def seen_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
     """A new register: keys of a page up to the item's last row."""
     code = lo.code
-    keys = code.calc("add", item.position, item.count)
-    with code.scope():
-        code.alu("sub", keys, keys, code.calc("shl", block, 7))
+    keys = code.calc("shl", block, 7)
+    code.alu("sub", keys, item.position, keys)
+    code.alu("add", keys, keys, item.count)
     return code.alu("min", keys, keys, PAGE)
+
+
+def segments_end(lo: Lowering) -> Reg:
+    """A new register: segments times row groups, one past the last that an item may name."""
+    return lo.code.calc("mul", lo.segments, lo.groups)
+
+
+def rows_of(lo: Lowering, segment: Reg) -> tuple[Reg, Reg]:
+    """New registers: first row in the step and number of rows of a segment in its row group."""
+    code = lo.code
+    first, count = segment_word(lo, segment, FIRST_ROW), segment_word(lo, segment, COUNT)
+    with code.scope():
+        begin, number = lo.group_rows(code.calc("divu", segment, lo.segments))
+        code.alu("add", number, number, begin)
+        code.alu("add", count, count, first)
+        code.alu("min", count, count, number)
+        code.alu("max", first, first, begin)
+    code.alu("sub", count, count, first)
+    return first, code.alu("max", count, count, 0)
 
 
 def place_item(lo: Lowering, segment: Reg, index: Reg, turn: Reg) -> Item:
     """New registers: the item of a number within its segment, chunk * kv_heads + head."""
     code, kv_heads = lo.code, lo.plan.config.kv_heads
+    first, count = rows_of(lo, segment)
     head = code.calc("remu", index, kv_heads)
     row = code.calc("divu", index, kv_heads)
     code.alu("mul", row, row, chunk_rows(lo))
-    count = segment_word(lo, segment, COUNT)
     code.alu("sub", count, count, row)
     code.alu("min", count, count, chunk_rows(lo))
-    position = segment_word(lo, segment, POSITION)
+    code.alu("add", row, row, first)
+    position = first  # the same register
+    segment_word(lo, segment, POSITION, position)
     code.alu("add", position, position, row)
     with code.scope():
-        code.alu("add", row, row, segment_word(lo, segment, FIRST_ROW))
+        code.alu("sub", position, position, segment_word(lo, segment, FIRST_ROW))
     return Item(segment, row, count, position, head, turn)
 
 
@@ -161,10 +185,10 @@ def load_queries(lo: Lowering, item: Item) -> None:
     width = group_of(lo) * config.head_dim
     code.wait(IN, lo.tokens.q_free)
     with code.scope():
-        offset = code.calc("mul", item.row, source.row_bytes)
-        column = code.calc("mul", item.head, 2 * width)
         view = source.view(Format.BF16, 2, width)
-        src = code.tensor(view, ("base", offset), ("base", column), dim0=item.count)
+        src = read_rows(
+            lo, source, view, item.row, ("base", Scaled(item.head, 2 * width)), dim0=item.count
+        )
         place = lo.tsram("q", Format.BF16, (1, width))
         side = parity_offset(lo, item.turn, lo.plan.tile.attend_rows * config.head_dim * 2)
         dst = code.tensor(place, ("base", side), dim0=item.count)

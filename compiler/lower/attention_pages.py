@@ -25,7 +25,6 @@ from compiler.lower.kv import (
     cache_view,
     early,
     kv_format,
-    new_row_bytes,
     new_view,
     page_bytes,
     row_bytes,
@@ -73,30 +72,28 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
     with code.scope():
         old, new = _old_keys(lo, item, block), seen_keys(lo, item, block)
         code.alu("sub", new, new, old)
-        with code.unless("eq", new, 0):
-            with code.scope():
-                # the position's distance from the item's first row is its row's
-                source = code.calc("shl", block, 7)
-                code.alu("add", source, source, old)
-                code.alu("sub", source, source, item.position)
-                code.alu("add", source, source, item.row)
-                code.alu("mul", source, source, new_row_bytes(lo))
+        with code.unless("eq", new, 0), code.scope():
+            # the position's distance from the item's first row is its row's
+            source = code.calc("shl", block, 7)
+            code.alu("add", source, source, old)
+            code.alu("sub", source, source, item.position)
+            code.alu("add", source, source, item.row)
+            code.alu("mul", source, source, config.kv_heads)
+            code.alu("add", source, source, item.head)
+            code.alu("mul", source, source, row_bytes(lo))
+            code.alu("mul", old, old, row_bytes(lo))
+            code.alu("add", old, old, slot)
+            for part, mixed, full in (
+                ("k", tokens.k_old, tokens.k_new),
+                ("v", tokens.v_old, tokens.v_new),
+            ):
+                code.wait(IN, mixed)
                 with code.scope():
-                    column = code.calc("mul", item.head, row_bytes(lo))
-                    code.alu("add", source, source, column)
-                code.alu("mul", old, old, row_bytes(lo))
-                code.alu("add", old, old, slot)
-                for part, mixed, full in (
-                    ("k", tokens.k_old, tokens.k_new),
-                    ("v", tokens.v_old, tokens.v_new),
-                ):
-                    code.wait(IN, mixed)
-                    with code.scope():
-                        view = new_view(lo, part, config.head_dim)
-                        src = code.tensor(view, ("base", source), dim0=new)
-                        dst = code.tensor(_page(lo, part), ("base", old), dim0=new)
-                        code.emit("dma", channel=IN, dst=dst, src=src)
-                    code.signal(IN, full)
+                    view = new_view(lo, part, config.head_dim)
+                    src = code.tensor(view, ("base", source), dim0=new)
+                    dst = code.tensor(_page(lo, part), ("base", old), dim0=new)
+                    code.emit("dma", channel=IN, dst=dst, src=src)
+                code.signal(IN, full)
 
 
 def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
@@ -195,9 +192,7 @@ def scores(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
         _softmax(lo, item, block, part, keys)
 
 
-def _multiply_keys(
-    lo: Lowering, item: Item, block: Reg, slot: Reg, part: Part, keys: Reg
-) -> None:
+def _multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, part: Part, keys: Reg) -> None:
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
     code.wait(MXU, tokens.k_full)
     _wait_for_new(lo, item, block, keys, tokens.k_new)

@@ -61,6 +61,7 @@ def choose(lo: Lowering, split: Label) -> bool:
     whole = code.label("whole")
     with code.scope():
         code.emit("bge", ra=lo.rows, b=rows + 1, target=whole)
+        code.emit("bge", ra=lo.groups, b=2, target=whole)
         code.emit("bge", ra=lo.segments, b=segments + 1, target=whole)
         pages, nbytes = code.reg(0), code.reg(0)
         with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
@@ -263,9 +264,7 @@ def _fold_all(lo: Lowering, quantised: bool) -> None:
                 code.alu("add", offset, offset, _spread_bytes(lo, pages, count))
 
 
-def _place_unit(
-    lo: Lowering, segment: Reg, offset: Reg, index: Reg, runs: Reg, lines: int
-) -> Unit:
+def _place_unit(lo: Lowering, segment: Reg, offset: Reg, index: Reg, runs: Reg, lines: int) -> Unit:
     """New registers: unit = (head of the cluster * rows + row) * runs of a row + run."""
     code, plan = lo.code, lo.plan
     per_row = group_of(lo) // lines
@@ -284,8 +283,8 @@ def _place_unit(
             code.alu("mul", at, head, whole)
             code.alu("sub", at, at, first)
             code.alu("add", position, position, row)
-            one = code.reg(1)
-            begin, end = pages_of(lo, position, one)
+            code.set(count, 1)
+            begin, end = pages_of(lo, position, count)
             code.alu("sub", pages, end, begin)
             code.alu("add", at, at, begin)
         code.alu("mul", at, at, between)
@@ -303,7 +302,7 @@ def _place_unit(
 
 
 def _fold_unit(lo: Lowering, unit: Unit, lines: int, quantised: bool) -> None:
-    """Fold a unit's pages, as many at once as there is room for; the sum stays the first of them."""
+    """Fold a unit's pages, as many at once as there is room for; the sum is the first of them."""
     code, tokens, room = lo.code, lo.tokens, lo.plan.tile.fold_pages
     with code.scope():
         held = code.reg(0)  # 1 once there is a sum
@@ -420,7 +419,9 @@ def _divide(lo: Lowering, lines: int, quantised: bool) -> None:
             lo.tsram("fold", Format.FP32, (lines, dim), (dim + 2, 0)), ("base", 4 * dim)
         )
         place = "fold_dense" if quantised else "fold_out"
-        code.emit("vdiv", dst=code.tensor(lo.tsram(place, Format.FP32, (lines, dim))), a=total, b=sums)
+        code.emit(
+            "vdiv", dst=code.tensor(lo.tsram(place, Format.FP32, (lines, dim))), a=total, b=sums
+        )
         if quantised:
             src = code.tensor(lo.tsram("fold_dense", Format.FP32, (1, lines * dim)))
             out = code.tensor(lo.quantised("fold_out", "fold_scale", 1, lines * dim))

@@ -77,6 +77,7 @@ class Tokens:
         self.k_old, self.v_old = code.sem(), code.sem()  # dma6, dma7 -> dma4: old rows are there
         self.k_new, self.v_new = code.sem(), code.sem()  # dma4 -> mxu: this step's rows are
         self.rope_free = code.sem()  # vpu -> dma4
+        self.k_over, self.v_over = code.sem(), code.sem()  # mxu -> dma6, dma7: all slots are free
         self.k_cached, self.v_cached = code.sem(), code.sem()  # dma6, dma7 -> dma5: are in HBM
         self.part_full, self.part_free = code.sem(), code.sem()  # vpu -> dma5
         self.parts = code.sem()  # dma5 of first tiles -> dma4 of all: pages' results are out
@@ -157,6 +158,8 @@ class Lowering:
             (tokens.v_free, self.plan.tile.page_slots),
             (tokens.rope_free, 1),
             (tokens.part_free, 1),
+            (tokens.k_over, 1),
+            (tokens.v_over, 1),
         )
 
     # -- row groups ----------------------------------------------------------------------------

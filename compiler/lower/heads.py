@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from compiler.emit import Desc, Reg, Scaled
 from compiler.hbm import PAGE, norm_stride, rope_columns
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.kv import cache_bytes, cache_offset, cache_view, early, kv_format, new_view
+from compiler.lower.groups import read_rows, write_rows
+from compiler.lower.kv import (
+    cache_bytes,
+    cache_offset,
+    cache_view,
+    early,
+    kv_format,
+    new_row_bytes,
+    new_view,
+)
 from compiler.lower.linear import layer_base
 from compiler.lower.rowwise import load_constant, rms_norm
 from isa.descriptor import Descriptor
@@ -25,8 +34,8 @@ QUERY, KEY, VALUE = "q", "k", "v"
 class Block:
     """Rows of some heads of one kind at run time, dense in TSRAM.
 
-    ``head`` is the first of them among its kind, ``heads`` how many; ``row`` and ``rows`` the step's.
-    ``lines`` is rows times heads, ``wide`` the elements of a row.
+    ``head`` is the first of them among its kind, ``heads`` how many; ``row`` is the step's,
+    ``rows`` how many. ``lines`` is rows times heads, ``wide`` the elements of a row.
     """
 
     part: str
@@ -64,25 +73,30 @@ PART_TILES = 8  # tiles that divide the heads, at least
 
 
 def _place(lo: Lowering) -> tuple[Reg, Reg, Reg, Reg]:
-    """New registers: this tile's heads [begin, end), and its rows [first, last).
+    """New registers: this tile's heads [begin, end), and its rows [first, last) in the step.
 
-    Steps of many rows divide them among tiles, so that each needs few rows' cosines.
+    The rows are of the tile's group. Many are divided among tiles, so that each needs few rows'
+    cosines.
     """
-    code, config, tiles = lo.code, lo.plan.config, lo.plan.chip.num_tiles
+    code, config = lo.code, lo.plan.config
     total = config.heads + 2 * config.kv_heads
     begin, end, first, last = (code.reg() for _ in range(4))
     with code.scope():
-        parts = code.calc("divu", lo.rows, PART_ROWS)
-        code.alu("min", parts, parts, tiles // PART_TILES)
+        group, lane = lo.place()
+        start, rows = lo.group_rows(group)
+        ways = lo.lanes()
+        parts = code.calc("divu", rows, PART_ROWS)
+        with code.scope():
+            code.alu("min", parts, parts, code.calc("divu", ways, PART_TILES))
         code.alu("max", parts, parts, 1)
-        part = code.calc("remu", lo.tile, parts)
-        code.alu("mul", first, part, lo.rows)
-        code.alu("add", last, first, lo.rows)
-        code.alu("divu", first, first, parts)
-        code.alu("divu", last, last, parts)
-        ways = code.reg(tiles)
+        part = code.calc("remu", lane, parts)
+        code.alu("mul", first, part, rows)
+        code.alu("add", last, first, rows)
+        for edge in (first, last):
+            code.alu("divu", edge, edge, parts)
+            code.alu("add", edge, edge, start)
         code.alu("divu", ways, ways, parts)
-        code.alu("divu", part, lo.tile, parts)
+        code.alu("divu", part, lane, parts)
         code.alu("mul", begin, part, total)
         code.alu("add", end, begin, total)
         code.alu("divu", begin, begin, ways)
@@ -157,11 +171,10 @@ def _load(lo: Lowering, block: Block) -> None:
     source = lo.plan.buffers.rows["qkv"].data
     code.wait(IN, lo.tokens.in_free)
     with code.scope():
-        offset = code.calc("mul", block.row, source.row_bytes)
-        column = code.calc("mul", block.column, 4 * dim)
+        column = ("base", Scaled(block.column, 4 * dim))
         view = source.view(Format.FP32, 4, dim)
-        adds = ("base", offset), ("base", column)
-        src = code.tensor(view, *adds, dim0=block.rows, dim1=block.wide)
+        sizes = {"dim0": block.rows, "dim1": block.wide}
+        src = read_rows(lo, source, view, block.row, column, **sizes)
         place = lo.tsram("head_in", Format.FP32, (1, dim))
         dst = code.tensor(place, dim0=block.rows, dim1=block.wide, stride0=block.wide)
         code.emit("dma", channel=IN, dst=dst, src=src)
@@ -215,16 +228,18 @@ def _send(lo: Lowering, block: Block) -> None:
     """Queue on dma5: the heads to their columns of q, or of the copies of k or v."""
     code, dim = lo.code, lo.plan.config.head_dim
     fmt = _format(lo, block.part)
-    if block.part == QUERY:
-        view = lo.plan.buffers.rows["q"].data.view(fmt, 2, dim, written=True)
-    else:
-        view = new_view(lo, block.part, dim, written=True)
     size = 2 if fmt is Format.BF16 else 1
     with code.scope():
-        offset = code.calc("mul", block.row, view.strides[0] * size)
-        column = code.calc("mul", block.head, size * dim)
-        adds = ("base", offset), ("base", column)
-        out = code.tensor(view, *adds, dim0=block.rows, dim1=block.wide)
+        column = ("base", Scaled(block.head, size * dim))
+        sizes = {"dim0": block.rows, "dim1": block.wide}
+        if block.part == QUERY:
+            buffer = lo.plan.buffers.rows["q"].data
+            view = buffer.view(fmt, 2, dim, written=True)
+            out = write_rows(lo, buffer, view, block.row, column, **sizes)
+        else:
+            view = new_view(lo, block.part, dim, written=True)
+            offset = ("base", Scaled(block.row, new_row_bytes(lo)))
+            out = code.tensor(view, column, offset, **sizes)
         place = lo.tsram("head_out", fmt, (1, dim))
         src = code.tensor(place, dim0=block.rows, dim1=block.wide, stride0=block.wide)
         code.emit("dma", channel=OUT, dst=out, src=src)

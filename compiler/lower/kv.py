@@ -87,19 +87,22 @@ def write_cache(lo: Lowering) -> None:
     code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.num_tiles
     heads = lo.plan.config.kv_heads
     ways = max(1, tiles // heads)
+    done = code.label("cached")
     with code.scope():
-        part = code.calc("divu", lo.tile, heads)
-        if tiles < heads:
-            code.set(part, 0)
-        with code.unless("ge", part, ways):
-            first = code.calc("mul", part, lo.rows)
-            count = code.calc("add", first, lo.rows)
-            code.alu("divu", first, first, ways)
-            code.alu("divu", count, count, ways)
-            code.alu("sub", count, count, first)
-            head = code.calc("remu", lo.tile, heads)
-            with code.unless("eq", count, 0), code.stepping(head, heads, tiles) as (one, _):
-                _scatter(lo, one, first, count)
+        first = code.calc("divu", lo.tile, heads)
+        code.emit("bge", ra=first, b=ways, target=done)
+        code.alu("mul", first, first, lo.rows)
+        count = code.calc("add", first, lo.rows)
+        code.alu("divu", first, first, ways)
+        code.alu("divu", count, count, ways)
+        code.alu("sub", count, count, first)
+        code.emit("beq", ra=count, b=0, target=done)
+        head, top = code.calc("remu", lo.tile, heads), code.label("head")
+        code.place(top)
+        _scatter(lo, head, first, count)
+        code.alu("add", head, head, tiles)
+        code.emit("blt", ra=head, b=heads, target=top)
+    code.place(done)
     code.signal(KEYS, tokens.k_cached)
     code.signal(VALUES, tokens.v_cached)
 
