@@ -70,10 +70,10 @@ class Tokens:
         self.w_free = tuple(code.sem() for _ in W_CHANNELS)
         self.stage_full, self.stage_free = code.sem(), code.sem()  # mxu -> vpu
         self.q_full, self.q_free = code.sem(), code.sem()  # dma4 -> mxu, freed by vpu
-        self.bounds_full = code.sem()  # dma4 -> vpu
         self.k_full, self.k_free = code.sem(), code.sem()  # dma6 -> mxu
         self.v_full, self.v_free = code.sem(), code.sem()  # dma7 -> mxu
         self.s_full, self.p_full, self.o_full = code.sem(), code.sem(), code.sem()
+        self.bounds_full = code.sem()  # dma4 -> vpu
         self.k_old, self.v_old = code.sem(), code.sem()  # dma6, dma7 -> dma4: old rows are there
         self.k_new, self.v_new = code.sem(), code.sem()  # dma4 -> mxu: this step's rows are
         self.rope_free = code.sem()  # vpu -> dma4
