@@ -254,7 +254,8 @@ def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     Where pages are read early, rows of this step are not read from the cache.
     """
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
-    chunk = plan.attend_rows // shape.group
+    share = max(-(-step.rows * shape.kv_heads // plan.tiles), 8)  # so that items go round
+    chunk = min(plan.attend_rows // shape.group, share)
     keys = 0
     for window in shape.windows():
         for segment in step.segments:

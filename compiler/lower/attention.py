@@ -14,7 +14,7 @@ from compiler.emit import Reg
 from compiler.lower.attention_fold import finish, fold
 from compiler.lower.attention_items import (
     Item,
-    chunk_rows,
+    item_rows,
     load_queries,
     pages_of,
     place_item,
@@ -120,8 +120,11 @@ def _seek(lo: Lowering, place: _Place) -> None:
         code.emit("bge", ra=place.segment, b=segments_end(lo), target=out)
     with code.scope():
         _, items = rows_of(lo, place.segment)
-        code.alu("add", items, items, chunk_rows(lo) - 1)
-        code.alu("divu", items, items, chunk_rows(lo))
+        with code.scope():
+            most = item_rows(lo)
+            code.alu("add", items, items, most)
+            code.alu("add", items, items, -1)
+            code.alu("divu", items, items, most)
         code.alu("mul", items, items, config.kv_heads)
         code.emit("blt", ra=place.index, b=items, target=out)
         code.alu("sub", place.index, place.index, items)

@@ -46,8 +46,21 @@ def group_of(lo: Lowering) -> int:
 
 
 def chunk_rows(lo: Lowering) -> int:
-    """Query rows of one head that a tile takes at once."""
+    """Query rows of one head that a tile can take at once."""
     return lo.plan.tile.attend_rows // group_of(lo)
+
+
+LEAST_ROWS = 8  # query rows of an item, or every page is read too often (estimate)
+
+
+def item_rows(lo: Lowering) -> Reg:
+    """A new register: query rows of an item in this step; fewer where items would not go round."""
+    code, plan = lo.code, lo.plan
+    rows = code.calc("mul", lo.rows, plan.config.kv_heads)
+    code.alu("add", rows, rows, plan.chip.num_tiles - 1)
+    code.alu("divu", rows, rows, plan.chip.num_tiles)
+    code.alu("max", rows, rows, LEAST_ROWS)
+    return code.alu("min", rows, rows, chunk_rows(lo))
 
 
 def segment_word(lo: Lowering, segment: Reg, word: int, dst: Reg | None = None) -> Reg:
@@ -160,9 +173,11 @@ def place_item(lo: Lowering, segment: Reg, index: Reg, turn: Reg) -> Item:
     first, count = rows_of(lo, segment)
     head = code.calc("remu", index, kv_heads)
     row = code.calc("divu", index, kv_heads)
-    code.alu("mul", row, row, chunk_rows(lo))
-    code.alu("sub", count, count, row)
-    code.alu("min", count, count, chunk_rows(lo))
+    with code.scope():
+        most = item_rows(lo)
+        code.alu("mul", row, row, most)
+        code.alu("sub", count, count, row)
+        code.alu("min", count, count, most)
     code.alu("add", row, row, first)
     position = first  # the same register
     segment_word(lo, segment, POSITION, position)
