@@ -22,6 +22,7 @@ from compiler.graph import Graph, build
 from compiler.hbm import PAGE, layout_hbm
 from compiler.image import Image
 from compiler.lower.context import Plan
+from compiler.lower.kv import reads_early
 from compiler.lower.program import lower
 from compiler.matrices import matrices
 from compiler.options import Options
@@ -119,7 +120,7 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
     tile, group_rows = plan_tile(sizing, capacity_for, options.rows)
     capacity = capacity_for(group_rows, options.rows)
     named = {matrix.name: matrix for matrix in found}
-    buffers = layout_buffers(config, phases, named, capacity, activations, chip)
+    buffers = layout_buffers(config, phases, named, capacity, activations, options.kv, chip)
     hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip)
     placed = at_address(buffers, hbm.base["spill"])
     return Plan(config, options, activations, capacity, chip, hbm, placed, tile)
@@ -210,6 +211,8 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             "weight_slot_bytes": tile.w_slot,
             "norm_rows": tile.norm_rows,
             "attend_rows": tile.attend_rows,
+            "page_slots": tile.page_slots,
+            "early_pages": reads_early(plan),
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,
             "gains_in_csram": plan.buffers.norms >= 0,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from compiler.arena import Arena, DoesNotFit
 from compiler.config import ModelConfig
 from compiler.fuse import Phases
-from compiler.hbm import Capacity, norm_floats
+from compiler.hbm import Capacity, norm_floats, rope_columns
 from compiler.matrices import Matrix
-from compiler.precision import PRECISIONS, Precision
+from compiler.precision import KV_FORMATS, PRECISIONS, Precision
 from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format
@@ -94,6 +94,11 @@ class _Placer:
         except DoesNotFit:
             return -1
 
+    def copies(self, name: str, nbytes: int) -> dict[str, Bytes]:
+        """Bytes in every cluster's CSRAM, or nothing where they do not fit."""
+        base = self.copy(name, nbytes)
+        return {} if base < 0 else {name: Bytes(name, Space.CSRAM, base, 1, nbytes, False)}
+
     def rows(
         self, name: str, columns: int, precision: Precision, rows: int | None = None
     ) -> Rows:
@@ -116,6 +121,7 @@ def layout_buffers(
     matrices: dict[str, Matrix],
     capacity: Capacity,
     activations: Precision,
+    kv: str,
     chip: Chip,
 ) -> Buffers:
     """Place the activations of a step; most reused first."""
@@ -143,8 +149,40 @@ def layout_buffers(
         "cand_values": place.place("cand_values", _aligned(candidates), capacity.wanted),
         "cand_ids": place.place("cand_ids", _aligned(candidates), capacity.wanted),
     }
+    found.append(place.rows("rope", rope_columns(config), FP32, capacity.rows))
+    raw |= _attention_copies(place, config, capacity, kv, chip)
     norms = place.copy("norms", 4 * norm_floats(config))
     return Buffers({b.name: b for b in found}, raw, norms, place.csram.top, place.spill.top)
+
+
+SPLIT_UNITS = 4  # score rows a tile may have to fold, for pages to be spread over tiles (estimate)
+PARTIALS_LIMIT = 4 << 20  # bytes of partial results: 1024 pages of 8B's row (estimate)
+
+
+def split_rows(config: ModelConfig, chip: Chip) -> int:
+    """Most rows of a step whose pages are spread over tiles: few, or folding takes too long."""
+    return SPLIT_UNITS * chip.num_tiles // config.heads
+
+
+def _attention_copies(
+    place: _Placer, config: ModelConfig, capacity: Capacity, kv: str, chip: Chip
+) -> dict[str, Bytes]:
+    """Where CSRAM has room: the step's own keys and values, and what pages give by themselves."""
+    element = 2 if KV_FORMATS[kv] is Format.BF16 else 1
+    wide = capacity.rows * config.kv_heads * config.head_dim * element
+    found = place.copies("kv_new", 2 * wide)
+    rows = min(split_rows(config, chip), capacity.rows)
+    heads = -(-config.kv_heads // chip.clusters)
+    page = config.heads // config.kv_heads * partial_bytes(config)
+    if rows and capacity.blocks > 1 and chip.num_tiles > config.kv_heads:
+        nbytes = min(rows * heads * page * capacity.blocks, PARTIALS_LIMIT)
+        found |= place.copies("partials", nbytes)
+    return found
+
+
+def partial_bytes(config: ModelConfig) -> int:
+    """A score row's part of attention over some pages: o (head_dim), l and m, FP32."""
+    return 4 * (config.head_dim + 2)
 
 
 def at_address(buffers: Buffers, spill_base: int) -> Buffers:

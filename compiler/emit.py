@@ -245,7 +245,7 @@ class Code:
         self.place(end)
 
     @contextmanager
-    def stepping(self, start: Value, end: Value, step: int) -> Iterator[tuple[Reg, Reg]]:
+    def stepping(self, start: Value, end: Value, step: Value) -> Iterator[tuple[Reg, Reg]]:
         """A loop over [start, end) by `step`: yields the position and the width of this turn."""
         with self.scope():
             position = self.reg(start)

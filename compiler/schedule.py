@@ -116,7 +116,7 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
     panels = min(-(-matrix.units // lanes) * matrix.unit, matrix.panels)
     block = max(1, min(panels, tile.block_panels))
     k, bits = matrix.k_stored, matrix.precision.bits
-    resident = rows <= most_resident(plan, matrix)
+    resident = rows <= most_resident(plan, matrix, regime.groups > 1)
     depth = tile.w_slot * 8 // bits // PANEL_COLUMNS // block
     if not resident:
         depth = min(depth, ring_elements(plan, alone) // rows)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from compiler.arena import ALIGN as ARENA_ALIGN
 from compiler.arena import Arena, DoesNotFit
+from compiler.buffers import partial_bytes
 from compiler.config import ModelConfig
 from compiler.errors import CompileError
 from compiler.fuse import Phases
@@ -39,11 +40,13 @@ class TilePlan:
 
     Weights come in chunks of at most ``block_panels`` panels and ``w_slot`` bytes, a multiple of
     ``align`` deep unless K ends, into a ring of ``w_depth`` slots. Activations have ``a_room``
-    bytes, and ``a_scale_room`` for their scales; beside the logits, ``head_room`` and
-    ``head_scale_room``. ``stage`` elements are read out at a time (and finished in
+    bytes, and ``a_scale_room`` for their scales; in a step of several row groups, which reads no
+    pages early, ``wide_room`` in all; beside the logits, ``head_room``. ``stage`` elements are read out at a time (and finished in
     PART_SLOTS turns), or ``wide_stage`` in a step of several row groups: its ring has a slot less, which lies behind
     the stage. ``norm_rows``, ``head_rows`` and
     ``attend_rows`` (query rows of one head times the group) are what those phases take at once.
+    ``page_slots`` KV pages are on their way to the array, in memory of their own if
+    ``pages_ahead``; ``fold_pages`` are what the fold of pages attended to elsewhere takes at once.
     """
 
     block_panels: int
@@ -53,13 +56,16 @@ class TilePlan:
     w_scale_slot: int
     a_room: int
     a_scale_room: int
+    wide_room: int
     head_room: int
-    head_scale_room: int
     stage: int
     wide_stage: int
     norm_rows: int
     head_rows: int
     attend_rows: int
+    page_slots: int
+    pages_ahead: bool
+    fold_pages: int
     logit_columns: int
     at: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -163,13 +169,14 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     while depth > LEAST_SLOTS and wide_stage * 8 <= stage * 4 + slot + w_scale:
         wide_stage *= 2
     base = arena.top
-    rooms = _linear(arena, sizing, capacity, stage, align, wide)
+    least = _parts(arena, sizing, capacity, stage, align, wide)
+    try:
+        found = _phases(arena, sizing, capacity, base, least, apart=True)
+    except DoesNotFit:
+        found = _phases(arena, sizing, capacity, base, least, apart=False)
     tops = [arena.top]
-    found = {}
-    for name, layout in (("norm", _norm), ("heads", _heads), ("attend", _attend)):
-        arena.top = base
-        found[name] = layout(arena, sizing, capacity)
-        tops.append(arena.top)
+    rooms = _activations(arena, sizing, capacity, found.pages_ahead, align, wide)
+    tops.append(arena.top)
     arena.top = base
     _sample(arena, sizing, capacity)
     tops.append(arena.top)
@@ -182,15 +189,57 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         *rooms,
         stage,
         wide_stage,
-        found["norm"],
-        found["heads"],
-        found["attend"],
+        found.norm_rows,
+        found.head_rows,
+        found.attend_rows,
+        found.page_slots,
+        found.pages_ahead,
+        found.fold_pages,
         wide,
         {name: address for name, (address, _) in arena.names.items()},
         {name: size for name, (_, size) in arena.names.items()},
         max(tops),
         arena.size,
     )
+
+
+@dataclass(frozen=True)
+class _Phases:
+    """What phases but the linear ones take at once: see TilePlan."""
+
+    norm_rows: int
+    head_rows: int
+    attend_rows: int
+    page_slots: int
+    pages_ahead: bool
+    fold_pages: int
+
+
+def _phases(
+    arena: Arena, sizing: Sizing, capacity: Capacity, base: int, end: int, apart: bool
+) -> _Phases:
+    """Attention first, whose pages may lie `apart` from what phases use in turn; then the others.
+
+    `end` is where the linear phases' memory ends; the arena's top is where all of it does.
+    """
+    arena.top = base
+    rows, slots, ahead = _pages(arena, sizing, end, apart)
+    top, size = arena.top, arena.size
+    tops = [top]
+    if ahead:
+        arena.size = arena.names["k_block"][0]
+    found = {}
+    try:
+        for name, layout in (("norm", _norm), ("heads", _heads)):
+            arena.top = base
+            found[name] = layout(arena, sizing, capacity)
+            tops.append(arena.top)
+        arena.top = base
+        fold_pages = _fold(arena, sizing, arena.size if ahead else top)
+    finally:
+        arena.size = size
+    arena.top = max(tops)
+    return _Phases(found["norm"], found["heads"], rows, slots, ahead, fold_pages)
 
 
 def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) -> None:
@@ -205,7 +254,6 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) 
         "windows": 4 * config.layers,
         "bounds_full": 8 * rows,
         "bounds_window": 8 * rows,
-        "rope": 4 * capacity.group_rows * rope_columns(config),
         "score_scale": 4,
         "gain": 4 * config.hidden,
         "head_gains": 8 * config.head_dim,
@@ -219,31 +267,45 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) 
         arena.take(name, nbytes)
 
 
-def _linear(
+def _parts(
     arena: Arena, sizing: Sizing, capacity: Capacity, stage: int, align: int, wide: int
-) -> tuple[int, int, int, int]:
-    """Places of a linear phase: what the stages leave is for activations, and for logits.
-
-    Returns the bytes for activations and their scales, without and with logits.
-    """
+) -> int:
+    """Places of a linear phase but its activations; one past the least these need, with logits."""
     for name in ("extra", "lin_out"):
         arena.take(name, stage * 4)
     arena.take("lin_scale", stage // 16)
-    p = sizing.activations
-    logits = -(-4 * capacity.wanted * wide // ARENA_ALIGN) * ARENA_ALIGN
-    room, scales = _rooms(p, arena.size - arena.top - 4 * ARENA_ALIGN)
-    arena.take("a_data", room)
-    arena.take("a_scale", scales)
+    p, rows = sizing.activations, max(capacity.group_rows, capacity.wanted)
+    least = rows * (p.data_bytes(align) + p.scale_bytes(align)) + 2 * ARENA_ALIGN
+    return arena.top + A_SLOTS * least + _logits_bytes(capacity, wide) + 2 * ARENA_ALIGN
+
+
+def _logits_bytes(capacity: Capacity, wide: int) -> int:
+    return -(-4 * capacity.wanted * wide // ARENA_ALIGN) * ARENA_ALIGN
+
+
+def _activations(
+    arena: Arena, sizing: Sizing, capacity: Capacity, ahead: bool, align: int, wide: int
+) -> tuple[int, int, int, int]:
+    """What the parts of a linear phase leave is for activations, and for logits at its end.
+
+    Returns bytes for activations, for their scales, for activations with the pages' memory, and
+    for activations beside the logits.
+    """
+    p, (address, size) = sizing.activations, arena.names["lin_scale"]
+    arena.top = address + size
+    end = arena.names["k_block"][0] if ahead else arena.size
+    whole, scales = _rooms(p, arena.size - arena.top - 4 * ARENA_ALIGN)
+    if scales:
+        arena.take("a_scale", scales)
+    room = (end - arena.top) // ARENA_ALIGN * ARENA_ALIGN - ARENA_ALIGN
+    logits = _logits_bytes(capacity, wide)
+    arena.take("a_data", max(room, 0))
     arena.names["logits"] = (arena.names["a_data"][0] + room - logits, logits)
-    beside, beside_scales = room - logits, scales
-    for have, have_scales, most in (
-        (room, scales, capacity.group_rows),
-        (beside, beside_scales, capacity.wanted),
-    ):
-        slot, scale_slot = a_slot(have), a_slot(have_scales)
+    for have, most in ((room, capacity.group_rows), (room - logits, capacity.wanted)):
+        slot, scale_slot = a_slot(have), a_slot(scales)
         if slot < most * p.data_bytes(align) or scale_slot < most * p.scale_bytes(align):
             raise DoesNotFit(f"activations of {most} rows")
-    return room, scales, beside, beside_scales
+    return room, scales, max(whole, room) if ahead else room, room - logits
 
 
 def a_slot(room: int) -> int:
@@ -278,47 +340,114 @@ def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
 
 
 def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
+    """Rows of a head (rows times heads) that the heads phase takes at once."""
     dim = sizing.config.head_dim
+    most = capacity.group_rows * (sizing.config.heads + 2 * sizing.config.kv_heads)
     base = arena.top
-    for rows in (64, 32, 16, 8, 4, 2, 1):
+    for rows in (256, 128, 64, 32, 16, 8, 4, 2, 1):
         arena.top = base
         try:
             for name in ("head_in", "head_tmp", "head_rot"):
                 arena.take(name, rows * dim * 4)
             arena.take("head_sum", rows * 4)
+            arena.take("head_rope", min(rows, capacity.group_rows) * rope_columns(sizing.config) * 4)
             arena.take("head_out", rows * dim * 4)
-            return min(rows, capacity.group_rows)
+            return min(rows, most)
         except DoesNotFit as problem:
             last = problem
     raise last
 
 
-def _attend(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
+def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, int, bool]:
+    """Slots of KV pages, and the rest of attention: query rows, slots, and whether they are apart.
+
+    Slots beyond all that the phases use in turn can be filled while other phases run. Most rows
+    count first, then slots apart from the rest, then their number.
+    """
+    config, base = sizing.config, arena.top
+    element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
+    page = PAGE * config.head_dim * element
+    best: tuple[int, bool, int] | None = None
+    candidates = ((2, False), (4, False), (2, True), (3, True), (4, True))
+    for slots, ahead in candidates if apart else candidates[:2]:
+        try:
+            rows = _place_pages(arena, sizing, (base, end), slots * page, ahead)
+        except DoesNotFit as problem:
+            last = problem
+            continue
+        best = max(best or (0, False, 0), (rows, ahead, slots))
+    if best is None:
+        raise last
+    rows, ahead, slots = best
+    _place_pages(arena, sizing, (base, end), slots * page, ahead)
+    return rows, slots, ahead
+
+
+def _place_pages(
+    arena: Arena, sizing: Sizing, span: tuple[int, int], nbytes: int, ahead: bool
+) -> int:
+    """Attention's memory in what the phases share (`span`), its pages behind that if `ahead`."""
+    arena.top = span[0]
+    if ahead:
+        size = arena.size
+        arena.size -= 2 * (nbytes + arena.align)
+        try:
+            rows = _attend(arena, sizing)
+        finally:
+            arena.size = size
+        arena.top = max(arena.top, span[1])
+        arena.take("k_block", nbytes)
+        arena.take("v_block", nbytes)
+        return rows
+    arena.take("k_block", nbytes)
+    arena.take("v_block", nbytes)
+    return _attend(arena, sizing)
+
+
+def _attend(arena: Arena, sizing: Sizing) -> int:
+    """All of attention but its pages; two of what the array and the vector unit hand over."""
     config = sizing.config
     group, dim = config.heads // config.kv_heads, config.head_dim
-    element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
     base = arena.top
     for queries in (128, 64, 32, 16, 8, 4, 2, 1):
         rows = max(1, queries // group) * group
         arena.top = base
         try:
-            for name in ("k_block", "v_block"):
-                arena.take(name, 2 * PAGE * dim * element)
-            arena.take("q", rows * dim * 2)
-            arena.take("bounds", rows * 8)
-            arena.take("scores", rows * PAGE * 4)
-            arena.take("probs", rows * PAGE * 2)
-            for name in ("o_sum", "o_block", "att_out"):
-                arena.take(name, rows * dim * 4)
+            arena.take("q", 2 * rows * dim * 2)
+            arena.take("bounds", 2 * rows * 8)
+            arena.take("scores", 2 * rows * PAGE * 4)
+            arena.take("probs", 2 * rows * PAGE * 2)
+            arena.take("partial", 3 * rows * partial_bytes(config))
+            arena.take("att_out", rows * dim * 4)
             arena.take("att_scale", rows * dim // 16 + rows)
-            for name in ("m_sum", "l_sum", "m_block", "l_block", "m_new", "c_sum", "c_block"):
-                arena.take(name, rows * 4)
+            arena.take("m_new", rows * 4)
+            arena.take("rescale", 2 * rows * 4)
             if rows * max(PAGE, dim) * 4 * 2 > sizing.chip.tile.acc.bytes:
                 raise DoesNotFit(f"ACC: {rows} rows of scores and outputs")
             return rows
         except DoesNotFit as problem:
             last = problem
     raise last
+
+
+def _fold(arena: Arena, sizing: Sizing, end: int) -> int:
+    """Pages that the fold takes at once, from the top up to `end`; 0 if not even two fit.
+
+    It follows a barrier behind the last use of what attended to this tile's own pages.
+    """
+    config, base = sizing.config, arena.top
+    group = config.heads // config.kv_heads
+    for pages in (32, 16, 8, 4, 2):
+        arena.top = base
+        arena.take("fold", pages * group * partial_bytes(config))
+        arena.take("fold_peak", pages * group * 4)
+        arena.take("fold_rescale", 2 * pages * group * 4)
+        arena.take("fold_dense", group * config.head_dim * 4)
+        arena.take("fold_out", group * config.head_dim * 4)
+        arena.take("fold_scale", group * config.head_dim // 16 + group)
+        if arena.top <= end:
+            return pages
+    return 0
 
 
 def _sample(arena: Arena, sizing: Sizing, capacity: Capacity) -> None:

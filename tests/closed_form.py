@@ -11,7 +11,7 @@ have, and a few factors that the program records (`Plan`). Nothing is taken from
 The stored form of a matrix [N, K] is part of the formats: panels of 16 columns, so N is padded to
 16; K padded to 32, so that block scales never straddle; gate and up interleaved by panels. Norm
 gains, biases, column factors and the RoPE table are FP32, the embedding BF16. The KV cache is kept
-in pages of 128 positions, and a page is always read whole.
+in pages of 128 positions, and a page is read from its beginning.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Plan:
     page_entries: int  #: of the page table
     top_k: int
     in_hbm: frozenset[str]  #: activation buffers that had no room in CSRAM
+    early: bool  #: pages are read before the step's own rows are in the cache
 
     @classmethod
     def of(cls, program: Program) -> Plan:
@@ -77,6 +78,7 @@ class Plan:
             capacity["sequences"] * capacity["blocks"],
             capacity["top_k"],
             frozenset(plan["hbm_buffers"]),
+            plan["early_pages"],
         )
 
 
@@ -247,25 +249,27 @@ def _weights(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
 
 
 def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
-    """New rows written once; whole pages read for every chunk of queries."""
+    """New rows written once; for every chunk of queries, what they see from a page's edge on.
+
+    Where pages are read early, rows of this step are not read from the cache.
+    """
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
-    chunk = plan.attend_rows // shape.group
-    pages = 0
+    share = max(-(-step.rows * shape.kv_heads // plan.tiles), 8)  # so that items go round
+    chunk = min(plan.attend_rows // shape.group, share)
+    keys = 0
     for window in shape.windows():
         for segment in step.segments:
-            pages += sum(_pages(part, window) for part in _chunks(segment, chunk))
-    return {"kv": [pages * PAGE * row, shape.layers * step.rows * row]}
+            for part in _chunks(segment, chunk):
+                first = _first_seen(part, window) // PAGE * PAGE
+                end = segment.start if plan.early else part.start + part.count
+                keys += max(end - first, 0)
+    return {"kv": [keys * row, shape.layers * step.rows * row]}
 
 
 def _chunks(segment: Segment, rows: int) -> Iterator[Segment]:
     """A segment's queries, at most `rows` at a time."""
     for first in range(0, segment.count, rows):
         yield Segment(segment.start + first, min(rows, segment.count - first))
-
-
-def _pages(queries: Segment, window: int) -> int:
-    """Pages from the first position these queries see to the last."""
-    return up(queries.start + queries.count, PAGE) // PAGE - _first_seen(queries, window) // PAGE
 
 
 def _first_seen(queries: Segment, window: int) -> int:
@@ -307,11 +311,14 @@ def _buffers(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     rows, wanted, layers = step.rows, step.wanted, shape.layers
     precision, matrices = numeric["activations"], shape.matrices(numeric["weights"])
     times = {name: column_blocks(matrix, plan) for name, matrix in matrices.items()}
+    rope = 4 * 3 * (shape.dim // 2) * rows
+    row_tiles = min(plan.tiles, shape.heads + 2 * shape.kv_heads)  # that need every row's
     x, qkv, q = 4 * rows * shape.hidden, 4 * rows * shape.qkv, 2 * rows * shape.wide
     found: Bytes = {
         "x.data": [layers * 4 * x + 4 * wanted * shape.hidden, x + layers * 2 * x],
         "qkv.data": [layers * qkv, layers * qkv],
         "q.data": [layers * q, layers * q],
+        "rope.data": [layers * row_tiles * rope, rope],
     }
     inputs = [times["qkv"], times["gate_up"]]
     found |= _input("h", shape.hidden, rows, precision, inputs, layers, plan)
@@ -372,11 +379,11 @@ def column_blocks(matrix: Matrix, plan: Plan) -> int:
 
 
 def compulsory(config: Config, numeric: Config, step: Step) -> Bytes:
-    """Each stored byte of a weight once, each visible row of the cache once, each new row once."""
+    """Each stored byte of a weight once; visible rows of earlier steps and new rows once."""
     shape = Shape(config)
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
     seen = sum(
-        segment.start + segment.count - _first_seen(segment, window)
+        segment.start - _first_seen(segment, window)
         for window in shape.windows()
         for segment in step.segments
     )

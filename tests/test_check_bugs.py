@@ -71,7 +71,7 @@ COMPILED = (
     CompiledBug("qkv: wait mxu, s19", None, "qkv: dma dma0", "qkv: gemm"),
     CompiledBug("gate_up: wait dma0, s23", None, "gate_up: gemm", "gate_up: dma dma0"),
     CompiledBug("qkv: wait vpu, s27", None, "qkv: readout", "qkv: vcopy"),
-    CompiledBug("attention: wait mxu, s31", None, "attention: dma dma6", "attention: gemm"),
+    CompiledBug("attention: wait mxu, s41", None, "attention: dma dma4", "attention: gemm"),
     CompiledBug("tables: wait ctl, s6", None, "tables: dma dma4", "attention: ld"),
     CompiledBug("reset: signal ctl, s9, 1", more, "heads: vmuladd2", "heads: dma dma4"),
 )

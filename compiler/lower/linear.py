@@ -170,9 +170,7 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
     _load_row_scales(lo, work.src, turn.rows)
     with code.scope():
         rows, several = stream.rows_each(lo, work.alone), code.label("several_chunks")
-        code.emit(
-            "bge", ra=rows, b=stream.most_resident(lo.plan, work.matrix) + 1, target=several
-        )
+        code.emit("blt", ra=stream.resident_rows(lo, work.matrix), b=rows, target=several)
     code.set(turn.slot, ARRIVING)
     code.emit("jmp", target=done)
     code.place(several)

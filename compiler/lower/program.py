@@ -8,7 +8,7 @@ from decimal import Decimal, getcontext
 from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
 from compiler.hbm import WANTED_WORDS
-from compiler.lower.attention import attend
+from compiler.lower.attention import attend, read_ahead
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan, Tokens
 from compiler.lower.epilogue import residual, store, swiglu
 from compiler.lower.head import lm_head, sample
@@ -185,6 +185,7 @@ def _layer_phase(lo: Lowering, phase: Phase) -> None:
             matrix = plan.hbm.matrices[phase.name]
             linear(lo, phase.name, matrix, src, (epilogue, _NORM.get(phase.name)))
         elif phase.kind == "heads":
+            read_ahead(lo, "attention")
             heads(lo, phase.name)
         elif phase.kind == "attend":
             attend(lo, phase.name, phase.quantised)

@@ -46,18 +46,14 @@ def embed(lo: Lowering) -> None:
 
 
 def _share_rope_rows(lo: Lowering, begin: Reg, end: Reg) -> None:
-    """Queue on dma5: cos, -sin, sin of this tile's rows, from HBM to the group's tiles at once."""
+    """Queue on dma5: cos, -sin, sin of this tile's rows, from HBM to every cluster at once."""
     code, width = lo.code, rope_columns(lo.plan.config)
     with code.scope():
-        count = code.calc("sub", end, begin)
-        table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
-        place = replace(lo.tsram("rope", Format.FP32, (1, width)), fanstep=1)
-        lanes, owner = lo.lanes(), lo.group()
-        code.alu("mul", owner, owner, lanes)
-        at = ("base", Scaled(begin, 4 * width))
-        dst = code.tensor(place, at, dim0=count, fan=lanes, owner=owner)
-        first = lo.first_row()
+        first, count = lo.first_row(), code.calc("sub", end, begin)
         code.alu("add", first, first, begin)
+        table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
+        rope = lo.plan.buffers.rows["rope"].data
+        dst = lo.buffer(rope, rope.view(Format.FP32, 4, width), first, dst=True, dim0=count)
         entries = lo.tsram("positions", Format.I32, (1,))
         index = code.tensor(entries, ("base", Scaled(first, 4)), dim0=count)
         code.emit("dmag", channel=OUT, dst=dst, src=code.tensor(table), index=index)

@@ -62,24 +62,33 @@ def rows_each(lo: Lowering, alone: bool) -> Reg:
     return lo.code.reg(lo.wanted) if alone else lo.rows_each()
 
 
-def rooms(plan: Plan, alone: bool) -> tuple[int, int]:
-    """Bytes for activations and for their scales; less where logits are kept beside them."""
-    tile = plan.tile
-    return (tile.head_room, tile.head_scale_room) if alone else (tile.a_room, tile.a_scale_room)
+def most_resident(plan: Plan, matrix: Matrix, several: bool = False) -> int:
+    """The most rows whose activations, all K of them, fit a tile at once.
 
-
-def most_resident(plan: Plan, matrix: Matrix) -> int:
-    """The most rows whose activations, all K of them, fit a tile at once."""
-    room, scales = rooms(plan, matrix.name == HEAD)
-    p = plan.activations
+    `several`: in a step of several row groups.
+    """
+    p, tile = plan.activations, plan.tile
+    room = tile.wide_room if several else tile.a_room
+    if matrix.name == HEAD:
+        room = tile.head_room
     most = room // p.data_bytes(matrix.k)
-    return min(most, scales // p.scale_bytes(matrix.k)) if p.block else most
+    return min(most, tile.a_scale_room // p.scale_bytes(matrix.k)) if p.block else most
+
+
+def resident_rows(lo: Lowering, matrix: Matrix) -> Reg:
+    """A new register: the most rows whose activations fit a tile at once in this step."""
+    code, plan = lo.code, lo.plan
+    rows, several = code.reg(most_resident(plan, matrix)), most_resident(plan, matrix, True)
+    if lo.most_groups > 1 and matrix.name != HEAD:
+        with code.unless("eq", lo.groups, 1):
+            code.set(rows, several)
+    return rows
 
 
 def a_slot_bytes(plan: Plan, alone: bool) -> tuple[int, int]:
     """Bytes of a slot where activations come in chunks, and of its scales."""
-    room, scales = rooms(plan, alone)
-    return a_slot(room), a_slot(scales)
+    tile = plan.tile
+    return a_slot(tile.head_room if alone else tile.a_room), a_slot(tile.a_scale_room)
 
 
 def ring_elements(plan: Plan, alone: bool) -> int:
@@ -99,8 +108,8 @@ def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> Non
     code.set(depth, tile.w_slot * 8 // matrix.precision.bits // PANEL_COLUMNS)
     code.alu("divu", depth, depth, wide)
     with code.scope():
-        rows = rows_each(lo, alone)
-        with code.unless("lt", rows, most_resident(lo.plan, matrix) + 1):
+        rows, most = rows_each(lo, alone), resident_rows(lo, matrix)
+        with code.unless("ge", most, rows):
             limit = code.reg(ring_elements(lo.plan, alone))
             code.alu("divu", limit, limit, rows)
             code.alu("min", depth, depth, limit)

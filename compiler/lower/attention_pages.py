@@ -1,0 +1,263 @@
+"""One page of attention: its keys and values come in, and give m, l and o of the rows that see it.
+
+Every page by itself, as the arithmetic contract has it: scores on the array, their softmax on the
+vector unit, the product with the values on the array. The result is [rows, head_dim + 2]: o, l, m.
+"""
+
+from __future__ import annotations
+
+from compiler.buffers import partial_bytes
+from compiler.emit import Desc, Reg, Scaled, Sem
+from compiler.hbm import PAGE
+from compiler.lower.attention_items import (
+    PAGE_ROW,
+    POSITION,
+    Item,
+    Part,
+    parity_offset,
+    seen,
+    seen_keys,
+    segment_word,
+)
+from compiler.lower.context import IN, KEYS, MXU, VALUES, VPU, Lowering
+from compiler.lower.kv import (
+    cache_offset,
+    cache_view,
+    early,
+    kv_format,
+    new_view,
+    page_bytes,
+    row_bytes,
+)
+from isa.descriptor import Descriptor, Space
+from isa.formats import Format
+
+# -- keys and values in ------------------------------------------------------------------------
+
+
+def advance(lo: Lowering, slot: Reg) -> None:
+    """Move to the next slot of pages."""
+    code, end = lo.code, lo.plan.tile.page_slots * page_bytes(lo)
+    code.alu("add", slot, slot, page_bytes(lo))
+    with code.unless("lt", slot, end):
+        code.set(slot, 0)
+
+
+def load_old(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+    """Queue on dma6 and dma7: a page's keys and values, but for rows that come from CSRAM."""
+    code, tokens = lo.code, lo.tokens
+    with code.scope():
+        old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
+        page = _page_address(lo, item, block)
+        for unit, part, full, free, mixed in (
+            (KEYS, "k", tokens.k_full, tokens.k_free, tokens.k_old),
+            (VALUES, "v", tokens.v_full, tokens.v_free, tokens.v_old),
+        ):
+            code.wait(unit, free)
+            with code.unless("eq", old, 0), code.scope():
+                src = code.tensor(cache_view(lo, part, 1), ("base", page), dim0=old)
+                dst = code.tensor(_page(lo, part), ("base", slot), dim0=old)
+                code.emit("dma", channel=unit, dst=dst, src=src)
+            code.signal(unit, full)
+            if early(lo):
+                with code.scope(), code.unless("ge", old, seen_keys(lo, item, block)):
+                    code.signal(unit, mixed)
+
+
+def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+    """Queue on dma4: the rows of a page that are of this step, if there are any."""
+    if not early(lo):
+        return
+    code, tokens, config = lo.code, lo.tokens, lo.plan.config
+    with code.scope():
+        old, new = _old_keys(lo, item, block), seen_keys(lo, item, block)
+        code.alu("sub", new, new, old)
+        with code.unless("eq", new, 0), code.scope():
+            # the position's distance from the item's first row is its row's
+            source = code.calc("shl", block, 7)
+            code.alu("add", source, source, old)
+            code.alu("sub", source, source, item.position)
+            code.alu("add", source, source, item.row)
+            code.alu("mul", source, source, config.kv_heads)
+            code.alu("add", source, source, item.head)
+            code.alu("mul", source, source, row_bytes(lo))
+            code.alu("mul", old, old, row_bytes(lo))
+            code.alu("add", old, old, slot)
+            for part, mixed, full in (
+                ("k", tokens.k_old, tokens.k_new),
+                ("v", tokens.v_old, tokens.v_new),
+            ):
+                code.wait(IN, mixed)
+                with code.scope():
+                    view = new_view(lo, part, config.head_dim)
+                    src = code.tensor(view, ("base", source), dim0=new)
+                    dst = code.tensor(_page(lo, part), ("base", old), dim0=new)
+                    code.emit("dma", channel=IN, dst=dst, src=src)
+                code.signal(IN, full)
+
+
+def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
+    """A new register: keys of a page that are older than this step."""
+    code = lo.code
+    old = segment_word(lo, item.segment, POSITION)
+    with code.scope():
+        code.alu("sub", old, old, code.calc("shl", block, 7))
+    code.alu("max", old, old, 0)
+    return code.alu("min", old, old, PAGE)
+
+
+def _page_address(lo: Lowering, item: Item, block: Reg) -> Reg:
+    """A new register: bytes from the cache's start to a page."""
+    code = lo.code
+    page = segment_word(lo, item.segment, PAGE_ROW)
+    code.alu("mul", page, page, lo.plan.capacity.blocks)
+    code.alu("add", page, page, block)
+    with code.scope():
+        table = code.tensor(lo.tsram("pages", Format.I32, (lo.plan.capacity.pages,)))
+        code.emit("ld", rd=page, src=table, index=page)
+    code.alu("mul", page, page, page_bytes(lo))
+    with code.scope():
+        code.alu("add", page, page, cache_offset(lo, item.head))
+    return page
+
+
+def _page(lo: Lowering, part: str) -> Descriptor:
+    return lo.tsram(f"{part}_block", kv_format(lo), (1, lo.plan.config.head_dim))
+
+
+# -- tensors -----------------------------------------------------------------------------------
+
+
+def _side(lo: Lowering, number: Reg, size: int, columns: int, part: Part) -> Reg:
+    """A new register: offset of rows of one of two matrices that take turns."""
+    code = lo.code
+    nbytes = lo.plan.tile.attend_rows * columns * size
+    offset = parity_offset(lo, number, nbytes)
+    with code.scope():
+        code.alu("add", offset, offset, code.calc("mul", part.offset, columns * size))
+    return offset
+
+
+def _matrix(
+    lo: Lowering, name: str, fmt: Format, columns: int, part: Part, number: Reg, **sets: Reg
+) -> Desc:
+    """Rows of one of two dense [rows, columns] matrices in TSRAM."""
+    size = 2 if fmt is Format.BF16 else 4
+    tensor = lo.code.tensor(lo.tsram(name, fmt, (1, columns)), dim0=part.count, **sets)
+    with lo.code.scope():
+        offset = _side(lo, number, size, columns, part)
+        lo.code.emit("dadd", dst=tensor, field="base", b=offset)
+    return tensor
+
+
+def partial(
+    lo: Lowering, part: Part, block: Reg | None, first: int, columns: int, spread: int = 0
+) -> Desc:
+    """Columns of a result [rows, o | l | m]: of a block, or (None) the sum of blocks so far.
+
+    With `spread` the one column is repeated so often.
+    """
+    code, stride = lo.code, partial_bytes(lo.plan.config)
+    strides = (stride // 4, 0 if spread else 1)
+    place = lo.tsram("partial", Format.FP32, (1, spread or columns), strides)
+    offset = ("base", Scaled(part.offset, stride))
+    tensor = code.tensor(place, offset, ("base", 4 * first), dim0=part.count)
+    if block is not None:  # behind the sum lie two that take turns
+        nbytes = lo.plan.tile.attend_rows * stride
+        with code.scope():
+            side = parity_offset(lo, block, nbytes)
+            code.emit("dadd", dst=tensor, field="base", b=side + nbytes)
+    return tensor
+
+
+def _bounds(lo: Lowering, item: Item, part: Part) -> Desc:
+    return _matrix(lo, "bounds", Format.I32, 2, part, item.turn)
+
+
+def _gemm(lo: Lowering, **operands: Desc | Reg) -> None:
+    """A product on the array, divided as far as it goes: that drains soonest, and costs nothing."""
+    widest = max(lo.plan.chip.tile.mxu.splits)
+    lo.code.emit("gemm" if widest == 1 else f"gemm.split{widest}", **operands)
+
+
+# -- the page ----------------------------------------------------------------------------------
+
+
+def scores(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+    """scores = q * k^T * L/sqrt(d) on the array; then m, l and p = exp2(s - m) of this page."""
+    code = lo.code
+    with code.scope():
+        part, keys = seen(lo, item, block), seen_keys(lo, item, block)
+        _multiply_keys(lo, item, block, slot, part, keys)
+        _softmax(lo, item, block, part, keys)
+
+
+def _multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, part: Part, keys: Reg) -> None:
+    code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
+    code.wait(MXU, tokens.k_full)
+    _wait_for_new(lo, item, block, keys, tokens.k_new)
+    with code.scope():
+        acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
+        stored = code.tensor(_page(lo, "k"), ("base", slot), dim0=keys)
+        q = _matrix(lo, "q", Format.BF16, dim, part, item.turn)
+        _gemm(lo, acc=acc, a=q, w=stored)
+        code.signal(MXU, tokens.k_free)
+        scale = lo.tsram("score_scale", Format.FP32, (1, 1), (0, 0))
+        dst = _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys)
+        code.emit("readout", dst=dst, acc=acc, row=code.tensor(scale, dim0=part.count))
+    code.signal(MXU, tokens.s_full)
+
+
+def _wait_for_new(lo: Lowering, item: Item, block: Reg, keys: Reg, full: Sem) -> None:
+    """Queue on the MXU a wait for those of a page's rows that are of this step, if any are."""
+    if early(lo):
+        code = lo.code
+        with code.scope(), code.unless("ge", _old_keys(lo, item, block), keys):
+            code.wait(MXU, full)
+
+
+def _softmax(lo: Lowering, item: Item, block: Reg, part: Part, keys: Reg) -> None:
+    code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
+    code.wait(VPU, tokens.s_full)
+    with code.scope():
+        start = code.calc("shl", block, 7)
+        matrix = _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys)
+        bounds = _bounds(lo, item, part)
+        peak = partial(lo, part, block, dim + 1, 1)
+        code.emit("vrmax", dst=peak, src=matrix, bounds=bounds, k0=start)
+        repeated = partial(lo, part, block, dim + 1, 1, PAGE)
+        code.emit("dset", dst=repeated, field="dim1", b=keys)
+        code.emit("vsub", dst=matrix, a=matrix, b=repeated)
+        code.emit("vexp2", dst=matrix, a=matrix)
+        total = partial(lo, part, block, dim, 1)
+        code.emit("vrsum", dst=total, src=matrix, bounds=bounds, k0=start)
+        p = _matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys)
+        code.emit("vcvt", dst=p, a=matrix)
+    code.signal(VPU, tokens.p_full)
+
+
+def values(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+    """o of this page = p * v, on the array."""
+    code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
+    code.wait(MXU, tokens.v_full)
+    with code.scope():
+        keys = seen_keys(lo, item, block)
+        _wait_for_new(lo, item, block, keys, tokens.v_new)
+        code.wait(MXU, tokens.p_full)
+        part = seen(lo, item, block)
+        behind = lo.plan.tile.attend_rows * PAGE * 4
+        acc = code.tensor(lo.acc(1, dim, behind), dim0=part.count)
+        transposed = Descriptor(
+            Space.TSRAM, kv_format(lo), (dim, 1), (1, dim), lo.plan.tile.at["v_block"]
+        )
+        start = code.calc("shl", block, 7)
+        _gemm(
+            lo,
+            acc=acc,
+            a=_matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys),
+            w=code.tensor(transposed, ("base", slot), dim1=keys),
+            bounds=_bounds(lo, item, part),
+            k0=start,
+        )
+        code.signal(MXU, tokens.v_free)
+        code.emit("readout", dst=partial(lo, part, block, 0, dim), acc=acc)

@@ -1,0 +1,185 @@
+"""Attention with the pages of a sequence spread over tiles, for steps of few rows.
+
+Each tile attends to single pages and sends their o, l and m to the CSRAM of the cluster that folds
+the KV head. Behind a barrier a tile of that cluster takes a row of one query head (or of the head
+group, where scale blocks span it), and folds its pages left to right, as the contract has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.buffers import partial_bytes, split_rows
+from compiler.emit import Label, Reg, Scaled
+from compiler.lower.attention_gather import fold_all, partials, slot_bytes, spread_bytes
+from compiler.lower.attention_items import (
+    COUNT,
+    FIRST_ROW,
+    POSITION,
+    Item,
+    chunk_rows,
+    load_queries,
+    pages_of,
+    seen,
+    segment_word,
+)
+from compiler.lower.attention_pages import advance, load_new, load_old, partial, scores, values
+from compiler.lower.context import MXU, OUT, VPU, Lowering
+from compiler.lower.kv import early
+
+WORTH = 2  # pages a sequence must have on average to be spread (estimate)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A sequence's pages at run time: the first block, how many, and where their results begin.
+
+    ``offset`` is in the buffer of every cluster, behind those of the sequences before.
+    """
+
+    begin: Reg
+    pages: Reg
+    offset: Reg
+
+
+# -- whether -----------------------------------------------------------------------------------
+
+
+def choose(lo: Lowering, split: Label) -> bool:
+    """Branch to `split` if this step's pages are to be spread; False if no step's ever are."""
+    code, plan = lo.code, lo.plan
+    config, capacity = plan.config, plan.buffers.raw.get("partials")
+    rows = min(split_rows(config, plan.chip), chunk_rows(lo))
+    segments = (plan.chip.num_tiles - 1) // config.kv_heads
+    if "page-split" in plan.options.without or capacity is None or not plan.tile.fold_pages:
+        return False
+    if not rows or not segments:
+        return False
+    whole = code.label("whole")
+    with code.scope():
+        code.emit("bge", ra=lo.rows, b=rows + 1, target=whole)
+        code.emit("bge", ra=lo.groups, b=2, target=whole)
+        code.emit("bge", ra=lo.segments, b=segments + 1, target=whole)
+        pages, nbytes = code.reg(0), code.reg(0)
+        with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
+            count = segment_word(lo, segment, COUNT)
+            begin, number = pages_of(lo, segment_word(lo, segment, POSITION), count)
+            code.alu("sub", number, number, begin)
+            code.alu("add", pages, pages, number)
+            code.alu("add", nbytes, nbytes, spread_bytes(lo, number, count))
+        code.emit("bge", ra=nbytes, b=capacity.row_bytes + 1, target=whole)
+        least = code.calc("mul", lo.segments, WORTH)
+        code.emit("bge", ra=pages, b=least, target=split)
+    code.place(whole)
+    return True
+
+
+# -- pages -------------------------------------------------------------------------------------
+
+
+def first_page(lo: Lowering) -> None:
+    """Queue on dma6 and dma7 what is old of the tile's first page."""
+    code = lo.code
+    slot, turn, index = code.reg(0), code.reg(0), code.reg(lo.tile)
+    done = code.label("first_page")
+    with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
+        item, spread = _sequence(lo, segment, turn)
+        works = code.calc("mul", spread.pages, lo.plan.config.kv_heads)
+        with code.unless("ge", index, works):
+            load_old(lo, item, _work(lo, item, spread, index), slot)
+            code.emit("jmp", target=done)
+        code.alu("sub", index, index, works)
+    code.place(done)
+
+
+def split_pages(lo: Lowering, quantised: bool) -> None:
+    """Attend to single pages; then fold them."""
+    code = lo.code
+    with code.scope():
+        turn, slot, index = code.reg(0), code.reg(0), code.reg(lo.tile)
+        offset = code.reg(0)
+        with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
+            item, spread = _sequence(lo, segment, turn, offset)
+            works = code.calc("mul", spread.pages, lo.plan.config.kv_heads)
+            top, out = code.label("work"), code.label("works_end")
+            code.place(top)
+            code.emit("bge", ra=index, b=works, target=out)
+            with code.scope():
+                _attend_to(lo, item, spread, _work(lo, item, spread, index), slot)
+            code.alu("add", index, index, lo.plan.chip.num_tiles)
+            code.emit("jmp", target=top)
+            code.place(out)
+            code.alu("sub", index, index, works)
+            code.alu("add", offset, offset, spread_bytes(lo, spread.pages, item.count))
+    lo.halfway()
+    fold_all(lo, quantised)
+
+
+def _sequence(
+    lo: Lowering, segment: Reg, turn: Reg, offset: Reg | None = None
+) -> tuple[Item, Spread]:
+    """New registers: a sequence's rows as an item without a head, and its pages."""
+    code = lo.code
+    row, count = segment_word(lo, segment, FIRST_ROW), segment_word(lo, segment, COUNT)
+    position = segment_word(lo, segment, POSITION)
+    begin, pages = pages_of(lo, position, count)
+    code.alu("sub", pages, pages, begin)
+    item = Item(segment, row, count, position, code.reg(), turn)
+    return item, Spread(begin, pages, offset or turn)
+
+
+def _work(lo: Lowering, item: Item, spread: Spread, index: Reg) -> Reg:
+    """A new register: the block of a piece of work, head * pages + page; sets the item's head."""
+    code = lo.code
+    code.alu("divu", item.head, index, spread.pages)
+    block = code.calc("remu", index, spread.pages)
+    return code.alu("add", block, block, spread.begin)
+
+
+def _attend_to(lo: Lowering, item: Item, spread: Spread, block: Reg, slot: Reg) -> None:
+    """One page of one head: its m, l, o on their way to the cluster that folds the head."""
+    code, tokens = lo.code, lo.tokens
+    if early(lo):  # the first page's old rows have been on their way since `first_page`
+        with code.unless("eq", item.turn, 0):
+            load_old(lo, item, block, slot)
+    else:
+        load_old(lo, item, block, slot)
+    load_queries(lo, item)
+    load_new(lo, item, block, slot)
+    code.wait(MXU, tokens.q_full)
+    code.wait(VPU, tokens.bounds_full)
+    code.wait(VPU, tokens.partial_free)
+    scores(lo, item, block, slot)
+    values(lo, item, block, slot)
+    code.signal(MXU, tokens.o_full)
+    code.wait(VPU, tokens.o_full)
+    code.signal(VPU, tokens.partial_full)
+    code.signal(VPU, tokens.q_free)
+    code.wait(OUT, tokens.partial_full)
+    _send_partial(lo, item, spread, block)
+    code.signal(OUT, tokens.partial_free)
+    advance(lo, slot)
+    code.alu("add", item.turn, item.turn, 1)
+
+
+def _send_partial(lo: Lowering, item: Item, spread: Spread, block: Reg) -> None:
+    """Queue on dma5: the rows that see the page, to their place in one cluster's CSRAM."""
+    code, plan = lo.code, lo.plan
+    columns = plan.config.head_dim + 2
+    with code.scope():
+        part = seen(lo, item, block)
+        place = code.calc("divu", item.head, plan.chip.clusters)
+        code.alu("mul", place, place, spread.pages)
+        code.alu("add", place, place, block)
+        code.alu("sub", place, place, spread.begin)
+        with code.scope():
+            code.alu("mul", place, place, slot_bytes(lo, item.count))
+        code.alu("add", place, place, spread.offset)
+        rows = Scaled(part.offset, partial_bytes(plan.config))
+        view = partials(lo, 1, columns)
+        dst = code.tensor(view, ("base", place), ("base", rows), dim0=part.count)
+        with code.scope():
+            cluster = code.calc("remu", item.head, plan.chip.clusters)
+            code.emit("dset", dst=dst, field="owner", b=cluster)
+        src = partial(lo, part, block, 0, columns)
+        code.emit("dma", channel=OUT, dst=dst, src=src)

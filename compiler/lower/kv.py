@@ -1,0 +1,121 @@
+"""Where keys and values lie: the cache in HBM, and copies of a step's own rows in CSRAM."""
+
+from __future__ import annotations
+
+from compiler.emit import Reg, Scaled
+from compiler.hbm import PAGE
+from compiler.lower.context import KEYS, VALUES, Lowering, Plan
+from compiler.precision import KV_FORMATS
+from isa.descriptor import Descriptor, Space
+from isa.formats import Format
+
+PARTS = ("k", "v")
+
+
+def reads_early(plan: Plan) -> bool:
+    """Whether pages are read before the step's own keys are known, which come from CSRAM then."""
+    wanted = "early-pages" not in plan.options.without
+    return wanted and plan.tile.pages_ahead and "kv_new" in plan.buffers.raw
+
+
+def early(lo: Lowering) -> bool:
+    """Whether the program does (see `reads_early`)."""
+    return reads_early(lo.plan)
+
+
+def kv_format(lo: Lowering) -> Format:
+    """The format of keys and values."""
+    return KV_FORMATS[lo.plan.options.kv]
+
+
+def row_bytes(lo: Lowering) -> int:
+    """Bytes of one position of one head."""
+    return lo.plan.config.head_dim * (2 if kv_format(lo) is Format.BF16 else 1)
+
+
+def page_bytes(lo: Lowering) -> int:
+    """Bytes of one head's page of keys or values."""
+    return PAGE * row_bytes(lo)
+
+
+def cache_bytes(lo: Lowering) -> int:
+    """Bytes from one head's pages to the next head's."""
+    return lo.plan.capacity.pages * page_bytes(lo)
+
+
+def cache_view(lo: Lowering, part: str, rows: int) -> Descriptor:
+    """[rows, head_dim] of the cache: by default the first pages of layer 0, head 0."""
+    dim = lo.plan.config.head_dim
+    base = lo.plan.hbm.base[f"{part}_cache"]
+    return Descriptor(Space.HBM, kv_format(lo), (rows, dim), (dim, 1), base)
+
+
+def cache_offset(lo: Lowering, head: Reg) -> Reg:
+    """A new register: bytes from the cache's start to this layer's pages of a KV head."""
+    code, config = lo.code, lo.plan.config
+    index = code.calc("mul", lo.layer, config.kv_heads)
+    code.alu("add", index, index, head)
+    return code.alu("mul", index, index, cache_bytes(lo))
+
+
+def new_row_bytes(lo: Lowering) -> int:
+    """Bytes of a row of the copies: every head's keys, or values."""
+    return lo.plan.config.kv_heads * row_bytes(lo)
+
+
+def new_view(lo: Lowering, part: str, columns: int, written: bool = False) -> Descriptor:
+    """[1, columns] of this step's keys or values in CSRAM: rows of the step, head after head."""
+    place, config = lo.plan.buffers.raw["kv_new"], lo.plan.config
+    base = place.base + PARTS.index(part) * lo.plan.capacity.rows * new_row_bytes(lo)
+    return Descriptor(
+        Space.CSRAM,
+        kv_format(lo),
+        (1, columns),
+        (config.kv_heads * config.head_dim, 1),
+        base,
+        owner=0 if written else -1,
+        fan=lo.plan.chip.clusters if written else 1,
+        fanstep=1 if written else 0,
+    )
+
+
+def write_cache(lo: Lowering) -> None:
+    """Queue on dma6 and dma7: this step's keys and values from CSRAM to the cache.
+
+    A tile takes some of the rows of a head, or (where heads are more than tiles) all of some heads.
+    """
+    code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.num_tiles
+    heads = lo.plan.config.kv_heads
+    ways = max(1, tiles // heads)
+    done = code.label("cached")
+    with code.scope():
+        first = code.calc("divu", lo.tile, heads)
+        code.emit("bge", ra=first, b=ways, target=done)
+        code.alu("mul", first, first, lo.rows)
+        count = code.calc("add", first, lo.rows)
+        code.alu("divu", first, first, ways)
+        code.alu("divu", count, count, ways)
+        code.alu("sub", count, count, first)
+        code.emit("beq", ra=count, b=0, target=done)
+        head, top = code.calc("remu", lo.tile, heads), code.label("head")
+        code.place(top)
+        _scatter(lo, head, first, count)
+        code.alu("add", head, head, tiles)
+        code.emit("blt", ra=head, b=heads, target=top)
+    code.place(done)
+    code.signal(KEYS, tokens.k_cached)
+    code.signal(VALUES, tokens.v_cached)
+
+
+def _scatter(lo: Lowering, head: Reg, first: Reg, count: Reg) -> None:
+    """Rows of a head to their places in the cache: kv_rows holds page * 128 + slot."""
+    code, dim = lo.code, lo.plan.config.head_dim
+    for unit, part in ((KEYS, "k"), (VALUES, "v")):
+        with code.scope():
+            view = cache_view(lo, part, lo.plan.capacity.pages * PAGE)
+            dst = code.tensor(view, ("base", cache_offset(lo, head)))
+            entries = lo.tsram("kv_rows", Format.I32, (1,))
+            index = code.tensor(entries, ("base", Scaled(first, 4)), dim0=count)
+            rows, column = Scaled(first, new_row_bytes(lo)), Scaled(head, row_bytes(lo))
+            src = code.tensor(new_view(lo, part, dim), ("base", rows), ("base", column), dim0=count)
+            code.emit("dmas", channel=unit, dst=dst, src=src, index=index)
