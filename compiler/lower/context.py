@@ -77,9 +77,8 @@ class Tokens:
         self.tables = code.sem()  # control tables are in TSRAM -> ctl
         self.vector_to_in = code.sem()  # vpu -> dma4
         self.in_full, self.in_free = code.sem(), code.sem()  # dma4 -> vpu
-        self.in2_full, self.in2_free = code.sem(), code.sem()  # the same for a second slot
         self.out_full, self.out_free = code.sem(), code.sem()  # vpu -> dma5
-        self.old_full, self.old_free = code.sem(), code.sem()  # dma4 -> vpu: what a part is added to
+        self.old_full, self.old_free = code.sem(), code.sem()  # dma4 -> vpu: two slots
         self.part_full, self.part_free = code.sem(), code.sem()  # vpu -> dma5: parts of products
         self.const_full, self.const_free = code.sem(), code.sem()  # dma7 -> vpu
         self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
@@ -180,7 +179,6 @@ class Lowering:
         tokens = self.tokens
         return (
             (tokens.in_free, 1),
-            (tokens.in2_free, 1),
             (tokens.out_free, 1),
             (tokens.old_free, PART_SLOTS),
             (tokens.part_free, PART_SLOTS),

@@ -49,6 +49,6 @@ LIVES = (
     Life(("lin_out", "lin_scale"), LINEAR, VPU, OUT, "part_full", "part_free"),
     Life(("columns",), LINEAR, CONST, MXU, "column_full", "column_free"),
     Life(("gain", "bias", "head_gains"), (), CONST, VPU, "const_full", "const_free"),
-    Life(("norm_in",), ("norm",), IN, VPU, "in_full", "in_free"),
+    Life(("norm_in",), ("norm",), IN, VPU, "old_full", "old_free"),
     Life(("norm_out", "norm_scale"), ("norm",), VPU, OUT, "out_full", "out_free"),
 )

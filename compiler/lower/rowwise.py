@@ -116,12 +116,17 @@ def _gains(lo: Lowering, first: int, layer: Reg | None) -> Iterator[None]:
 
 
 def _norm_rows(
-    lo: Lowering, row: Reg, to: Reg, count: Value, dst: str, slot: int = 0
+    lo: Lowering, row: Reg, to: Reg, count: Value, dst: str, slot: int | None = None
 ) -> None:
-    """Rows of x from `row` on, normalised and quantised, to rows of `dst` from `to` on."""
+    """Rows of x from `row` on, normalised and quantised, to rows of `dst` from `to` on.
+
+    They come into one of two slots in turn, or into the only one.
+    """
     code, config, tokens = lo.code, lo.plan.config, lo.tokens
-    offset = 4 * slot * lo.plan.tile.norm_rows * config.hidden
-    full, free = (tokens.in_full, tokens.in_free) if slot == 0 else (tokens.in2_full, tokens.in2_free)
+    offset = 4 * (slot or 0) * lo.plan.tile.norm_rows * config.hidden
+    full, free = tokens.old_full, tokens.old_free
+    if slot is None:
+        full, free = tokens.in_full, tokens.in_free
     code.wait(IN, free)
     bring_rows(lo, "x", config.hidden, row, count, ("norm_in", offset))
     code.signal(IN, full)
