@@ -58,18 +58,68 @@ def _ttft(result: Result) -> float | None:
 
 
 def _add_rates() -> None:
-    add(Metric("ttft", "s", LESS, "time to first token: until every prompt of the batch is "
-               "prefilled, one after the other", ("prefill",), _ttft))
-    add(Metric("tpot", "s", LESS, "time per output token of each sequence",
-               ("decode", "generate"), token_seconds))
-    add(Metric("tokens_per_s_user", "tokens/s", MORE, "tokens each sequence gets a second, after "
-               "its first", ("decode", "generate"), _user_rate))
-    add(Metric("tokens_per_s_chip", "tokens/s", MORE, "the same of all sequences of the batch",
-               ("decode", "generate"), _chip_rate))
-    add(Metric("prefill_tokens_per_s", "tokens/s", MORE, "prompt tokens a second", ("prefill",),
-               _prefill_rate))
-    add(Metric("request_s", "s", LESS, "from the prompts to the last token",
-               ("prefill", "generate"), request_seconds, every=True))
+    add(
+        Metric(
+            "ttft",
+            "s",
+            LESS,
+            "time to first token: until every prompt of the batch is "
+            "prefilled, one after the other",
+            ("prefill",),
+            _ttft,
+        )
+    )
+    add(
+        Metric(
+            "tpot",
+            "s",
+            LESS,
+            "time per output token of each sequence",
+            ("decode", "generate"),
+            token_seconds,
+        )
+    )
+    add(
+        Metric(
+            "tokens_per_s_user",
+            "tokens/s",
+            MORE,
+            "tokens each sequence gets a second, after its first",
+            ("decode", "generate"),
+            _user_rate,
+        )
+    )
+    add(
+        Metric(
+            "tokens_per_s_chip",
+            "tokens/s",
+            MORE,
+            "the same of all sequences of the batch",
+            ("decode", "generate"),
+            _chip_rate,
+        )
+    )
+    add(
+        Metric(
+            "prefill_tokens_per_s",
+            "tokens/s",
+            MORE,
+            "prompt tokens a second",
+            ("prefill",),
+            _prefill_rate,
+        )
+    )
+    add(
+        Metric(
+            "request_s",
+            "s",
+            LESS,
+            "from the prompts to the last token",
+            ("prefill", "generate"),
+            request_seconds,
+            every=True,
+        )
+    )
     add(Metric("request_tokens_per_s_chip", "tokens/s", MORE, "output tokens of the batch over "
                "`request_s`", ("prefill", "generate"), _request_rate, every=True))  # fmt: skip
 
@@ -116,14 +166,46 @@ def _hbm_share(*names: str) -> Value:
 
 def _add_use() -> None:
     for name, phases in (("prefill", ("prefill",)), ("decode", ("decode", "generate"))):
-        add(Metric(f"{name}_array_utilisation", "1", MORE, "MACs over what all arrays could do",
-                   phases, _utilisation(*phases)))
-        add(Metric(f"{name}_hbm_utilisation", "1", MORE, "HBM bytes over what its peak rate allows",
-                   phases, _hbm_share(*phases)))
-        add(Metric(f"{name}_hbm_bytes", "B", LESS, "HBM bytes read and written a step",
-                   phases, _per_step((), *phases)))
-        add(Metric(f"{name}_hbm_weight_bytes", "B", LESS, "the same of weights and their scales",
-                   phases, _per_step(("weights", "scales"), *phases)))
+        add(
+            Metric(
+                f"{name}_array_utilisation",
+                "1",
+                MORE,
+                "MACs over what all arrays could do",
+                phases,
+                _utilisation(*phases),
+            )
+        )
+        add(
+            Metric(
+                f"{name}_hbm_utilisation",
+                "1",
+                MORE,
+                "HBM bytes over what its peak rate allows",
+                phases,
+                _hbm_share(*phases),
+            )
+        )
+        add(
+            Metric(
+                f"{name}_hbm_bytes",
+                "B",
+                LESS,
+                "HBM bytes read and written a step",
+                phases,
+                _per_step((), *phases),
+            )
+        )
+        add(
+            Metric(
+                f"{name}_hbm_weight_bytes",
+                "B",
+                LESS,
+                "the same of weights and their scales",
+                phases,
+                _per_step(("weights", "scales"), *phases),
+            )
+        )
         add(Metric(f"{name}_hbm_kv_bytes", "B", LESS, "the same of the KV cache",
                    phases, _per_step(("kv",), *phases)))  # fmt: skip
 
@@ -147,10 +229,21 @@ def _peak(result: Result) -> float:
 
 
 def _add_sizes() -> None:
-    add(Metric("hbm_needed_bytes", "B", LESS, "HBM that the program takes", (),
-               lambda result: float(result["program"]["hbm_bytes"])))
-    add(Metric("sram_bytes", "B", None, "SRAM of the chip: tiles, accumulators, clusters", (),
-               _sram))
+    add(
+        Metric(
+            "hbm_needed_bytes",
+            "B",
+            LESS,
+            "HBM that the program takes",
+            (),
+            lambda result: float(result["program"]["hbm_bytes"]),
+        )
+    )
+    add(
+        Metric(
+            "sram_bytes", "B", None, "SRAM of the chip: tiles, accumulators, clusters", (), _sram
+        )
+    )
     add(Metric("peak_fp8_flops", "Hz", None, "peak operations a second, FP8 by FP8 (a MAC is two)",
                (), _peak))  # fmt: skip
 

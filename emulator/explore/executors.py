@@ -1,47 +1,50 @@
 """Where points are timed: processes here, Dask, or Slurm; anything with `concurrent.futures`' face.
 
-    with executor("local", jobs=2) as place:
-        for outcomes in place.run(evaluate, chunks): ...
+with executor("local", jobs=2) as place:
+    for outcomes in place.run(evaluate, chunks): ...
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emulator.explore.errors import MissingExtra, StudyError
+from emulator.explore.errors import StudyError, extra
 
 T = TypeVar("T")
+
+_MOST_TOGETHER = 4  # points of one task, unless told otherwise
 
 
 @dataclass(frozen=True)
 class Place:
     """An executor, and how it is best used.
 
-    `chunk` points make one task; `window` tasks are submitted at a time (None: all of them);
-    `batch` surrounds the first submissions, where that makes one job array of them.
+    `chunk` points make one task (None: one or a few, so that every processor has many tasks);
+    `window` tasks are submitted at a time (None: all of them); `batch` surrounds the first
+    submissions, where that makes one job array of them.
     """
 
     executor: Executor
-    chunk: int = 1
+    chunk: int | None = None
     window: int | None = None
     batch: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)
 
     def run(self, work: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> Iterator[T]:
         """The work's results for chunks of the items, as they come. Raises StudyError."""
-        chunks = iter(
-            [items[first : first + self.chunk] for first in range(0, len(items), self.chunk)]
-        )
+        size = self.chunk or self._size(len(items))
+        chunks = iter([items[first : first + size] for first in range(0, len(items), size)])
         with self.batch():
             pending = {self.executor.submit(work, part) for part in islice(chunks, self.window)}
         try:
@@ -60,6 +63,10 @@ class Place:
             for future in pending:
                 future.cancel()
 
+    def _size(self, items: int) -> int:
+        """Neighbours in one task share steps; yet what is lost by a kill is to be little."""
+        return min(_MOST_TOGETHER, max(1, items // (8 * (self.window or 1))))
+
 
 @contextmanager
 def executor(
@@ -73,10 +80,10 @@ def executor(
     if kind != "slurm" and settings:
         raise StudyError("--slurm is for --executor slurm")
     if spec == "local":
-        with _local(jobs or processors(), chunk or 1) as place:
+        with _local(jobs or processors(), chunk) as place:
             yield place
     elif kind == "dask" and rest:
-        with _dask(rest, chunk or 1) as place:
+        with _dask(rest, chunk) as place:
             yield place
     elif spec in ("slurm", "slurm:local"):
         from emulator.explore.slurm import slurm
@@ -100,7 +107,7 @@ def processors() -> int:
 
 
 @contextmanager
-def _local(jobs: int, chunk: int) -> Iterator[Place]:
+def _local(jobs: int, chunk: int | None) -> Iterator[Place]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_end_with_parent)
     try:
@@ -115,14 +122,12 @@ def _local(jobs: int, chunk: int) -> Iterator[Place]:
 
 def _stop(process: int) -> None:
     """End a worker whose result nobody waits for; a point may take minutes."""
-    try:
-        os.kill(process, 15)
-    except ProcessLookupError:
-        pass
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the parent does, however it ends. Workers of a killed one would wait."""
+    """In a worker: end when the parent does, however it ends; else workers of a killed one stay."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -152,13 +157,10 @@ class Here(Executor):
 
 
 @contextmanager
-def _dask(address: str, chunk: int) -> Iterator[Place]:
+def _dask(address: str, chunk: int | None) -> Iterator[Place]:
+    distributed = extra("distributed", "--executor dask", "dask")
     try:
-        from distributed import Client
-    except ImportError:
-        raise MissingExtra("--executor dask", "dask") from None
-    try:
-        client = Client(address, timeout="15s", set_as_default=False)
+        client = distributed.Client(address, timeout="15s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         problem = str(error).splitlines()[0] if str(error) else "no answer"
         raise StudyError(f"--executor dask:{address}: cannot be reached: {problem}") from None

@@ -5,9 +5,9 @@
     found.dimension(lambda name: ...)                  # units are checked before any work
     found.value(lambda name: ...)                      # None if a name has no value
 
-A grammar of arithmetic, comparisons, `and`, `or`, `not`, `min`, `max`, `abs` and `log2`, read by Python's
-parser and evaluated here node by node; nothing else is accepted, nothing is ever executed. A
-number followed by a unit is a quantity; what is compared or added must have the same unit.
+A grammar of arithmetic, comparisons, `and`, `or`, `not`, `min`, `max`, `abs` and `log2`, read by
+Python's parser and evaluated here node by node; nothing else is accepted, nothing is ever executed.
+A number followed by a unit is a quantity; what is compared or added must have the same unit.
 """
 
 from __future__ import annotations
@@ -170,9 +170,7 @@ def _names(node: ast.expr) -> Iterator[str]:
             yield name
         return
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.expr) and not (
-            isinstance(node, ast.Call) and child is node.func
-        ):
+        if isinstance(child, ast.expr) and not (isinstance(node, ast.Call) and child is node.func):
             yield from _names(child)
 
 

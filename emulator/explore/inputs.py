@@ -23,6 +23,7 @@ from isa.schema import Place, build, leaves, show
 PROVIDERS: Final[list[str]] = []
 
 ALL: Final = "all"  #: instead of a number: simulate every layer or step
+AUTO: Final = "auto"
 LEAST_LAYERS: Final = 4  # as emulator.fold has it
 
 
@@ -142,12 +143,12 @@ _OWN: Final = (
     Input("prompt", "tokens of each prompt", whole(1, _POSITIONS), 1024),
     Input("output", "tokens generated for each prompt", whole(1, _POSITIONS), 256),
     Input("ignore_capacity", "time programs that need more HBM than there is", truth, False),
-    Input("fold_layers", "layers simulated; the others are taken to be like them",
-          whole(LEAST_LAYERS, 4096, ALL), LEAST_LAYERS),
-    Input("prefill_samples", "steps of a prompt simulated; others are interpolated",
-          whole(2, _POSITIONS, ALL), 2),
-    Input("decode_samples", "steps of an answer simulated; others are interpolated",
-          whole(2, _POSITIONS, ALL), 3),
+    Input("fold_layers", "layers simulated, the others taken to be like them; auto: 4 of models "
+          "with more than 8; or all", whole(LEAST_LAYERS, 4096, AUTO, ALL), AUTO),
+    Input("prefill_samples", "steps of a prompt simulated beside its last, each standing for those "
+          "around it; or all", whole(1, _POSITIONS, ALL), 1),
+    Input("decode_samples", "steps of an answer simulated, each standing for those around it; or "
+          "all", whole(1, _POSITIONS, ALL), 2),
 )  # fmt: skip
 
 #: Options whose value follows from other inputs: the cache holds what the workloads need.

@@ -140,12 +140,12 @@ def _parsed(text: str, file: str) -> Node:
         raise StudyError(f"{file}: references (`*name`) are not supported; write the values out")
     loader = _Loader(text)
     try:
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
         if node is None:
             raise StudyError(f"{file}: the file is empty; docs/explore.md shows a study")
         return _Builder(file, loader).node(node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 class _Builder:
@@ -161,7 +161,7 @@ class _Builder:
         if isinstance(node, yaml.MappingNode):
             return Node(self.file, line, self.mapping(node))
         try:
-            value = self.loader.construct_object(node)  # type: ignore[no-untyped-call]
+            value = self.loader.construct_object(node)
         except (ValueError, OverflowError):
             value = node.value
         if value is not None and not isinstance(value, str | int | float | bool):

@@ -72,7 +72,9 @@ class Metric:
     def needs(self) -> str:
         """The workloads that give it, for errors."""
         names = [
-            workload for workload, phases in PHASES.items() if not self.has(set()) and self.has(set(phases))
+            workload
+            for workload, phases in PHASES.items()
+            if not self.has(set()) and self.has(set(phases))
         ]
         return " or ".join(names)
 

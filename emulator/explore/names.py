@@ -1,4 +1,4 @@
-"""Names in a study: metrics, definitions, constraints and objectives, each known and of one unit."""
+"""Names in a study: metrics, definitions, constraints, objectives; each known and of one unit."""
 
 from __future__ import annotations
 
@@ -137,7 +137,9 @@ class Names:
         if node is None:
             return []
         if isinstance(node.value, dict):
-            return [self._metric(Node(each.file, each.line, name)) for name, each in node.value.items()]
+            return [
+                self._metric(Node(each.file, each.line, name)) for name, each in node.value.items()
+            ]
         return [self._metric(item) for item in node.items("objectives")]
 
     def objectives(self, required: bool) -> tuple[Objective, ...]:
@@ -168,5 +170,3 @@ class Names:
 
     def _undirected(self, node: Node, name: str) -> NoReturn:
         node.fail(f"objectives: is less or more of `{name}` better? Write `{name}: less`")
-
-

@@ -1,23 +1,23 @@
 """Phases of a workload: which steps they have, which of those are simulated, and their sums.
 
 A prompt takes a step for every `rows` tokens; an answer one for every token. Their cost changes
-slowly and almost linearly with the position, so some steps are simulated and those between two of
-them are interpolated: a phase is a weighted sum of simulated steps, in cycles, bytes and all else.
-Phases say how many of their steps were simulated; with as many samples as steps they are exact.
+slowly and almost linearly with the position, so the steps are parted into a few runs of equal
+length and the middle of each run stands for all of it: a phase is a weighted sum of simulated
+steps, in cycles, bytes and all else. Phases say how many of their steps were simulated; with as
+many samples as steps they are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from emulator.explore.simulate import Rows, Simulator, Step
 from isa.errors import TesseraError
 
 Phase = dict[str, Any]
-Weighted = list[tuple[float, Step]]
+Weighted = list[tuple[int, Step]]
 
 
 class DoesNotFit(TesseraError):
@@ -33,8 +33,8 @@ def phase(simulator: Simulator, wanted: dict[str, Any]) -> Phase:
 def _decode(simulator: Simulator, wanted: dict[str, Any]) -> Phase:
     """One step: a token for each sequence, all at the same context."""
     batch = wanted["batch"]
-    part = [(1.0, _tokens(simulator, batch, wanted["context"]))]
-    return _summed(simulator, part, 1, batch)
+    part = [(1, _tokens(simulator, batch, wanted["context"]))]
+    return _summed(simulator, part, 1, batch, False)
 
 
 def _generate(simulator: Simulator, wanted: dict[str, Any]) -> Phase | dict[str, Any]:
@@ -44,9 +44,9 @@ def _generate(simulator: Simulator, wanted: dict[str, Any]) -> Phase | dict[str,
         return {}
     first = wanted["prompt"] + 1
     parts = _sampled(
-        steps, wanted["samples"], lambda step: _tokens(simulator, batch, first + step)
+        steps, wanted["samples"], lambda step: _tokens(simulator, batch, first + int(step))
     )
-    return _summed(simulator, parts, steps, batch * steps)
+    return _summed(simulator, parts, steps, batch * steps, len(parts) < steps)
 
 
 def _tokens(simulator: Simulator, batch: int, context: int) -> Step:
@@ -70,7 +70,8 @@ def _prefill(simulator: Simulator, wanted: dict[str, Any]) -> Phase:
     if left:
         parts += _prompts(simulator, left, prompt, wanted["samples"], 1)
     steps = (times + (1 if left else 0)) * steps_each
-    return _summed(simulator, parts, steps, batch * prompt)
+    estimated = len(runs(steps_each - 1, wanted["samples"])) < steps_each - 1
+    return _summed(simulator, parts, steps, batch * prompt, estimated)
 
 
 def _prompts(
@@ -82,68 +83,52 @@ def _prompts(
     before = (steps - 1) * rows
     last = simulator.step([Rows(before, prompt - before, 1)] * together)
     parts = _sampled(
-        steps - 1, samples, lambda step: simulator.step([Rows(step * rows, rows, 0)])
+        steps - 1, samples, lambda step: simulator.step([Rows(int(step * rows), rows, 0)])
     )
-    return [(weight * times, step) for weight, step in [*parts, (1.0, last)]]
+    return [(weight * times, step) for weight, step in [*parts, (1, last)]]
 
 
 # ---- sums
 
 
-def sample_weights(steps: int, samples: int | str) -> dict[int, float]:
-    """Which of `steps` steps to simulate, and how many each stands for; the sum is `steps`.
+def runs(steps: int, samples: int | str) -> list[tuple[float, int]]:
+    """(middle, length) of the runs of steps that one simulated step each stands for.
 
-    Linear interpolation between evenly spread samples, the first and the last step among them.
+    Lengths sum to `steps`. The middle of a run of even length lies between two steps.
     """
     count = steps if samples == "all" else min(steps, int(samples))
-    if count == 0:
-        return {}
-    if count == steps:
-        return dict.fromkeys(range(steps), 1.0)
-    at = np.unique(np.linspace(0, steps - 1, count).round().astype(np.int64))
-    every = np.arange(steps)
-    hats = np.eye(len(at))
-    return {
-        int(place): float(np.interp(every, at, hat).sum())
-        for place, hat in zip(at, hats, strict=True)
-    }
+    edges = [index * steps // count for index in range(count + 1)] if count else [0]
+    return [((first + beyond - 1) / 2, beyond - first) for first, beyond in pairwise(edges)]
 
 
-def _sampled(steps: int, samples: int | str, step: Callable[[int], Step]) -> Weighted:
-    return [(weight, step(index)) for index, weight in sample_weights(steps, samples).items()]
+def _sampled(steps: int, samples: int | str, step: Callable[[float], Step]) -> Weighted:
+    return [(length, step(middle)) for middle, length in runs(steps, samples)]
 
 
-def _summed(simulator: Simulator, parts: Weighted, steps: int, tokens: int) -> Phase:
-    """The phase that these steps with these weights make."""
+def _summed(
+    simulator: Simulator, parts: Weighted, steps: int, tokens: int, estimated: bool
+) -> Phase:
+    """The phase that these steps with these weights make; `estimated`: some are interpolated."""
     found: Phase = _sum([weight for weight, _ in parts], [step for _, step in parts])
     host = simulator.chip.host
     found["seconds"] = found["cycles"] / simulator.chip.clock_hz + steps * (
         host.doorbell_s + host.return_s
     )
-    whole = all(weight == round(weight) for weight, _ in parts)
-    return found | {
-        "steps": steps,
-        "simulated": len(parts),
-        "estimated": not whole,
-        "tokens": tokens,
-    }
+    counts = {"steps": steps, "simulated": len(parts), "estimated": estimated, "tokens": tokens}
+    return found | counts
 
 
-def _sum(weights: Sequence[float], values: Sequence[Any]) -> Any:
-    """The weighted sum of equal trees of numbers; a key that one lacks counts 0 there.
-
-    Whole numbers stay whole: sums of bytes and cycles are rounded.
-    """
+def _sum(weights: Sequence[int], values: Sequence[Any]) -> Any:
+    """The weighted sum of equal trees of numbers; a key that one lacks counts 0 there."""
     if any(isinstance(value, dict) for value in values):
         names = dict.fromkeys(name for value in values for name in value)
         return {name: _sum(*_present(weights, values, name)) for name in names}
-    total = sum(weight * value for weight, value in zip(weights, values, strict=True))
-    return round(total) if all(type(value) is int for value in values) else float(total)
+    return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
 
 def _present(
-    weights: Sequence[float], values: Sequence[dict[str, Any]], name: str
-) -> tuple[list[float], list[Any]]:
+    weights: Sequence[int], values: Sequence[dict[str, Any]], name: str
+) -> tuple[list[int], list[Any]]:
     here = [(w, value[name]) for w, value in zip(weights, values, strict=True) if name in value]
     return [weight for weight, _ in here], [value for _, value in here]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from emulator.explore import inputs
-from emulator.explore.located import Node, nearest, read
-from emulator.explore.names import Names
 from emulator.explore import reader_values as values
+from emulator.explore.located import Node, nearest, read
+from emulator.explore.metrics import PHASES
+from emulator.explore.names import Names
 from emulator.explore.reader_values import axis_values, value_of
 from emulator.explore.study import GRID, LIST, RANDOM, SEARCH, Sampling, Study
-from emulator.explore.metrics import PHASES
 
 KEYS: Final = (
     "name", "chip", "model", "fixed", "axes", "workloads", "define", "constraints", "metrics",
@@ -175,7 +175,9 @@ class _Reader:
         sampler = parts["sampler"].text("sampler") if "sampler" in parts else SAMPLERS[0]
         if sampler not in SAMPLERS:
             parts["sampler"].fail(f"unknown sampler `{sampler}`{nearest(sampler, SAMPLERS)}")
-        population = parts["population"].integer("population", 2, 10_000) if "population" in parts else 20
+        population = (
+            parts["population"].integer("population", 2, 10_000) if "population" in parts else 20
+        )
         return Sampling(SEARCH, n, seed, sampler, population)
 
     def listed(self, node: Node, axes: dict[str, tuple[Any, ...]]) -> tuple[dict[str, Any], ...]:

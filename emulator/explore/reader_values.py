@@ -9,14 +9,12 @@ from typing import Any, Final
 from emulator.explore import inputs
 from emulator.explore.located import Node, nearest
 from emulator.explore.point import model_facts
-from emulator.explore.units import parse_quantity
 from isa.chip import known_chips, load_chip
 from isa.errors import TesseraError
 
 CONFIGS: Final = Path(__file__).resolve().parent.parent.parent / "programs" / "configs"
 MOST_STEPS: Final = 10_000
 _RANGE_KEYS: Final = ("from", "to", "steps", "scale")
-
 
 
 def value_of(key: str, node: Node) -> Any:
@@ -50,7 +48,9 @@ def axis_values(key: str, node: Node) -> list[Node]:
         node.fail(f"{key}: a range goes from less to more, with `scale: log` from above 0")
     share = [index / (steps - 1) for index in range(steps)]
     if scale == "log":
-        found = [math.exp(math.log(low) + part * (math.log(high) - math.log(low))) for part in share]
+        found = [
+            math.exp(math.log(low) + part * (math.log(high) - math.log(low))) for part in share
+        ]
     else:
         found = [low + part * (high - low) for part in share]
     found[0], found[-1] = low, high

@@ -1,4 +1,4 @@
-"""Rows: a study's points with what was found, its metrics, and whether they meet the constraints."""
+"""Rows: a study's points with what was found, metrics, and whether they meet the constraints."""
 
 from __future__ import annotations
 

@@ -16,12 +16,16 @@ from compiler.config import ModelConfig, RopeConfig
 from compiler.options import Options
 from emulator.decoder import Decoder, Request
 from emulator.fast.machine import FastMachine
-from emulator.fold import Fold, fold_of
+from emulator.fold import LEAST_FOLDED, Fold, fold_of
 from emulator.meter import Meter
 from isa.chip import Chip, chip_from_data
 from isa.program import Program
 
-_KEPT: Final = 4  #: programs a process keeps; points come sorted so that neighbours share them
+FEW_LAYERS: Final = 8  #: up to as many, folding saves less than it costs in certainty
+
+#: What a process keeps for the next points, which are mostly alike.
+_KEPT_PROGRAMS: Final = 4
+_KEPT_STEPS: Final = 64
 
 Step = dict[str, Any]
 
@@ -41,12 +45,23 @@ class Simulator:
     def __init__(self, job: dict[str, Any]) -> None:
         self.chip = chip_from_data(job["chip"], job["chip"]["name"])
         self.program = _program(job, self.chip)
+        self._key = (repr(self.chip), _program_key(job, self.chip), job["fold_layers"])
         self.fold = _fold(self.program, job["fold_layers"])
         self.short = self.program if self.fold is None else self.fold.program(self.program)
         self.capacity: dict[str, int] = self.program.metadata["capacity"]
 
     def step(self, rows: Sequence[Rows]) -> Step:
-        """One step's timing, of all layers: cycles, traffic, bounds, units, operations."""
+        """One step's timing, of all layers: cycles, traffic, bounds, units, operations.
+
+        The caller must not change it: points often share steps, so some are kept.
+        """
+        key = (*self._key, tuple(rows))
+        if key not in _steps:
+            _keep(_steps, key, self._step(rows), _KEPT_STEPS)
+        _steps.move_to_end(key)
+        return _steps[key]
+
+    def _step(self, rows: Sequence[Rows]) -> Step:
         roomy = self.chip.with_hbm(self.program.chip.architecture["hbm.bytes"])
         machine = FastMachine(self.short, roomy, timing_only=True)
         meter = Meter(self.short, self.chip, fold=self.fold)
@@ -111,16 +126,19 @@ def _step(result: dict[str, Any]) -> Step:
 
 def _fold(program: Program, wanted: int | str) -> Fold | None:
     """The fold asked for; none where layers differ, since no layer can stand for another."""
-    windows = program.metadata["model"]["windows"]
-    if wanted == "all" or len(set(windows)) > 1:
+    model = program.metadata["model"]
+    if wanted == "all" or len(set(model["windows"])) > 1:
         return None
+    if wanted == "auto":
+        return fold_of(program, LEAST_FOLDED) if model["layers"] > FEW_LAYERS else None
     return fold_of(program, int(wanted))
 
 
-# ---- compiling
+# ---- compiling, and what is kept
 
 
 _programs: OrderedDict[str, Program] = OrderedDict()
+_steps: OrderedDict[Any, Step] = OrderedDict()
 
 
 def compiled_by(chip: Chip) -> tuple[object, ...]:
@@ -130,18 +148,29 @@ def compiled_by(chip: Chip) -> tuple[object, ...]:
 
 def _program(job: dict[str, Any], chip: Chip) -> Program:
     """The job's program; one that this process made lately is used again."""
-    options = sorted(job["options"].items())
-    key = repr((compiled_by(chip), job["model"], options, job["ignore_capacity"]))
+    key = _program_key(job, chip)
     if key not in _programs:
-        options = job["options"] | {
-            name: tuple(value) for name, value in job["options"].items() if isinstance(value, list)
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in job["options"].items()
         }
         config = model_of(job["model"])
-        _programs[key] = compile_config(config, chip, Options(**options), job["ignore_capacity"])
-        if len(_programs) > _KEPT:
-            _programs.popitem(last=False)
+        made = compile_config(config, chip, Options(**options), job["ignore_capacity"])
+        _keep(_programs, key, made, _KEPT_PROGRAMS)
     _programs.move_to_end(key)
     return _programs[key]
+
+
+def _program_key(job: dict[str, Any], chip: Chip) -> str:
+    options = sorted(job["options"].items())
+    return repr((compiled_by(chip), job["model"], options, job["ignore_capacity"]))
+
+
+def _keep(kept: OrderedDict[Any, Any], key: object, value: object, most: int) -> None:
+    """Put a value into a cache, in place of the one used longest ago if it is full."""
+    if len(kept) == most:
+        kept.popitem(last=False)
+    kept[key] = value
 
 
 def model_of(facts: dict[str, Any]) -> ModelConfig:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emulator.explore.errors import MissingExtra, StudyError
+from emulator.explore.errors import StudyError, extra
 
 T = TypeVar("T")
 
@@ -81,10 +81,7 @@ def _settle(job: Any, future: Future[Any]) -> None:
 @contextmanager
 def slurm(cluster: str, folder: Path, settings: dict[str, Any]) -> Iterator[Submitter]:
     """A submitter to `slurm`, or to submitit's own processes, `local`. Raises MissingExtra."""
-    try:
-        import submitit
-    except ImportError:
-        raise MissingExtra("--executor slurm", "slurm") from None
+    submitit = extra("submitit", "--executor slurm", "slurm")
     try:
         inner = submitit.AutoExecutor(folder=folder, cluster=cluster)
         inner.update_parameters(**(_DEFAULTS | settings))

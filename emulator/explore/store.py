@@ -72,7 +72,8 @@ class Store:
         (found,) = self._database.execute("PRAGMA user_version").fetchone()
         if found not in (0, SCHEMA):
             raise FileError(
-                f"{self.path}: schema {found}, this version reads {SCHEMA}; choose another directory"
+                f"{self.path}: schema {found}, this version reads {SCHEMA}; "
+                "choose another directory"
             )
         self._database.execute(f"PRAGMA user_version={SCHEMA}")
 
@@ -139,5 +140,3 @@ _REMEDIES: Final[tuple[tuple[str, str], ...]] = (
 def _remedy(error: sqlite3.Error) -> str:
     text = str(error)
     return next((remedy for sign, remedy in _REMEDIES if sign in text), text)
-
-

@@ -122,9 +122,36 @@ _CHIP_UNITS: Final = (
 )
 
 
-def chip_unit(key: str) -> Quantity:
+def chip_unit_name(key: str) -> str:
     """The unit of a chip's key: `hbm.bytes_per_second` is in B/s, `hbm.trp_ns` in ns."""
-    for ending, unit in _CHIP_UNITS:
-        if key.endswith(ending):
-            return unit_of(unit)
-    return Quantity(1)
+    return next((unit for ending, unit in _CHIP_UNITS if key.endswith(ending)), "1")
+
+
+def chip_unit(key: str) -> Quantity:
+    """The same as a quantity."""
+    return unit_of(chip_unit_name(key))
+
+
+_PREFIXES: Final = (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
+
+
+def readable(value: float, unit: str) -> str:
+    """A number of a unit as people read it: 6.863e-05 s is `68.63 us`, 1e11 B/s `100 GB/s`."""
+    if unit == "s":
+        small = next(
+            ((u, f) for u, f in (("s", 1), ("ms", 1e-3), ("us", 1e-6)) if value >= f), None
+        )
+        name, factor = small or ("ns", 1e-9)
+        return f"{_digits(value / factor)} {name}"
+    first = unit.split("/")[0]
+    if first in ("B", "Hz", "tokens", "token", "W") and value >= 1e4:
+        prefix, factor = next((p, f) for p, f in _PREFIXES if value >= f)
+        if first in ("B", "Hz", "W"):
+            return f"{_digits(value / factor)} {prefix}{unit}"
+        return f"{_digits(value / factor)}{prefix} {unit}"
+    return _digits(value) if unit in ("", "1") else f"{_digits(value)} {unit}"
+
+
+def _digits(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}" if not 1000 <= abs(value) < 1e6 else f"{value:,.0f}"
