@@ -13,7 +13,7 @@ Value = Callable[[Result], float | None]
 def phase(result: Result, *names: str) -> dict[str, Any] | None:
     """The first of these phases that was timed."""
     found = (result["phases"].get(name) for name in names)
-    return next((each for each in found if each), None)
+    return next((each for each in found if each is not None), None)
 
 
 def token_seconds(result: Result) -> float | None:

@@ -57,4 +57,5 @@ def _result(job: dict[str, Any]) -> dict[str, Any]:
 
     simulator = Simulator(job)
     phases = {wanted["name"]: phase(simulator, wanted) for wanted in job["phases"]}
-    return {"schema": 1, "program": simulator.facts(), "phases": phases}
+    timed = {name: found for name, found in phases.items() if found is not None}
+    return {"schema": 1, "program": simulator.facts(), "phases": timed}

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -24,16 +24,14 @@ from emulator.explore.errors import StudyError, extra
 
 T = TypeVar("T")
 
-_MOST_TOGETHER = 4  # points of one task, unless told otherwise
-
 
 @dataclass(frozen=True)
 class Place:
     """An executor, and how it is best used.
 
-    `chunk` points make one task (None: one or a few, so that every processor has many tasks);
-    `window` tasks are submitted at a time (None: all of them); `batch` surrounds the first
-    submissions, where that makes one job array of them.
+    `chunk` points make one task (None: those that share work); `window` tasks are submitted at a
+    time (None: all of them); `batch` surrounds the first submissions, where that makes one job
+    array of them.
     """
 
     executor: Executor
@@ -41,18 +39,18 @@ class Place:
     window: int | None = None
     batch: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)
 
-    def run(self, work: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> Iterator[T]:
-        """The work's results for chunks of the items, as they come. Raises StudyError."""
-        size = self.chunk or self._size(len(items))
-        chunks = iter([items[first : first + size] for first in range(0, len(items), size)])
+    def run(
+        self, work: Callable[[Sequence[Any]], T], chunks: Iterable[Sequence[Any]]
+    ) -> Iterator[T]:
+        """The work's results for the chunks, as they come. Raises StudyError."""
+        left = iter(chunks)
         with self.batch():
-            pending = {self.executor.submit(work, part) for part in islice(chunks, self.window)}
+            pending = {self.executor.submit(work, part) for part in islice(left, self.window)}
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
-                    for part in islice(chunks, 1):
-                        pending.add(self.executor.submit(work, part))
+                    pending |= {self.executor.submit(work, part) for part in islice(left, 1)}
                     yield future.result()
         except BrokenProcessPool:
             raise StudyError(
@@ -62,10 +60,6 @@ class Place:
         finally:
             for future in pending:
                 future.cancel()
-
-    def _size(self, items: int) -> int:
-        """Neighbours in one task share steps; yet what is lost by a kill is to be little."""
-        return min(_MOST_TOGETHER, max(1, items // (8 * (self.window or 1))))
 
 
 @contextmanager

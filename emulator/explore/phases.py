@@ -24,10 +24,10 @@ class DoesNotFit(TesseraError):
     """A step that the program cannot take."""
 
 
-def phase(simulator: Simulator, wanted: dict[str, Any]) -> Phase:
-    """The phase that a job asks for."""
+def phase(simulator: Simulator, wanted: dict[str, Any]) -> Phase | None:
+    """The phase that a job asks for; None if it has no steps. Raises TesseraError."""
     found = _KINDS[wanted["name"]](simulator, wanted)
-    return found | {"batch": wanted["batch"]}
+    return None if found is None else found | {"batch": wanted["batch"]}
 
 
 def _decode(simulator: Simulator, wanted: dict[str, Any]) -> Phase:
@@ -37,11 +37,11 @@ def _decode(simulator: Simulator, wanted: dict[str, Any]) -> Phase:
     return _summed(simulator, part, 1, batch, False)
 
 
-def _generate(simulator: Simulator, wanted: dict[str, Any]) -> Phase | dict[str, Any]:
+def _generate(simulator: Simulator, wanted: dict[str, Any]) -> Phase | None:
     """All tokens after the first: a step for each, at growing contexts."""
     steps, batch = wanted["output"] - 1, wanted["batch"]
     if not steps:
-        return {}
+        return None
     first = wanted["prompt"] + 1
     parts = _sampled(
         steps, wanted["samples"], lambda step: _tokens(simulator, batch, first + int(step))
@@ -133,4 +133,8 @@ def _present(
     return [weight for weight, _ in here], [value for _, value in here]
 
 
-_KINDS = {"prefill": _prefill, "decode": _decode, "generate": _generate}
+_KINDS: dict[str, Callable[[Simulator, dict[str, Any]], Phase | None]] = {
+    "prefill": _prefill,
+    "decode": _decode,
+    "generate": _generate,
+}

@@ -151,7 +151,7 @@ def _note(result: Result) -> str:
     if program["layers_simulated"] < program["layers"]:
         parts.append(f"{program['layers_simulated']} of {program['layers']} layers simulated")
     for name, phase in result["phases"].items():
-        if phase and phase["estimated"]:
+        if phase["estimated"]:
             parts.append(f"{phase['simulated']} of {phase['steps']} {name} steps simulated")
     if program["beyond_capacity"]:
         needed, there = (value / 1e9 for value in program["beyond_capacity"].values())

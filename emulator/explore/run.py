@@ -13,7 +13,7 @@ from typing import Any, Final
 from emulator.explore.errors import StudyError
 from emulator.explore.evaluate import ERROR, evaluate
 from emulator.explore.executors import Place
-from emulator.explore.point import Point
+from emulator.explore.point import Job, Point
 from emulator.explore.rows import Judge, Row
 from emulator.explore.sampling import sampled
 from emulator.explore.store import Store
@@ -23,7 +23,10 @@ from isa.errors import FileError
 LOCK: Final = ".lock"
 _ROW_BYTES: Final = 12_000  # of a stored result, generously
 
+_MOST_TOGETHER: Final = 8  # points of a task: a kill loses those under way
+
 Advance = Callable[[float], None]
+Task = tuple[str, Job]
 
 
 @dataclass
@@ -100,9 +103,10 @@ class Runner:
         }
         there = self.store.known(wanted)
         missing = [(key, job) for key, job in wanted.items() if key not in there]
+        tasks = chunks(missing, self.place.chunk)
         self.counts.found += len(there)
         self.advance(len(points) - len(missing))
-        for outcomes in self.place.run(evaluate, missing):
+        for outcomes in self.place.run(evaluate, tasks):
             for outcome in outcomes:
                 self.store.put(outcome, self.study.points.version)
                 self.counts.timed += 1
@@ -113,6 +117,24 @@ class Runner:
     def rows(self, points: Sequence[Point]) -> list[Row]:
         """The rows of points, sorted by key."""
         return rows(self.study, self.store, points, self.counts.errors)
+
+
+def chunks(items: Sequence[Task], size: int | None) -> list[list[Task]]:
+    """Jobs as tasks of `size` each; without one, neighbours that share steps are together."""
+    if size is not None:
+        return [list(items[first : first + size]) for first in range(0, len(items), size)]
+    found: list[list[Task]] = []
+    for item in items:
+        if found and len(found[-1]) < _MOST_TOGETHER and _alike(found[-1][0][1], item[1]):
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
+
+
+def _alike(one: Job, other: Job) -> bool:
+    """Whether two jobs differ in their phases only: they have one program, and perhaps steps."""
+    return {**one, "phases": 0} == {**other, "phases": 0}
 
 
 def all_points(study: Study) -> list[Point]:
