@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,15 @@ class Point:
 @cache
 def _base_chip(name: str) -> Chip:
     return load_chip(name)
+
+
+@lru_cache(maxsize=1000)
+def _changed_chip(name: str, changes: str) -> tuple[dict[str, Any] | None, str]:
+    """A chip with changes (JSON) as plain data, which nobody changes; or why there is none."""
+    try:
+        return plain_chip(_base_chip(name).with_(**json.loads(changes))), ""
+    except ChipError as error:
+        return None, str(error)
 
 
 @cache
@@ -76,11 +85,7 @@ class Points:
 
     def _chip(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
         changes = {name: value for name, value in inputs.items() if name in chip_keys()}
-        try:
-            chip = _base_chip(self.chips[inputs["chip"]]).with_(**changes)
-        except ChipError as error:
-            return None, str(error)
-        return plain_chip(chip), ""
+        return _changed_chip(self.chips[inputs["chip"]], json.dumps(changes))
 
     def _job(self, inputs: Mapping[str, Any], chip: dict[str, Any]) -> Job:
         options = {name: inputs[name] for name in option_names()}
