@@ -75,7 +75,8 @@ def test_units_that_do_not_agree(text: str, problem: str) -> None:
         "batch ** 9", "batch ** batch", "x := 3", "f'{batch}'", "batch if tpot else 2", "max()",
         "max(*batch)", "min(batch, key=abs)", "open('x')", "1 if", "", "a.b.c()", "(1).real",
         "batch @ 2", "9 ** 9 ** 9", "~batch", "batch is 3", "batch in 3",
-        "(" * 300 + "1" + ")" * 300, "+".join(["1"] * 500), "None", "await batch", "b'1' == 1", "1j", "...",
+        "(" * 300 + "1" + ")" * 300, "+".join(["1"] * 500), "None", "await batch", "b'1' == 1",
+        "1j", "...",
     ],
 )  # fmt: skip
 def test_what_is_no_expression_is_refused(text: str) -> None:
