@@ -184,3 +184,14 @@ def test_a_worker_of_another_version_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StudyError, match="has another version of Tessera"):
         evaluate([("key", {"code": "0" * 16})])
+
+
+@needs("optuna", "explore")
+@needs("submitit", "slurm")
+def test_a_search_whose_rounds_are_job_arrays(tmp_path: Path, here: None) -> None:  # noqa: F811
+    sampling = {"kind": "search", "n": 8, "seed": 4, "population": 4}
+    path = write_study(tmp_path, axes=AXES, sampling=sampling, workloads=["decode"])
+    done("explore", path, "-o", tmp_path / "a")
+    result = emu("explore", path, "-o", tmp_path / "b", "--executor", "slurm:local")
+    assert result.status == 0, result
+    assert files(tmp_path / "b") == files(tmp_path / "a")

@@ -23,6 +23,7 @@ class Submitter(Executor):
 
     def __init__(self, inner: Any, poll: float) -> None:
         self._inner, self._poll = inner, poll
+        self._new: list[tuple[Any, Future[Any]]] = []  # of the batch that is being put together
         self._jobs: list[tuple[Any, Future[Any]]] = []
         self._lock = threading.Lock()
         self._watcher: threading.Thread | None = None
@@ -33,13 +34,15 @@ class Submitter(Executor):
         """What is submitted within becomes one job array, and is sent at its end."""
         with self._inner.batch():
             yield
+        with self._lock:
+            self._jobs += self._new
+            self._new = []
         self._watch()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """A future of a job's result."""
+        """A future of a job's result. Only within `batch`."""
         future: Future[T] = Future()
-        with self._lock:
-            self._jobs.append((self._inner.submit(fn, *args, **kwargs), future))
+        self._new.append((self._inner.submit(fn, *args, **kwargs), future))
         return future
 
     def _watch(self) -> None:
