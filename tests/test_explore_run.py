@@ -262,9 +262,11 @@ def _killed(path: Path, folder: Path, moment: int) -> bool:
     if child == 0:
         simulate._programs.clear()
         simulate._steps.clear()
-        _until(moment)
-        emu("explore", path, "-o", folder)
-        os._exit(0)
+        try:
+            _until(moment)
+            emu("explore", path, "-o", folder)
+        finally:
+            os._exit(0)  # whatever happens, no second pytest goes on
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
