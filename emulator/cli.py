@@ -21,6 +21,7 @@ COMMANDS = {
     "info": "Show what a program file holds.",
     "conformance": "Hold another implementation of the ISA against this one's bits.",
     "bench": "Measure the emulator's speed beside this machine's limits.",
+    "explore": "Time many chips, formats and workloads, and compare them.",
     "validate": "Hold predicted cycles against measured ones.",
     "warmup": "Compile all kernels now, so that later commands start at once.",
 }
