@@ -140,8 +140,10 @@ def _sources(data: dict[str, Any], place: Place) -> dict[str, Source]:
     for label, value in data.items():
         source = build(Source, value, place.key(label))
         if not _DATE.fullmatch(source.date):
-            raise place.key(label).key("date").fail(
-                f'expected "YYYY", "YYYY-MM" or "YYYY-MM-DD", got {show(source.date)}'
+            raise (
+                place.key(label)
+                .key("date")
+                .fail(f'expected "YYYY", "YYYY-MM" or "YYYY-MM-DD", got {show(source.date)}')
             )
         found[label] = source
     return found

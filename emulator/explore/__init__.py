@@ -1,0 +1,1 @@
+"""Architecture exploration: change a number, see speed, energy, cost and quality move."""
