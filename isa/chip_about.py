@@ -40,6 +40,7 @@ FIGURES = {
     "power_w": "W, design power of the part",
     "die_mm2": "mm2 of all compute dies together",
     "dies": "compute dies in the package",
+    "share": "share of a package and its server that this chip is; 1 if absent",
     "resident_parameters": "parameters that the wiring holds",
     "tokens_per_second": "tokens/s of one user, as the source states",
 }

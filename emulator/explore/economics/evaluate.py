@@ -111,7 +111,7 @@ def _phase(counts: Counts, tokens: int, part: Part, technology: Technology, usd:
     spent = energy(counts, part, technology)
     idle = energy(Counts(seconds=1.0), part, technology).total
     watts = spent.total / counts.seconds
-    return _Phase(spent, hour(usd, watts, idle, technology), counts.seconds, tokens)
+    return _Phase(spent, hour(usd, watts, idle, technology, part.share), counts.seconds, tokens)
 
 
 def _phase_metrics(

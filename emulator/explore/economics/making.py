@@ -35,12 +35,12 @@ def _dies(part: Part, silicon: Ledger, technology: Technology) -> Entry:
 
 def _package(part: Part, mm2: float, technology: Technology) -> list[Entry]:
     cost = technology.cost
-    board = entry("test and board", 1, "chip", cost.test_and_board)
+    board = entry("test and board", part.share, "chip", cost.test_and_board)
     if not part.has_hbm:
-        return [entry("package", 1, "chip", cost.plain_package), board]
+        return [entry("package", part.share, "chip", cost.plain_package), board]
     return [
         entry("HBM", part.chip.hbm.bytes / GIGA, "GB", cost.hbm),
-        entry("package", 1, "chip", cost.package),
+        entry("package", part.share, "chip", cost.package),
         entry("package area", mm2, "mm2", cost.package_area, kinds=("estimate",)),
         board,
     ]

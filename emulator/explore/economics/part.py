@@ -44,6 +44,11 @@ class Part:
         return int(self.figure("dies") or 1)
 
     @property
+    def share(self) -> float:
+        """Which share of a package and its server the chip is: below 1 for a core of several."""
+        return self.figure("share") or 1.0
+
+    @property
     def has_hbm(self) -> bool:
         """Whether there is any HBM."""
         return self.chip.hbm.bytes > 0

@@ -11,10 +11,13 @@ SECONDS_PER_HOUR = 3600.0
 MILLION = 1e6
 
 
-def hour(chip_usd: float, working_w: float, idle_w: float, technology: Technology) -> Ledger:
+def hour(
+    chip_usd: float, working_w: float, idle_w: float, technology: Technology, share: float = 1.0
+) -> Ledger:
     """Dollars of an hour of a chip in its server, used for the technology's share of hours.
 
-    `working_w` and `idle_w` are watts of the chip while it works and while it waits.
+    `working_w` and `idle_w` are watts of the chip while it works and while it waits; `share` is
+    what of a server's place the chip takes.
     """
     run, cost = technology.operation, technology.cost
     hours = run.years.value * HOURS_PER_YEAR
@@ -22,15 +25,16 @@ def hour(chip_usd: float, working_w: float, idle_w: float, technology: Technolog
     chip_kw = (busy * working_w + (1 - busy) * idle_w) / 1e3
     power = run.pue.value * run.power.value
     years = f"{run.years.value:g} years in equal parts"
-    capital = chip_usd + cost.server.value
+    server = share * cost.server.value
+    capital = chip_usd + server
     upkeep = run.upkeep.value / HOURS_PER_YEAR
     paid = f"{run.power.source} ({run.power.date}); with a PUE of {run.pue.value:g}"
     rows = (
         ("chip", chip_usd, "USD", 1 / hours, years),
-        ("server", cost.server.value, "USD", 1 / hours, f"{cost.server.source}; {years}"),
+        ("server", server, "USD", 1 / hours, f"{cost.server.source}; {years}"),
         ("upkeep", capital, "USD", upkeep, run.upkeep.source),
         ("chip power", chip_kw, "kW", power, paid),
-        ("server power", run.server.value / 1e3, "kW", power, paid),
+        ("server power", share * run.server.value / 1e3, "kW", power, paid),
     )
     return Ledger("hour", "USD", tuple(
         Entry(name, amount, unit, rate, f"per {unit} and hour", amount * rate, "estimate", source)
