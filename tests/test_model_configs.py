@@ -9,7 +9,7 @@ from compiler.config import ModelConfig, expected_tensors
 
 CONFIGS = Path(__file__).parent.parent / "programs" / "configs"
 
-#: Parameters of the published checkpoints, by their safetensors' metadata; layers; KV heads x width.
+#: Parameters of the published checkpoints; layers; KV heads x width.
 PUBLISHED = {
     "llama-3.2-1b": (1_235_814_400, 16, 8 * 64),
     "llama-3.1-8b": (8_030_261_248, 32, 8 * 128),
