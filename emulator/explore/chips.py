@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulator.explore.economics.area import area
-from emulator.explore.economics.energy import peak_power
+from emulator.explore.economics.energy import ceiling_pj_per_mac, peak_power
 from emulator.explore.economics.ledger import Ledger
 from emulator.explore.economics.making import making, price
 from emulator.explore.economics.part import Part, peak_flops, sram_bytes
@@ -88,6 +88,7 @@ def _physical(part: Part, technology: Technology) -> dict[str, Any]:
         "area_mm2": _figure(part, "die_mm2", silicon),
         "power_w": _figure(part, "power_w", watts),
         "modelled_power_w": watts.total,
+        "ceiling_pj_per_mac": _ceiling(part, technology),
     }
     ledgers = {"area": silicon.json, "peak_power": watts.json}
     try:
@@ -109,6 +110,15 @@ def _figure(part: Part, name: str, modelled: Ledger) -> dict[str, Any]:
     if published is None:
         return {"value": modelled.total, "kind": modelled.kind, "source": "model"}
     return {"value": published.value, "kind": published.kind, "source": published.source}
+
+
+def _ceiling(part: Part, technology: Technology) -> float | None:
+    """Of an FP8 MAC, where the power of the part is known."""
+    power, chip = part.figure("power_w"), part.chip
+    if power is None:
+        return None
+    memory = chip.hbm.bytes_per_second if part.has_hbm else 0.0
+    return ceiling_pj_per_mac(power, memory, peak_flops(chip, 8, 8), technology)
 
 
 def _about(about: About | None) -> dict[str, Any]:

@@ -17,12 +17,12 @@ _LEGEND = (
 
 def comparison(found: dict[str, Any], others: list[str]) -> str:
     """The table of several chips; `others` are named below it."""
-    header = ("chip", "tiles", "FP4", "FP8", "BF16", "SRAM", "HBM", "HBM", "FLOP", "mm2", "W",
+    header = ("chip", "FP4", "FP8", "BF16", "SRAM", "HBM", "HBM", "FLOP", "mm2", "W",
               "USD", "weights")  # fmt: skip
-    units = ("", "", "TF/s", "TF/s", "TF/s", "MiB", "GB", "TB/s", "/B", "", "", "", "in")
+    units = ("", "TF/s", "TF/s", "TF/s", "MiB", "GB", "TB/s", "/B", "", "", "", "in")
     rows = [_row(chip) for chip in found["chips"]]
     lines = [f"Chips, priced by {found['technology']}"]
-    lines += table([header, units, *rows], "<>>>>>>>>>>><")
+    lines += table([header, units, *rows], "<>>>>>>>>>><")
     lines += ["", *(f"  {line}" for line in _LEGEND)]
     lines.append(
         "  emu chips NAME explains one: its sources, what it cannot represent, its ledgers."
@@ -38,7 +38,6 @@ def _row(chip: dict[str, Any]) -> tuple[str, ...]:
     rate = hbm["bytes_per_second"]
     return (
         chip["name"],
-        str(chip["tiles"]),
         *(f"{peaks[pair] / 1e12:,.0f}" for pair in ("fp4 x fp4", "fp8 x fp8", "bf16 x bf16")),
         f"{(sram['tsram_bytes'] + sram['csram_bytes']) / 2**20:,.1f}",
         f"{hbm['bytes'] / 1e9:,.0f}" if rate else "-",
@@ -66,6 +65,9 @@ def explanation(chip: dict[str, Any]) -> str:
         "",
         *_published(chip),
     ]
+    if chip["ceiling_pj_per_mac"] is not None:
+        lines += ["", f"  {chip['ceiling_pj_per_mac']:.3f} pJ for an FP8 MAC with all around it: "
+                  "power less HBM's, over all MACs at the peak"]  # fmt: skip
     for title in ("conflicts", "limits"):
         lines += _sentences(title.capitalize(), chip[title])
     for name, ledger in chip["ledgers"].items():

@@ -44,10 +44,15 @@ def counts_of(result: Mapping[str, Any], group: str, chip: Chip) -> Counts:
         raise EconomicsError(
             f"work.{group}: the result has none; time a run that has {group} steps"
         )
-    traffic = work["traffic"]
     host = chip.host.doorbell_s + chip.host.return_s
+    return counts_of_work(work, work["cycles"] / chip.clock_hz + work["steps"] * host)
+
+
+def counts_of_work(work: Mapping[str, Any], seconds: float) -> Counts:
+    """What one group's `work` counts (docs/report.md), done in so many seconds."""
+    traffic = work["traffic"]
     return Counts(
-        seconds=work["cycles"] / chip.clock_hz + work["steps"] * host,
+        seconds=seconds,
         macs=dict(work["macs"]),
         vector_elements=work["vector_elements"],
         instructions=work["instructions"],

@@ -124,3 +124,15 @@ def peak_power(part: Part, technology: Technology) -> Ledger:
         hbm={"all": hbm},
     )
     return replace(energy(second, part, technology), what="peak power", unit="W")
+
+
+def ceiling_pj_per_mac(
+    watts: float, hbm_bytes_per_second: float, flops: float, technology: Technology
+) -> float:
+    """The most that a MAC with all that belongs to it may take on a chip of so many watts.
+
+    What HBM takes at its peak is set aside; the rest is shared by all MACs at the dense peak. A
+    model of energy that is above it for a MAC alone is wrong.
+    """
+    memory = hbm_bytes_per_second * technology.energy.hbm.value * _PICO
+    return (watts - memory) / (flops / 2) / _PICO

@@ -50,21 +50,11 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Phase:
-    """Prefill or decode."""
+class Done:
+    """What a phase did, and the tokens it took (prefill) or gave (decode), of all sequences."""
 
-    ledger: Ledger
-    hour: Ledger
-    seconds: float
+    counts: Counts
     tokens: int
-
-    @property
-    def rate(self) -> float:
-        return self.tokens / self.seconds
-
-    @property
-    def watts(self) -> float:
-        return self.ledger.total / self.seconds
 
 
 def evaluate(
@@ -80,53 +70,57 @@ def evaluate(
     decode steps gave, of all sequences together; 0 leaves a phase out. Raises EconomicsError if
     the run has no such steps, or the chip cannot be made.
     """
-    silicon, made, bought = (
-        area(part, technology),
-        making(part, technology),
-        price(part, technology),
+    chip = part.chip
+    return evaluate_phases(
+        part,
+        technology,
+        Done(counts_of(result, "prefill", chip), input_tokens) if input_tokens else None,
+        Done(counts_of(result, "decode", chip), output_tokens) if output_tokens else None,
     )
+
+
+def evaluate_phases(
+    part: Part, technology: Technology, prefill: Done | None = None, decode: Done | None = None
+) -> Evaluation:
+    """Figures of phases however they were counted. Raises EconomicsError as `evaluate` does."""
+    silicon, bought = area(part, technology), price(part, technology)
     ledgers = {"area": silicon, "price": bought}
     metrics: dict[str, float | None] = dict.fromkeys(METRICS)
+    node = technology.node(part.node)
     metrics |= {
         "area_mm2": silicon.total,
-        "die_yield": die_yield(
-            silicon.total / part.dies, technology.cost, technology.node(part.node)
-        ),
-        "usd_to_make": made.total,
+        "die_yield": die_yield(silicon.total / part.dies, technology.cost, node),
+        "usd_to_make": making(part, technology).total,
         "usd_per_chip": bought.total,
     }
-    for group, kind, tokens in (
-        ("prefill", "input", input_tokens),
-        ("decode", "output", output_tokens),
-    ):
-        if not tokens:
+    for group, kind, done in (("prefill", "input", prefill), ("decode", "output", decode)):
+        if done is None:
             continue
-        phase = _phase(counts_of(result, group, part.chip), tokens, part, technology, bought.total)
-        ledgers |= {f"{group} energy": phase.ledger, f"{group} hour": phase.hour}
-        metrics |= _phase_metrics(phase, group, kind, technology)
+        spent = energy(done.counts, part, technology)
+        paid = _hour(spent, done.counts.seconds, part, technology, bought.total)
+        ledgers |= {f"{group} energy": spent, f"{group} hour": paid}
+        metrics |= _rates(done, spent.total, paid.total, technology, group, kind)
     return Evaluation(metrics, ledgers)
 
 
-def _phase(counts: Counts, tokens: int, part: Part, technology: Technology, usd: float) -> _Phase:
-    spent = energy(counts, part, technology)
+def _hour(spent: Ledger, seconds: float, part: Part, technology: Technology, usd: float) -> Ledger:
+    """An hour of the chip, at the power of the phase while it works."""
     idle = energy(Counts(seconds=1.0), part, technology).total
-    watts = spent.total / counts.seconds
-    return _Phase(spent, hour(usd, watts, idle, technology, part.share), counts.seconds, tokens)
+    return hour(usd, spent.total / seconds, idle, technology, part.share)
 
 
-def _phase_metrics(
-    phase: _Phase, group: str, kind: str, technology: Technology
+def _rates(
+    done: Done, joules: float, usd_per_hour: float, technology: Technology, group: str, kind: str
 ) -> dict[str, float | None]:
+    rate = done.tokens / done.counts.seconds
     busy = technology.operation.utilisation.value
     found: dict[str, float | None] = {
-        f"{kind}_tokens_per_second": phase.rate,
-        f"{group}_watts": phase.watts,
-        f"joules_per_{kind}_token": phase.ledger.total / phase.tokens,
-        f"usd_per_million_{kind}_tokens": usd_per_million_tokens(
-            phase.hour.total, phase.rate, busy
-        ),
-        "usd_per_hour": phase.hour.total,
+        f"{kind}_tokens_per_second": rate,
+        f"{group}_watts": joules / done.counts.seconds,
+        f"joules_per_{kind}_token": joules / done.tokens,
+        f"usd_per_million_{kind}_tokens": usd_per_million_tokens(usd_per_hour, rate, busy),
+        "usd_per_hour": usd_per_hour,
     }
     if kind == "output":
-        found["tokens_per_second_per_watt"] = phase.tokens / phase.ledger.total
+        found["tokens_per_second_per_watt"] = done.tokens / joules
     return found
