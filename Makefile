@@ -21,12 +21,13 @@ checksum = $(firstword $(shell cat $(1) | cksum))
 SETUP := $(VENV)/.setup-$(call checksum,requirements/dev.lock pyproject.toml)
 SETUP_HF := $(VENV)/.setup-hf-$(call checksum,requirements/hf.lock requirements/dev.lock)
 SETUP_PATHS := $(VENV)/.setup-paths-$(call checksum,requirements/paths.lock requirements/dev.lock)
+SETUP_EXPLORE := $(VENV)/.setup-explore-$(call checksum,requirements/explore.lock requirements/dev.lock)
 
 MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full paths mutants test-hf perplexity bench performance figures scale lock clean distclean
+.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full paths mutants test-hf test-explore perplexity bench performance figures scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -53,6 +54,12 @@ $(SETUP_PATHS): | $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes -r requirements/paths.lock
 	@rm -f $(VENV)/.setup-paths-*
+	@touch $@
+
+$(SETUP_EXPLORE): | $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/explore.lock
+	@rm -f $(VENV)/.setup-explore-*
 	@touch $@
 
 test: $(SETUP) ## Run the tests
@@ -102,6 +109,9 @@ mutants: $(SETUP) ## Plant errors in the reference: which does the kit notice?
 test-hf: $(SETUP_HF) ## Compare with transformers (installs torch)
 	$(BIN)/python -m pytest -q -m hf --hypothesis-profile ci
 
+test-explore: $(SETUP_EXPLORE) ## Explore on Dask and Slurm's stand-in, by search, to Parquet (installs them)
+	$(BIN)/python -m pytest -q -n $(JOBS) -rs --hypothesis-profile ci $(wildcard tests/test_explore*.py)
+
 perplexity: $(SETUP_HF) ## Held-out perplexity of the shipped model in every format (installs torch)
 	$(BIN)/python programs/model/perplexity.py
 
@@ -124,7 +134,7 @@ scale: $(SETUP) ## Compile and run a 1B shape and time an 8B one
 	$(BIN)/python programs/bench/scale_1b.py
 
 lock: ## Make the lock files anew (needs uv)
-	for part in dev hf paths; do \
+	for part in dev hf paths explore; do \
 		{ sed -n '/^# /p' requirements/$$part.lock; \
 		  if [ $$part = hf ]; then sed -n '/^torch==/p' requirements/hf.lock; fi; } \
 			> requirements/$$part.new; done
@@ -134,7 +144,9 @@ lock: ## Make the lock files anew (needs uv)
 		>> requirements/hf.new
 	uv pip compile requirements/paths.in --constraint requirements/dev.new --generate-hashes \
 		$(lock-flags) >> requirements/paths.new
-	for part in dev hf paths; do mv requirements/$$part.new requirements/$$part.lock; done
+	uv pip compile requirements/explore.in --constraint requirements/dev.new --generate-hashes \
+		$(lock-flags) >> requirements/explore.new
+	for part in dev hf paths explore; do mv requirements/$$part.new requirements/$$part.lock; done
 
 lock-flags := --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

@@ -22,6 +22,7 @@ COMMANDS = {
     "chips": "List, explain and compare the chips there are.",
     "conformance": "Hold another implementation of the ISA against this one's bits.",
     "bench": "Measure the emulator's speed beside this machine's limits.",
+    "explore": "Time many chips, formats and workloads, and compare them.",
     "validate": "Hold predicted cycles against measured ones.",
     "warmup": "Compile all kernels now, so that later commands start at once.",
 }
