@@ -159,3 +159,11 @@ def test_about_changes_nothing_that_runs(tmp_path: Path) -> None:
 def test_every_chip_of_the_package_loads_with_its_about(name: str) -> None:
     about = load_about(name)
     assert about is None or about.summary
+
+
+def test_a_variation_without_hbm_is_known_by_its_name() -> None:
+    from emulator.explore.placement import part_of
+
+    slower = load_chip("hardwired").with_(clock_hz=1e9)
+    assert part_of(slower).weights == "hardwired"
+    assert part_of(load_chip("t1").with_(name="mine")).about is None

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 from emulator.explore.economics.capacity import unplaceable
 from emulator.explore.economics.part import Part
 from emulator.explore.economics.values import EconomicsError
+from isa.chip import Chip, known_chips, load_about
 
 if TYPE_CHECKING:
     from compiler.config import ModelConfig
     from compiler.options import Options
+
+
+def part_of(chip: Chip) -> Part:
+    """A chip, with what the file of the package's chip of its name says of it."""
+    return Part(chip, load_about(chip.name) if chip.name in known_chips() else None)
 
 
 def check_placement(part: Part, config: ModelConfig, options: Options) -> None:
