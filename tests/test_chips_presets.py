@@ -14,6 +14,7 @@ from emulator.explore.economics.values import EconomicsError
 from isa.chip import CHIPS, ChipError, known_chips, load_about, load_chip
 
 MIB, GIB = 2**20, 2**30
+CONFIGS = Path(__file__).parent.parent / "programs" / "configs"
 
 #: What the sources named in the files publish, written down apart from the files: dense FLOP/s of
 #: FP8 and others, SRAM, HBM bytes, HBM bytes/s. None: not published.
@@ -167,3 +168,31 @@ def test_a_variation_without_hbm_is_known_by_its_name() -> None:
     slower = load_chip("hardwired").with_(clock_hz=1e9)
     assert part_of(slower).weights == "hardwired"
     assert part_of(load_chip("t1").with_(name="mine")).about is None
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if load_chip(name).hbm.bytes])
+def test_a_decode_step_is_timed_on_every_preset_with_hbm(name: str) -> None:
+    """Llama 3.2 1B from its config alone, one token at a context of 1,024."""
+    from compiler.api import compile_config
+    from compiler.config import ModelConfig
+    from compiler.options import Options
+    from emulator.decoder import Decoder, Request
+    from emulator.fast.machine import FastMachine
+    from emulator.fold import fold_of
+    from emulator.meter import Meter
+
+    chip, config = load_chip(name), ModelConfig.load(CONFIGS / "llama-3.2-1b")
+    program = compile_config(config, chip, Options(context=2048))
+    fold = fold_of(program, 4)
+    short = fold.program(program)
+    meter = Meter(short, chip, fold=fold)
+    decoder = Decoder(FastMachine(short, chip, timing_only=True), meter)
+    sequence = decoder.open()
+    sequence.length = 1023
+    meter.prefill_done()
+    decoder.step([Request(sequence, [1])])
+    found = meter.result(0)
+    bounds = found["bounds"]["decode"]
+    assert bounds["cycles"] >= bounds[bounds["largest"]] > 0
+    # Every weight meets the token once, whatever the chip: all parameters but the norms' gains.
+    assert found["work"]["decode"]["macs"]["fp8 x fp4"] == 1_235_814_400 - 33 * 2048

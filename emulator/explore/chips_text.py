@@ -59,7 +59,7 @@ def explanation(chip: dict[str, Any]) -> str:
         f"{chip['name']}: {chip['summary'] or 'says nothing of its sources'}",
         f"  {chip['tiles']} tiles of {array['rows']} x {array['columns']} at "
         f"{chip['clock_hz'] / 1e9:.3f} GHz, split {array['splits']}; process {chip['node']}; "
-        f"weights in {chip['weights']}",
+        f"weights: {chip['weights']}",
         "",
         *_peaks(chip),
         "",
