@@ -8,6 +8,9 @@ from isa.program import RegionClass
 
 WORK_UNIT = 1024  #: array and vector work is kept in 1/1024 of a cycle of one place
 
+WIDTHS = ("bf16", "fp8", "fp4")  #: of the array's operands, as a chip's rates name them
+#: MACs by the widths of activations and weights.
+MAC_COLUMNS = tuple(f"macs {a} x {w}" for a in WIDTHS for w in WIDTHS)
 ROW_COLUMNS = (
     "instructions",
     "macs",
@@ -24,6 +27,7 @@ ROW_COLUMNS = (
     "hbm read padded",
     "hbm write",
     "hbm write padded",
+    *MAC_COLUMNS,
 )
 (
     INSTRUCTIONS,
@@ -40,6 +44,7 @@ ROW_COLUMNS = (
     R_HBM,
 ) = range(12)
 HBM_COLUMNS = ("read", "read padded", "write", "write padded")
+R_MAC_WIDTHS = R_HBM + len(HBM_COLUMNS)  #: the first of MAC_COLUMNS
 TOTALS = (
     "scalars",
     "loads",

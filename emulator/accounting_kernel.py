@@ -18,6 +18,7 @@ from emulator.accounting_columns import (
     R_ACC,
     R_ELEMENTS,
     R_HOPS,
+    R_MAC_WIDTHS,
     R_MACS,
     R_TSRAM,
     ROW_COLUMNS,
@@ -61,7 +62,7 @@ from emulator.retire import (
 from emulator.timing import layout as at
 from emulator.timing import pieces
 from emulator.timing.compiled import helper
-from emulator.timing.costs import array_rate, gemm_cost
+from emulator.timing.costs import array_rate, gemm_cost, width_pair
 from emulator.timing.tables import float_row
 from emulator.timing.tables import row as row_at
 from emulator.timing.tables import table as table_at
@@ -118,6 +119,7 @@ def _add_gemm(p, f, record, row, by_row, totals, macs):
     totals[T_MACS] += count
     macs[formats & 0xFF, formats >> 8 & 0xFF] += count
     by_row[row, R_MACS] += count
+    by_row[row, R_MAC_WIDTHS + width_pair(formats)] += count
     by_row[row, ARRAY_WORK] += math.floor(count * WORK_UNIT / array_rate(f, formats))
     if m == 0 or n == 0 or k == 0:
         return

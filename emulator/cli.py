@@ -19,6 +19,7 @@ COMMANDS = {
     "asm": "Assemble a source file to a program.",
     "disasm": "Show a program as assembly text.",
     "info": "Show what a program file holds.",
+    "chips": "List, explain and compare the chips there are.",
     "conformance": "Hold another implementation of the ISA against this one's bits.",
     "bench": "Measure the emulator's speed beside this machine's limits.",
     "explore": "Time many chips, formats and workloads, and compare them.",

@@ -123,6 +123,7 @@ class Meter:
             "cycles": {"total": sum(self.cycles), "prefill": sum(prefill), "decode": decode},
             "traffic": whole.traffic(),
             "bounds": {name: tally.bounds() for name, tally in groups.items() if tally.steps},
+            "work": {name: tally.work() for name, tally in groups.items() if tally.steps},
             "units": whole.units(),
             "operations": {
                 name: tally.operations() for name, tally in groups.items() if tally.steps

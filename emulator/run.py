@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "Options", "run"]
 
 SCHEMA = 1
-_TIMED = ("cycles", "traffic", "bounds", "units", "folded", "explained")
+_TIMED = ("cycles", "traffic", "bounds", "work", "units", "folded", "explained")
 
 
 def run(options: Options) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import CLASS_NAMES, ProgramInfo
-from emulator.accounting_columns import HBM_COLUMNS, ROW_COLUMNS
+from emulator.accounting_columns import HBM_COLUMNS, MAC_COLUMNS, ROW_COLUMNS
 from emulator.timing import layout as at
 from emulator.timing.result import BOUNDS, EntryTiming
 from isa.chip import Chip
@@ -127,6 +127,18 @@ class Tally:
             "tsram": {"bytes": self.row_total("tsram")},
             "acc": {"bytes": self.row_total("acc")},
             "noc": {"bytes": self.row_total("noc"), "byte_hops": self.row_total("noc byte hops")},
+        }
+
+    def work(self) -> dict[str, Any]:
+        """What these steps did: what energy is spent on (docs/economics.md)."""
+        macs = {name.removeprefix("macs "): self.row_total(name) for name in MAC_COLUMNS}
+        return {
+            "steps": self.steps,
+            "cycles": self.cycles,
+            "macs": {pair: count for pair, count in macs.items() if count},
+            "vector_elements": self.row_total("elements"),
+            "instructions": self.row_total("instructions"),
+            "traffic": self.traffic(),
         }
 
     def units(self) -> dict[str, dict[str, float]]:

@@ -14,11 +14,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
+from isa.chip_about import About, read_about
 from isa.errors import ChipError
 from isa.schema import Length, OneOf, Place, Range, build, leaves
 from isa.yamlfile import read_yaml
 
-__all__ = ["Chip", "ChipError", "known_chips", "load_chip"]
+__all__ = ["Chip", "ChipError", "known_chips", "load_about", "load_chip"]
 
 CHIPS = Path(__file__).parent / "chips"
 MAX_TILES = 4096
@@ -351,6 +352,9 @@ def _nearest(path: str) -> str:
 def chip_from_data(data: object, source: str) -> Chip:
     """A chip from plain data; ``source`` names it in errors."""
     place = Place(source)
+    read_about(data, place)
+    if isinstance(data, dict):  # nothing that runs depends on `about`
+        data = {key: value for key, value in data.items() if key != "about"}
     chip = build(Chip, data, place)
     _check_whole(chip, place)
     return chip
@@ -382,12 +386,21 @@ def known_chips() -> list[str]:
 
 def load_chip(name_or_path: str | Path) -> Chip:
     """A chip that comes with the package, by name, or one of your own, by its file's path."""
+    path = _chip_file(name_or_path)
+    return chip_from_data(read_yaml(path), path.name)
+
+
+def load_about(name_or_path: str | Path) -> About | None:
+    """What a chip's file says of its sources and limits; None if it says nothing."""
+    path = _chip_file(name_or_path)
+    return read_about(read_yaml(path), Place(path.name))
+
+
+def _chip_file(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     if text in known_chips():
-        path = CHIPS / f"{text}.yaml"
-    elif Path(text).suffix in (".yaml", ".yml") or "/" in text:
-        path = Path(text)
-    else:
-        known = ", ".join(known_chips())
-        raise ChipError(f"{text}: unknown chip; known are {known}, or give a YAML file's path")
-    return chip_from_data(read_yaml(path), path.name)
+        return CHIPS / f"{text}.yaml"
+    if Path(text).suffix in (".yaml", ".yml") or "/" in text:
+        return Path(text)
+    known = ", ".join(known_chips())
+    raise ChipError(f"{text}: unknown chip; known are {known}, or give a YAML file's path")

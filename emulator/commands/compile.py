@@ -63,6 +63,8 @@ def command(
             "add --no-weights"
         )
     chosen, machine = Options(**options), load_chip(chip)
+    if machine.hbm.bytes == 0:
+        _refuse_without_hbm(model, chip, chosen)
     if dump is not None:
         click.echo(_dumped(model, machine, chosen, dump))
         return
@@ -72,6 +74,15 @@ def command(
     with Status("compiling"):
         program = _compiled(model, machine, chosen, no_weights, ignore_capacity)
     _save(program, output, quiet)
+
+
+def _refuse_without_hbm(model: Path, chip: str, options: Options) -> None:
+    """Say how many such chips the model would take."""
+    from compiler.config import ModelConfig
+    from emulator.explore.economics.part import Part
+    from emulator.explore.placement import check_placement
+
+    check_placement(Part.load(chip), ModelConfig.load(model), options)
 
 
 def _compiled(

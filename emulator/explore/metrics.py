@@ -26,7 +26,10 @@ from emulator.explore.units import Dimension, unit_of
 Result = dict[str, Any]
 
 #: Modules that add metrics when they are imported.
-PROVIDERS: Final[list[str]] = ["emulator.explore.basic_metrics"]
+PROVIDERS: Final[list[str]] = [
+    "emulator.explore.basic_metrics",
+    "emulator.explore.cost_metrics",
+]
 
 LESS, MORE = "less", "more"  #: which way is better
 

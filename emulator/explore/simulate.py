@@ -15,6 +15,7 @@ from compiler.api import compile_config
 from compiler.config import ModelConfig, RopeConfig
 from compiler.options import Options
 from emulator.decoder import Decoder, Request
+from emulator.explore.placement import check_placement, part_of
 from emulator.fast.machine import FastMachine
 from emulator.fold import LEAST_FOLDED, Fold, fold_of
 from emulator.meter import Meter
@@ -121,6 +122,10 @@ def _step(result: dict[str, Any]) -> Step:
         "bounds": {name: value for name, value in kept.items() if name != "cycles"},
         "units": units,
         "operations": operations,
+        "work": {
+            name: result["work"]["prefill"][name]
+            for name in ("macs", "vector_elements", "instructions")
+        },
     }
 
 
@@ -155,6 +160,8 @@ def _program(job: dict[str, Any], chip: Chip) -> Program:
             for name, value in job["options"].items()
         }
         config = model_of(job["model"])
+        if chip.hbm.bytes == 0:
+            check_placement(part_of(chip), config, Options(**options))
         made = compile_config(config, chip, Options(**options), job["ignore_capacity"])
         _keep(_programs, key, made, _KEPT_PROGRAMS)
     _programs.move_to_end(key)

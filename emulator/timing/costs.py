@@ -61,10 +61,16 @@ def _width(bits):
 
 
 @helper
+def width_pair(formats):
+    """Number of a pair of element widths: 3 times that of a, and that of w."""
+    a, w = element_bits(formats & 0xFF), element_bits(formats >> 8 & 0xFF)
+    return 3 * _width(a) + _width(w)
+
+
+@helper
 def array_rate(f, formats):
     """Rate of the array for a pair of formats, relative to FP8 x FP8."""
-    a, w = element_bits(formats & 0xFF), element_bits(formats >> 8 & 0xFF)
-    return f[at.F_RATES + 3 * _width(a) + _width(w)]
+    return f[at.F_RATES + width_pair(formats)]
 
 
 @helper
