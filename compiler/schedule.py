@@ -28,6 +28,7 @@ from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS
 
+
 @dataclass(frozen=True)
 class Regime:
     """Steps of up to `rows` rows: `groups` row groups of `lanes` tiles, `each` rows at most."""

@@ -121,7 +121,7 @@ def _send_candidates(lo: Lowering, place: str, buffer: Bytes) -> None:
     with code.scope():
         offset = code.calc("mul", lo.tile, nbytes)
         view = buffer.view(Format.U8, 1, nbytes)
-        dst = lo.buffer(buffer, view, 0, ("base", offset), dst=True, dim0=lo.wanted)
+        dst = lo.target(buffer, view, None, ("base", offset), dim0=lo.wanted)
         src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=lo.wanted)
         code.emit("dma", channel=OUT, dst=dst, src=src)
 

@@ -69,9 +69,9 @@ class _Turn:
     """Registers of a phase that outlive the stream's subroutine.
 
     Panels [first, stop) are to come, `wide` at a time; K goes from `k` in steps of `depth`; `slot`
-    is that of the activations' semaphores plus RING, ARRIVING or RESIDENT. `parts` is twice the number of parts of the block before
-    that are still to be finished, plus the half of the accumulator that the block at hand uses;
-    `side` is the slot of the part at hand.
+    is that of the activations' semaphores plus RING, ARRIVING or RESIDENT. `parts` is twice the
+    number of parts of the block before that are still to be finished, plus the half of the
+    accumulator that the block at hand uses; `side` is the slot of the part at hand.
     """
 
     rows: Reg
@@ -183,7 +183,7 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
 def _normalise(lo: Lowering, work: Linear, norm: str) -> None:
     """Queue on dma4 and the VPU: a = quantise(RMSNorm(x) * gain), all rows of the step."""
     code, tokens, config, p = lo.code, lo.tokens, lo.plan.config, work.src.precision
-    load_rows(lo, "x", config.hidden, 0, lo.rows, "extra")
+    load_rows(lo, "x", config.hidden, None, lo.rows, "extra")
     load_gains(lo, 4 * NORMS[norm] * config.hidden, "gain", config.hidden, lo.layer)
     code.wait(VPU, tokens.const_full)
     code.wait(VPU, tokens.in_full)
@@ -207,7 +207,7 @@ def _load_row_scales(lo: Lowering, src: Rows, rows: Value) -> None:
         return
     code = lo.code
     with code.scope():
-        source = lo.buffer(src.row_scale, src.row_scale.view(Format.U8, 1, 1), 0, dim0=rows)
+        source = lo.source(src.row_scale, src.row_scale.view(Format.U8, 1, 1), None, dim0=rows)
         dst = code.tensor(lo.tsram("row_scale", Format.U8, (1, 1)), dim0=rows)
         code.emit("dma", channel=IN, dst=dst, src=source)
     code.signal(IN, lo.tokens.row_full)
@@ -336,7 +336,7 @@ def _load_chunk(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
                     stride = blocks_of(code, turn.depth, p.block)
                 dims = {"dim0": rows, "dim1": span[1]}
                 at = ("base", span[0])
-                lo.buffer(buffer, buffer.raw(), first, at, into=source, **dims)
+                lo.fill_source(source, (buffer, buffer.raw(), first), at, **dims)
                 _slot_place(code, turn, slot, (span[0], stride), whole)
                 target = lo.tsram(name, Format.U8, (1, 1))
                 code.fill(dst, target, at, stride0=stride, **dims)
@@ -345,9 +345,7 @@ def _load_chunk(lo: Lowering, work: Linear, turn: _Turn, depth: Reg) -> None:
         _move_chunk(lo, work, turn, moves, rows)
 
 
-def _slot_place(
-    code: Code, turn: _Turn, slot: int, registers: tuple[Reg, Reg], whole: int
-) -> None:
+def _slot_place(code: Code, turn: _Turn, slot: int, registers: tuple[Reg, Reg], whole: int) -> None:
     """Make of (a chunk's place in a row, its bytes) its place in TSRAM, and bytes between rows."""
     start, stride = registers
     ring, done = code.label("ring"), code.label("placed")

@@ -23,7 +23,7 @@ L = Decimal(0x3FB8AA3B & 0x7FFFFF | 0x800000) / Decimal(1 << 23)
 
 
 def lower(plan: Plan, phases: Phases) -> tuple[Code, Tokens, dict[str, Label], int]:
-    """The code of every tile, its semaphores, its entries, and the pc of where it counts its layers."""
+    """The code of every tile, its semaphores and entries, and the pc of where it counts layers."""
     lo = Lowering(plan)
     reset, step = lo.code.label("reset"), lo.code.label("step")
     lo.code.place(reset)
