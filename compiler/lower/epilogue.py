@@ -8,17 +8,9 @@ from __future__ import annotations
 from compiler.buffers import Bytes, Rows
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.linear import (
-    Block,
-    Epilogue,
-    Linear,
-    add_slot,
-    blocks_of,
-    bytes_of,
-    stage,
-    work_space,
-)
+from compiler.lower.readout import add_slot, stage, work_space
 from compiler.lower.rowwise import layer_base, load_constant
+from compiler.lower.turns import Block, Epilogue, Linear, blocks_of, bytes_of
 from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format

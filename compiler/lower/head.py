@@ -11,8 +11,10 @@ from compiler.buffers import Bytes
 from compiler.emit import Reg, Scaled
 from compiler.hbm import WANTED_WORDS
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.linear import Block, Linear, product, stage
-from compiler.lower.stream import own_panels
+from compiler.lower.cutting import own_panels
+from compiler.lower.linear import product
+from compiler.lower.readout import stage
+from compiler.lower.turns import Block, Linear
 from isa.descriptor import PANEL_COLUMNS, Descriptor
 from isa.formats import Format
 
