@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from compiler.emit import Code, Line, Sem
 from compiler.errors import CompileError
 from compiler.lower.context import Plan, Tokens
+from compiler.lower.cutting import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.lower.linear import most_fused
 from compiler.lower.lives import LIVES, Life
-from compiler.lower.stream import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS
+
 
 @dataclass(frozen=True)
 class Regime:
