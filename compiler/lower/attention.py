@@ -21,7 +21,7 @@ from compiler.lower.attention_items import (
     rows_of,
     segments_end,
 )
-from compiler.lower.attention_pages import advance, load_new, load_old, scores, values
+from compiler.lower.attention_pages import advance, load_ahead, load_new, load_old, scores, values
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import early, page_bytes, write_cache
@@ -58,6 +58,9 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
         for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values)):
             code.signal(IN, sem)
             code.wait(unit, sem)
+        if early(lo) and lo.most_groups > 1:
+            with code.unless("eq", lo.groups, 1):
+                _read_ahead(lo)
         split, end = code.label("split"), code.label("attended")
         splits = choose(lo, split)
         with code.scope():
@@ -78,35 +81,35 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
 
 
 def read_ahead(lo: Lowering, name: str) -> None:
-    """Before this step's keys are known: the pages that this tile needs first, as slots allow."""
+    """Before this step's keys are known: the pages that this tile needs first, as slots allow.
+
+    In steps of several row groups, activations lie in the slots until the barrier before attention.
+    """
     if not early(lo):
         return
     code = lo.code
     with code.op(name):
-        code.wait(KEYS, lo.tokens.k_over)
-        code.wait(VALUES, lo.tokens.v_over)
-        _clear_slots(lo)
-        split, end = code.label("split"), code.label("ahead")
-        splits = choose(lo, split)
+        if lo.most_groups == 1:
+            _read_ahead(lo)
+            return
+        with code.unless("ne", lo.groups, 1):
+            _read_ahead(lo)
+
+
+def _read_ahead(lo: Lowering) -> None:
+    code = lo.code
+    code.wait(KEYS, lo.tokens.k_over)
+    code.wait(VALUES, lo.tokens.v_over)
+    split, end = code.label("split"), code.label("ahead")
+    splits = choose(lo, split)
+    with code.scope():
+        _first_pages(lo, _start(lo), (load_ahead,))
+    if splits:
+        code.emit("jmp", target=end)
+        code.place(split)
         with code.scope():
-            _first_pages(lo, _start(lo), (load_old,))
-        if splits:
-            code.emit("jmp", target=end)
-            code.place(split)
-            with code.scope():
-                first_page(lo)
-            code.place(end)
-
-
-def _clear_slots(lo: Lowering) -> None:
-    """In steps of several row groups activations may lie in the slots: until they are used."""
-    code, tokens = lo.code, lo.tokens
-    if lo.most_groups == 1:
-        return
-    with code.unless("eq", lo.groups, 1):
-        for unit, sem in ((KEYS, tokens.k_clear), (VALUES, tokens.v_clear)):
-            code.signal(MXU, sem)
-            code.wait(unit, sem)
+            first_page(lo)
+        code.place(end)
 
 
 Loader = Callable[[Lowering, Item, Reg, Reg], None]

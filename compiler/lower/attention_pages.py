@@ -7,7 +7,7 @@ vector unit, the product with the values on the array. The result is [rows, head
 from __future__ import annotations
 
 from compiler.buffers import partial_bytes
-from compiler.emit import Desc, Reg, Scaled, Sem
+from compiler.emit import Desc, Reg, Scaled, Sem, Value
 from compiler.hbm import PAGE
 from compiler.lower.attention_items import (
     PAGE_ROW,
@@ -19,7 +19,7 @@ from compiler.lower.attention_items import (
     seen_keys,
     segment_word,
 )
-from compiler.lower.context import IN, KEYS, MXU, VALUES, VPU, Lowering
+from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import (
     cache_offset,
     cache_view,
@@ -44,24 +44,55 @@ def advance(lo: Lowering, slot: Reg) -> None:
 
 
 def load_old(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
-    """Queue on dma6 and dma7: a page's keys and values, but for rows that come from CSRAM."""
+    """Queue a page's keys and values, but for rows that come from CSRAM: on two channels each.
+
+    One alone has not as many requests under way as it takes to keep HBM busy.
+    """
+    _load(lo, item, block, slot, halves=True)
+
+
+def load_ahead(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+    """The same before a barrier, on dma6 and dma7: the other two have results to move first."""
+    _load(lo, item, block, slot, halves=False)
+
+
+def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, halves: bool) -> None:
     code, tokens = lo.code, lo.tokens
     with code.scope():
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
         page = _page_address(lo, item, block)
-        for unit, part, full, free, mixed in (
-            (KEYS, "k", tokens.k_full, tokens.k_free, tokens.k_old),
-            (VALUES, "v", tokens.v_full, tokens.v_free, tokens.v_old),
+        for part, units, mixed in (
+            ("k", ((KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room)), tokens.k_old),
+            ("v", ((VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room)), tokens.v_old),
         ):
-            code.wait(unit, free)
-            with code.unless("eq", old, 0), code.scope():
-                src = code.tensor(cache_view(lo, part, 1), ("base", page), dim0=old)
-                dst = code.tensor(_page(lo, part), ("base", slot), dim0=old)
-                code.emit("dma", channel=unit, dst=dst, src=src)
-            code.signal(unit, full)
+            for number, (unit, full, free) in enumerate(units):
+                code.wait(unit, free)
+                if number == 0 or halves:
+                    with code.scope():
+                        offset, count = _half(lo, old, number if halves else None)
+                        with code.unless("eq", count, 0):
+                            at = ("base", offset)
+                            source = cache_view(lo, part, 1)
+                            src = code.tensor(source, ("base", page), at, dim0=count)
+                            dst = code.tensor(_page(lo, part), ("base", slot), at, dim0=count)
+                            code.emit("dma", channel=unit, dst=dst, src=src)
+                code.signal(unit, full)
             if early(lo):
                 with code.scope(), code.unless("ge", old, seen_keys(lo, item, block)):
-                    code.signal(unit, mixed)
+                    code.signal(units[0][0], mixed)
+
+
+def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
+    """Offset in bytes, and number in a new register, of a half of the rows, or of all."""
+    code = lo.code
+    if number is None:
+        return 0, rows
+    most = code.calc("add", rows, 1)
+    code.alu("shr", most, most, 1)
+    if number == 0:
+        return 0, most
+    rest = code.calc("sub", rows, most)
+    return code.alu("mul", most, most, row_bytes(lo)), rest
 
 
 def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
@@ -195,6 +226,7 @@ def scores(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
 def _multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, part: Part, keys: Reg) -> None:
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
     code.wait(MXU, tokens.k_full)
+    code.wait(MXU, tokens.k_rest)
     _wait_for_new(lo, item, block, keys, tokens.k_new)
     with code.scope():
         acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
@@ -202,6 +234,7 @@ def _multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, part: Part, 
         q = _matrix(lo, "q", Format.BF16, dim, part, item.turn)
         _gemm(lo, acc=acc, a=q, w=stored)
         code.signal(MXU, tokens.k_free)
+        code.signal(MXU, tokens.k_room)
         scale = lo.tsram("score_scale", Format.FP32, (1, 1), (0, 0))
         dst = _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys)
         code.emit("readout", dst=dst, acc=acc, row=code.tensor(scale, dim0=part.count))
@@ -240,6 +273,7 @@ def values(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
     """o of this page = p * v, on the array."""
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
     code.wait(MXU, tokens.v_full)
+    code.wait(MXU, tokens.v_rest)
     with code.scope():
         keys = seen_keys(lo, item, block)
         _wait_for_new(lo, item, block, keys, tokens.v_new)
@@ -260,4 +294,5 @@ def values(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
             k0=start,
         )
         code.signal(MXU, tokens.v_free)
+        code.signal(MXU, tokens.v_room)
         code.emit("readout", dst=partial(lo, part, block, 0, dim), acc=acc)

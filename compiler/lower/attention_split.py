@@ -23,7 +23,7 @@ from compiler.lower.attention_items import (
     seen,
     segment_word,
 )
-from compiler.lower.attention_pages import advance, load_new, load_old, partial, scores, values
+from compiler.lower.attention_pages import advance, load_ahead, load_new, load_old, partial, scores, values
 from compiler.lower.context import MXU, OUT, VPU, Lowering
 from compiler.lower.kv import early
 
@@ -86,7 +86,7 @@ def first_page(lo: Lowering) -> None:
         item, spread = _sequence(lo, segment, turn)
         works = code.calc("mul", spread.pages, lo.plan.config.kv_heads)
         with code.unless("ge", index, works):
-            load_old(lo, item, _work(lo, item, spread, index), slot)
+            load_ahead(lo, item, _work(lo, item, spread, index), slot)
             code.emit("jmp", target=done)
         code.alu("sub", index, index, works)
     code.place(done)

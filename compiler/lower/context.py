@@ -92,16 +92,16 @@ class Tokens:
         self.q_full, self.q_free = code.sem(), code.sem()  # dma4 -> mxu, freed by vpu
         self.k_full, self.k_free = code.sem(), code.sem()  # dma6 -> mxu
         self.v_full, self.v_free = code.sem(), code.sem()  # dma7 -> mxu
+        self.k_rest, self.k_room = code.sem(), code.sem()  # dma4 -> mxu: second half of a page
+        self.v_rest, self.v_room = code.sem(), code.sem()  # dma5 -> mxu
         self.s_full, self.p_full, self.o_full = code.sem(), code.sem(), code.sem()
         self.bounds_full = code.sem()  # dma4 -> vpu
         self.k_old, self.v_old = code.sem(), code.sem()  # dma6, dma7 -> dma4: old rows are there
         self.k_new, self.v_new = code.sem(), code.sem()  # dma4 -> mxu: this step's rows are
         self.rope_free = code.sem()  # vpu -> dma4
         self.k_over, self.v_over = code.sem(), code.sem()  # mxu -> dma6, dma7: all slots are free
-        self.k_clear, self.v_clear = code.sem(), code.sem()  # the same, of activations in them
         self.k_cached, self.v_cached = code.sem(), code.sem()  # dma6, dma7 -> dma5: are in HBM
         self.partial_full, self.partial_free = code.sem(), code.sem()  # vpu -> dma5
-        self.partials = code.sem()  # dma5 of first tiles -> dma4 of all: pages' results are out
 
 
 class Lowering:
@@ -149,17 +149,17 @@ class Lowering:
             yield
             code.wait(OUT, tokens.order)
             if not last:
-                self._reach_barrier(tokens.barrier)
+                self._reach_barrier()
 
     def halfway(self) -> None:
         """A barrier inside a phase, for those steps that need one; dma4 goes on behind it."""
         code, tokens = self.code, self.tokens
         code.wait(OUT, tokens.order)
-        self._reach_barrier(tokens.partials)
-        code.wait(IN, tokens.partials, self.plan.chip.clusters)
+        self._reach_barrier()
+        self.pass_barrier()
         code.signal(IN, tokens.order)
 
-    def _reach_barrier(self, barrier: Sem) -> None:
+    def _reach_barrier(self) -> None:
         """This tile's results are out; the first of a cluster says so for all of them."""
         code, tokens, chip = self.code, self.tokens, self.plan.chip
         with code.scope():
@@ -168,7 +168,7 @@ class Lowering:
             code.signal_tile(OUT, tokens.arrived, first)
             with code.unless("ne", first, self.tile):
                 code.wait(OUT, tokens.arrived, chip.tiles_per_cluster)
-                code.signal(OUT, barrier, 1, "all")
+                code.signal(OUT, tokens.barrier, 1, "all")
 
     def pass_barrier(self) -> None:
         """dma4 waits until every tile's results are out."""
@@ -189,6 +189,8 @@ class Lowering:
             (tokens.q_free, 2),
             (tokens.k_free, self.plan.tile.page_slots),
             (tokens.v_free, self.plan.tile.page_slots),
+            (tokens.k_room, self.plan.tile.page_slots),
+            (tokens.v_room, self.plan.tile.page_slots),
             (tokens.rope_free, 1),
             (tokens.partial_free, 1),
             (tokens.k_over, 1),

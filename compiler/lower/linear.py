@@ -139,6 +139,7 @@ def product(lo: Lowering, work: Linear, end: Epilogue, norm: str | None = None) 
         code.emit("jmp", target=top)
         code.place(out)
         _finish_all(lo, turn, finish)
+        _help(lo, work, turn)
         if lo.limit is not None:
             code.alu("sub", lo.limit, lo.limit, 1)
 
@@ -151,7 +152,6 @@ def _begin(lo: Lowering, work: Linear, turn: _Turn) -> None:
         begin, stop = stream.own_panels(lo, matrix, work.alone)
         code.set(turn.first, begin)
         code.set(turn.stop, stop)
-        code.alu("sub", turn.wide, stop, begin)
         stream.cut(lo, matrix, turn.wide, turn.depth, work.alone)
     code.set(turn.parts, 0)
     code.set(turn.side, 0)
@@ -247,6 +247,34 @@ def _chunks(lo: Lowering, work: Linear, turn: _Turn, finish: stream.Stream) -> N
         code.call(finish.label, finish.taken)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=k, target=top)
+
+
+def _help(lo: Lowering, work: Linear, turn: _Turn) -> None:
+    """Bring others their activations for a block that only they have, if there is one.
+
+    Lanes differ by one unit of panels, and so by one block at most.
+    """
+    if not _may_share(lo, work):
+        return
+    code, end = lo.code, lo.code.label("helped")
+    code.emit("blt", ra=lo.rows, b=SHARED_ROWS, target=end)
+    code.emit("bge", ra=turn.slot, b=RESIDENT, target=end)
+    with code.scope():
+        begin, _ = stream.own_panels(lo, work.matrix, work.alone)
+        code.alu("add", begin, begin, stream.most_panels(lo, work.matrix, work.alone))
+        code.emit("bge", ra=turn.first, b=begin, target=end)
+    top = code.label("chunk")
+    code.set(turn.k, 0)
+    code.place(top)
+    with code.scope():
+        depth = code.reg(work.matrix.k)
+        code.alu("sub", depth, depth, turn.k)
+        code.alu("min", depth, depth, turn.depth)
+        _load_chunk(lo, work, turn, depth)
+        _free_slot(lo, work, turn)
+    code.alu("add", turn.k, turn.k, turn.depth)
+    code.emit("blt", ra=turn.k, b=work.matrix.k_stored, target=top)
+    code.place(end)
 
 
 def bytes_of(code: Code, elements: Value, precision: Precision) -> Reg:

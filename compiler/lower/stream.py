@@ -97,14 +97,26 @@ def ring_elements(plan: Plan, alone: bool) -> int:
     return min(data * 8 // p.bits, scales * p.block) if p.block else data * 8 // p.bits
 
 
+def most_panels(lo: Lowering, matrix: Matrix, alone: bool) -> Reg:
+    """A new register: panels of the lane that has most."""
+    code = lo.code
+    most = code.reg(matrix.units - 1)
+    with code.scope():
+        lanes = code.reg(lo.plan.chip.num_tiles) if alone else lo.lanes()
+        code.alu("divu", most, most, lanes)
+    code.alu("add", most, most, 1)
+    code.alu("mul", most, most, matrix.unit)
+    return code.alu("min", most, most, matrix.panels)
+
+
 def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> None:
-    """Make of a tile's number of panels (in `wide`) those of a block, and set a chunk's depth.
+    """Set the panels of a block and the depth of a chunk, the same for every lane.
 
     As many panels as the accumulator takes, and as much of K as the slot holds, in even chunks.
     """
     code, tile, k = lo.code, lo.plan.tile, matrix.k_stored
-    code.alu("min", wide, wide, tile.block_panels)
-    code.alu("max", wide, wide, 1)
+    with code.scope():
+        code.alu("min", wide, most_panels(lo, matrix, alone), tile.block_panels)
     code.set(depth, tile.w_slot * 8 // matrix.precision.bits // PANEL_COLUMNS)
     code.alu("divu", depth, depth, wide)
     with code.scope():
@@ -163,7 +175,7 @@ def _next_chunk(lo: Lowering, matrix: Matrix, chunk: _Chunk, top: Label, alone: 
     """Describe the next chunk of a matrix and move on; with the next matrix, if it has no more."""
     code = lo.code
     first, stop = own_panels(lo, matrix, alone)
-    wide, depth = code.calc("sub", stop, first), code.reg()
+    wide, depth = code.reg(), code.reg()
     cut(lo, matrix, wide, depth, alone)
     code.alu("add", first, first, lo.w_first)
     with code.unless("lt", first, stop):
