@@ -13,6 +13,7 @@ TECHNIQUES = {
     "groups": "steps of many rows give each group of clusters its own rows",
     "page-split": "the pages of a sequence are attended to on different tiles",
     "early-pages": "pages of earlier steps are read before this step's keys are known",
+    "pages-first": "weights wait while the keys and values of many sequences stream in",
     "fused-norm": "steps of few rows are normalised where they are used",
 }
 

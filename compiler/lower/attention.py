@@ -24,6 +24,7 @@ from compiler.lower.attention_items import (
 from compiler.lower.attention_pages import advance, load_ahead, load_new, load_old, scores, values
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
+from compiler.lower.stream import bring_owed
 from compiler.lower.kv import early, page_bytes, write_cache
 
 
@@ -55,7 +56,7 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
     """o = attention(q, k_cache, v_cache), quantised if scales stay within a head group."""
     code, tokens = lo.code, lo.tokens
     with lo.phase(name):
-        for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values)):
+        for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values), (OUT, tokens.order)):
             code.signal(IN, sem)
             code.wait(unit, sem)
         if early(lo) and lo.most_groups > 1:
@@ -72,6 +73,7 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
             with code.scope():
                 split_pages(lo, quantised)
             code.place(end)
+        bring_owed(lo)
         if early(lo):
             # The next layer's keys take the place of this one's in CSRAM, its pages in the slots.
             code.wait(OUT, tokens.k_cached)

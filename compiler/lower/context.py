@@ -116,9 +116,12 @@ class Lowering:
         self.layer = self.code.reg()
         self.groups = self.code.reg()
         self.slot = self.code.reg()  # of the weight ring
-        # Where the weight stream is: matrices of layers to come, panels before the block, depth.
-        self.w_left, self.w_first, self.w_k = (self.code.reg() for _ in range(3))
+        # Where the weight stream is: matrices of layers to come; panels before the block << 32,
+        # plus the depth.
+        self.w_left, self.w_at = self.code.reg(), self.code.reg()
         without = plan.options.without
+        late = "pages-first" not in without and "prefetch" not in without
+        self.owed = self.code.reg() if late else None  # chunks that wait for attention's pages
         self.limit = self.code.reg() if "prefetch" in without else None  # the phase it may not leave
         groups = plan.groups
         self.most_groups = groups[-1]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from compiler.buffers import Rows
 from compiler.emit import Code, Desc, Reg, Scaled, Sem, Value
 from compiler.lower import stream
-from compiler.lower.context import CONST, IN, MXU, VPU, Lowering, Plan
+from compiler.lower.context import CONST, IN, MXU, OUT, VPU, Lowering, Plan
 from compiler.lower.rowwise import NORMS, layer_base, load_gains, load_rows, rms_norm
 from compiler.matrices import Matrix
 from compiler.precision import Precision
@@ -164,8 +164,10 @@ def _bring_activations(lo: Lowering, work: Linear, turn: _Turn, norm: str | None
     code.set(turn.slot, RESIDENT)
     if norm is not None and most_fused(lo.plan) > 0:
         with code.unless("ge", lo.rows, most_fused(lo.plan) + 1):
-            _normalise(lo, work, norm)
-            code.wait(MXU, lo.tokens.a_made)
+            # A tile without columns has nothing that would keep its barrier behind its norm.
+            with code.unless("ge", turn.first, turn.stop):
+                _normalise(lo, work, norm)
+                code.wait(MXU, lo.tokens.a_made)
             code.emit("jmp", target=done)
     _load_row_scales(lo, work.src, turn.rows)
     with code.scope():
@@ -241,7 +243,10 @@ def _chunks(lo: Lowering, work: Linear, turn: _Turn, finish: stream.Stream) -> N
         stream.give(lo, work.alone)
         with code.unless("ge", turn.slot, RESIDENT):
             _free_slot(lo, work, turn)
-    stream.bring(lo)
+    if work.matrix.name == "qkv":
+        stream.bring_late(lo, (turn.first, turn.stop, turn.wide), (turn.depth, k))
+    else:
+        stream.bring(lo)
     stream.next_slot(lo)
     with code.loop(PARTS_A_CHUNK), code.unless("lt", turn.parts, 2):
         code.call(finish.label, finish.taken)
@@ -274,7 +279,21 @@ def _help(lo: Lowering, work: Linear, turn: _Turn) -> None:
         _free_slot(lo, work, turn)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=work.matrix.k_stored, target=top)
+    _empty_part(lo)
     code.place(end)
+
+
+def _empty_part(lo: Lowering) -> None:
+    """Queue what a part goes through, but nothing is moved: the barrier comes behind the array."""
+    code, tokens = lo.code, lo.tokens
+    code.wait(MXU, tokens.stage_free)
+    code.signal(MXU, tokens.stage_full)
+    code.wait(VPU, tokens.stage_full)
+    code.signal(VPU, tokens.stage_free)
+    code.wait(VPU, tokens.part_free)
+    code.signal(VPU, tokens.part_full)
+    code.wait(OUT, tokens.part_full)
+    code.signal(OUT, tokens.part_free)
 
 
 def bytes_of(code: Code, elements: Value, precision: Precision) -> Reg:

@@ -21,6 +21,7 @@ from compiler.tile_memory import a_slot
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format
 
+DEPTH_BITS = 32  # of the stream's place that say how deep in K it is
 LAYER_MATRICES = ("qkv", "o", "gate_up", "down")  #: of a layer, in the order of their use
 HEAD = "lm_head"
 
@@ -177,10 +178,11 @@ def _next_chunk(lo: Lowering, matrix: Matrix, chunk: _Chunk, top: Label, alone: 
     first, stop = own_panels(lo, matrix, alone)
     wide, depth = code.reg(), code.reg()
     cut(lo, matrix, wide, depth, alone)
-    code.alu("add", first, first, lo.w_first)
+    with code.scope():
+        code.alu("add", first, first, code.calc("shr", lo.w_at, DEPTH_BITS))
     with code.unless("lt", first, stop):
         code.alu("sub", lo.w_left, lo.w_left, 1)
-        code.set(lo.w_first, 0)
+        code.set(lo.w_at, 0)
         code.emit("jmp", target=top)
     panels = code.alu("sub", stop, stop, first)
     code.alu("min", panels, panels, wide)
@@ -188,10 +190,18 @@ def _next_chunk(lo: Lowering, matrix: Matrix, chunk: _Chunk, top: Label, alone: 
     code.alu("add", first, first, part)
     with code.scope():
         _describe(lo, matrix, chunk, (first, part, depth), alone)
-    code.alu("add", lo.w_k, lo.w_k, depth)
-    with code.unless("lt", lo.w_k, matrix.k_stored):
-        code.set(lo.w_k, 0)
-        code.alu("add", lo.w_first, lo.w_first, wide)
+    code.alu("add", lo.w_at, lo.w_at, depth)
+    with code.scope():
+        k = _depth(lo)
+        with code.unless("lt", k, matrix.k_stored):
+            code.alu("sub", lo.w_at, lo.w_at, k)
+            code.alu("shl", wide, wide, DEPTH_BITS)
+            code.alu("add", lo.w_at, lo.w_at, wide)
+
+
+def _depth(lo: Lowering) -> Reg:
+    """A new register: how deep in K the stream is."""
+    return lo.code.calc("and", lo.w_at, (1 << DEPTH_BITS) - 1)
 
 
 def shares_weights(lo: Lowering, alone: bool) -> bool:
@@ -222,7 +232,8 @@ def _describe(
     first, part, depth = at
     with code.scope():
         width = code.reg(matrix.k_stored)
-        code.alu("sub", width, width, lo.w_k)
+        with code.scope():
+            code.alu("sub", width, width, _depth(lo))
         code.alu("min", width, width, depth)
         column = p.bits * PANEL_COLUMNS // 8
         sides = [("data", column, 1, matrix.data, matrix.data_bytes, matrix.panel_bytes)]
@@ -249,7 +260,8 @@ def _describe(
                     code.alu("divu", along, along, len(LAYER_MATRICES))
                     code.alu("mul", along, along, layer_bytes)
                     code.alu("sub", address, address, along)
-                _columns(lo, along, lo.w_k, scale, block)
+                code.alu("and", along, lo.w_at, (1 << DEPTH_BITS) - 1)
+                _columns(lo, along, along, scale, block)
                 code.alu("add", address, address, along)
                 _columns(lo, along, width, scale, block)
                 source = Descriptor(Space.HBM, Format.U8, (1, 1), (panel_bytes, 1), base)
@@ -342,6 +354,52 @@ def tell(lo: Lowering, unit: str, sems: object, slot: int, alone: bool) -> None:
 def bring(lo: Lowering) -> None:
     """Bring the next chunk of the stream into the current slot."""
     lo.code.call(lo.stream.label, lo.stream.taken)
+
+
+def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, int]) -> None:
+    """Bring the next chunk, or owe it until attention's pages are on their way.
+
+    The ring would only fill up, and then be full while HBM has nothing to do between attention's
+    last page and the first use of a slot. Not where pages are few, nor where the chunk is one of
+    the same matrix. `one_block`: first panel, one past the last, and panels of a block; `chunk`:
+    its depth, and K.
+    """
+    code, owed = lo.code, lo.owed
+    if owed is None or lo.plan.tile.w_depth == 1:
+        bring(lo)
+        return
+    now, done = code.label("bring_now"), code.label("brought")
+    first, stop, wide = one_block
+    few = (lo.plan.chip.num_tiles - 1) // lo.plan.config.kv_heads
+    code.emit("blt", ra=lo.segments, b=few + 1, target=now)
+    if lo.most_groups > 1:
+        code.emit("bne", ra=lo.groups, b=1, target=now)
+    with code.scope():
+        end = code.calc("add", first, wide)
+        code.emit("blt", ra=end, b=stop, target=now)
+        code.alu("mul", end, chunk[0], lo.plan.tile.w_depth - 1)
+        code.emit("blt", ra=end, b=chunk[1], target=now)
+    code.alu("add", owed, owed, 1)
+    code.emit("jmp", target=done)
+    code.place(now)
+    bring(lo)
+    code.place(done)
+
+
+def bring_owed(lo: Lowering) -> None:
+    """Bring the chunks that are owed, into the slots before the current one."""
+    if lo.owed is None:
+        return
+    code, none = lo.code, lo.code.label("nothing_owed")
+    code.emit("beq", ra=lo.owed, b=0, target=none)
+    code.alu("sub", lo.slot, lo.slot, lo.owed)
+    with code.unless("ge", lo.slot, 0), code.scope():
+        code.alu("add", lo.slot, lo.slot, _slots(lo))
+    with code.loop(lo.owed):
+        bring(lo)
+        next_slot(lo)
+    code.set(lo.owed, 0)
+    code.place(none)
 
 
 def slot_offset(lo: Lowering, dst: Reg) -> None:
