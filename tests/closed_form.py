@@ -419,9 +419,9 @@ def _buffers(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     )
     x, qkv, q = 4 * rows * shape.hidden, 4 * rows * shape.qkv, 2 * rows * shape.wide
     queries = sum(_query_rows(shape, step, plan, window) for window in shape.windows())
-    norms = 2 * layers * (plan.tiles if fused else 1)
+    norms = sum(_norm_tiles(matrices[name], plan) if fused else 1 for name in ("qkv", "gate_up"))
     found: Bytes = {
-        "x.data": [(norms + 2 * layers) * x + 4 * wanted * shape.hidden, x + layers * 2 * x],
+        "x.data": [layers * (norms + 2) * x + 4 * wanted * shape.hidden, x + layers * 2 * x],
         "qkv.data": [layers * qkv, layers * qkv],
         "q.data": [2 * queries * shape.wide, layers * q],
         "rope.data": [layers * ropes * rope, rows * rope],
@@ -443,6 +443,11 @@ def _buffers(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     found["cand_values"] = [candidates, candidates]
     found["cand_ids"] = [4 * wanted * plan.top_k, candidates]
     return found
+
+
+def _norm_tiles(matrix: Matrix, plan: Plan) -> int:
+    """Tiles that normalise all rows: those that have columns of the matrix."""
+    return sum(panels > 0 for panels in matrix.shares(plan.tiles))
 
 
 def _query_rows(shape: Shape, step: Step, plan: Plan, window: int) -> int:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import tiny_models
 from check_runs import checked
 from decoder_runs import SMALL, Model, chunks, mini, play
 from graph_model import Numeric
 
+from compiler.api import compile_stages
+from compiler.config import ModelConfig
+from compiler.options import TECHNIQUES, Options
+
+ALL = tuple(TECHNIQUES)
 NUMERIC = Numeric("mxfp4", "mxfp8")
 
 
@@ -19,11 +25,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 # ---- activations that tiles of a cluster bring for one another
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="race: without early pages, dma5 reads half of a page's values, and waits for no barrier "
-    "behind the `heads` of other tiles, which write them to the cache (attention_pages._load)",
-)
 @pytest.mark.parametrize(("clusters", "tiles"), [(2, 2), (1, 5)])
 def test_activations_are_shared_by_tiles_with_unequal_parts(
     model: Model, clusters: int, tiles: int
@@ -35,3 +36,30 @@ def test_activations_are_shared_by_tiles_with_unequal_parts(
     played = play(machine, {"text": text}, chunks("text", 130, 60))
     assert machine.findings() == [], machine.text()
     played.check("text", model.expected(NUMERIC, text))
+
+
+# ---- registers
+
+
+OUT_OF_REGISTERS = pytest.mark.xfail(
+    strict=True,
+    reason="out of scalar registers: _send_fp32 in _write_finish, with activations in HBM, biases "
+    "and several row groups",
+)
+
+
+@pytest.mark.parametrize(
+    ("without", "rows"),
+    [
+        pytest.param((), None, marks=OUT_OF_REGISTERS),
+        ((), 40),
+        (("prefetch",), 40),
+        (ALL, 4),
+    ],
+)
+def test_registers_are_enough(without: tuple[str, ...], rows: int | None) -> None:
+    """Where most are alive at once: biases, activations in HBM, several row groups."""
+    sizes = {"num_attention_heads": 16, "num_key_value_heads": 4}
+    config = ModelConfig.from_dict(tiny_models.CONFIGS["llama-biased"] | sizes)
+    chip = mini(2, 3, **{"cluster.csram.bytes": 0, "tile.tsram.bytes": 1 << 19})
+    compile_stages(config, chip, Options("mxfp8", "bf16", rows=rows, context=400, without=without))
