@@ -23,10 +23,10 @@ from compiler.hbm import PAGE, layout_hbm
 from compiler.image import Image
 from compiler.lower.attention_split import split_bytes
 from compiler.lower.context import Plan
+from compiler.lower.cutting import most_resident
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
 from compiler.lower.program import lower
-from compiler.lower.stream import most_resident
 from compiler.matrices import matrices
 from compiler.options import Options
 from compiler.precision import KV_FORMATS, precision

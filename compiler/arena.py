@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from compiler.errors import CompileError
 
-
 ALIGN = 64  #: bytes: of addresses in SRAM
 
 

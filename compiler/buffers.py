@@ -99,9 +99,7 @@ class _Placer:
         base = self.copy(name, nbytes)
         return {} if base < 0 else {name: Bytes(name, Space.CSRAM, base, 1, nbytes, False)}
 
-    def rows(
-        self, name: str, columns: int, precision: Precision, rows: int | None = None
-    ) -> Rows:
+    def rows(self, name: str, columns: int, precision: Precision, rows: int | None = None) -> Rows:
         data = self.place(f"{name}.data", _aligned(precision.data_bytes(columns)), rows)
         scales = row_scale = None
         if precision.block:

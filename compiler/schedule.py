@@ -23,13 +23,14 @@ from compiler.emit import Code, Line, Sem
 from compiler.errors import CompileError
 from compiler.lower.attention_split import split_bytes
 from compiler.lower.context import Plan, Tokens
+from compiler.lower.cutting import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
 from compiler.lower.lives import LIVES, Life, Pair
-from compiler.lower.stream import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS
+
 
 @dataclass(frozen=True)
 class Regime:

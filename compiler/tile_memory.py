@@ -41,9 +41,9 @@ class TilePlan:
     Weights come in chunks of at most ``block_panels`` panels and ``w_slot`` bytes, a multiple of
     ``align`` deep unless K ends, into a ring of ``w_depth`` slots. Activations have ``a_room``
     bytes, and ``a_scale_room`` for their scales; in a step of several row groups, which reads no
-    pages early, ``wide_room`` in all; beside the logits, ``head_room``. ``stage`` elements are read out at a time (and finished in
-    PART_SLOTS turns), or ``wide_stage`` in a step of several row groups: its ring has a slot less, which lies behind
-    the stage. ``norm_rows``, ``head_rows`` and
+    pages early, ``wide_room`` in all; beside the logits, ``head_room``. ``stage`` elements are read
+    out at a time (and finished in PART_SLOTS turns), or ``wide_stage`` in a step of several row
+    groups: its ring has a slot less, which lies behind the stage. ``norm_rows``, ``head_rows`` and
     ``attend_rows`` (query rows of one head times the group) are what those phases take at once.
     ``page_slots`` KV pages are on their way to the array, in memory of their own if
     ``pages_ahead``; ``fold_pages`` are what the fold of pages attended to elsewhere takes at once.
@@ -350,7 +350,9 @@ def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
             for name in ("head_in", "head_tmp", "head_rot"):
                 arena.take(name, rows * dim * 4)
             arena.take("head_sum", rows * 4)
-            arena.take("head_rope", min(rows, capacity.group_rows) * rope_columns(sizing.config) * 4)
+            arena.take(
+                "head_rope", min(rows, capacity.group_rows) * rope_columns(sizing.config) * 4
+            )
             arena.take("head_out", rows * dim * 4)
             return min(rows, most)
         except DoesNotFit as problem:

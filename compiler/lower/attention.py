@@ -24,8 +24,8 @@ from compiler.lower.attention_items import (
 from compiler.lower.attention_pages import advance, load_ahead, load_new, load_old, scores, values
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
-from compiler.lower.stream import bring_owed
 from compiler.lower.kv import early, page_bytes, write_cache
+from compiler.lower.stream import bring_owed
 
 
 @dataclass(frozen=True)

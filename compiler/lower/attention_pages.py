@@ -62,8 +62,16 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, halves: bool) -> None
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
         page = _page_address(lo, item, block)
         for part, units, mixed in (
-            ("k", ((KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room)), tokens.k_old),
-            ("v", ((VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room)), tokens.v_old),
+            (
+                "k",
+                ((KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room)),
+                tokens.k_old,
+            ),
+            (
+                "v",
+                ((VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room)),
+                tokens.v_old,
+            ),
         ):
             for number, (unit, full, free) in enumerate(units):
                 code.wait(unit, free)

@@ -23,7 +23,15 @@ from compiler.lower.attention_items import (
     seen,
     segment_word,
 )
-from compiler.lower.attention_pages import advance, load_ahead, load_new, load_old, partial, scores, values
+from compiler.lower.attention_pages import (
+    advance,
+    load_ahead,
+    load_new,
+    load_old,
+    partial,
+    scores,
+    values,
+)
 from compiler.lower.context import MXU, OUT, VPU, Lowering, Plan
 from compiler.lower.kv import early
 

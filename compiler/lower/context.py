@@ -10,8 +10,8 @@ streams keys, dma7 values and small constants.
 
 Phases are separated by a barrier between dma5 (results are out) of every tile and dma4 (inputs
 may be read) of every tile: a cluster's tiles signal their first tile, and that one signals all
-tiles. A tile reaches a barrier only when it has passed the one before, and so when every cluster has
-signalled that: counts tell barriers apart.
+tiles. A tile reaches a barrier only when it has passed the one before, and so when every cluster
+has signalled that: counts tell barriers apart.
 
 Row groups: a step of many rows gives each group of clusters its own rows, so that weights are
 brought once for all and activations stay in the group. Tiles of a group are its lanes. The fewest
@@ -122,7 +122,9 @@ class Lowering:
         without = plan.options.without
         late = "pages-first" not in without and "prefetch" not in without
         self.owed = self.code.reg() if late else None  # chunks that wait for attention's pages
-        self.limit = self.code.reg() if "prefetch" in without else None  # the phase it may not leave
+        self.limit = (
+            self.code.reg() if "prefetch" in without else None
+        )  # the phase it may not leave
         groups = plan.groups
         self.most_groups = groups[-1]
         self.stream: Stream
@@ -285,36 +287,50 @@ class Lowering:
 
     # -- buffers -------------------------------------------------------------------------------
 
-    def buffer(
+    def source(
         self,
         part: Bytes,
         view: Descriptor,
-        row: Value,
+        row: Reg | None = None,
         *adds: tuple[str, Value | Scaled],
-        dst: bool = False,
-        into: Desc | None = None,
         **dims: Value,
     ) -> Desc:
-        """A descriptor (`into`, or a new one) of an activation buffer from a row of the group on.
+        """A descriptor of an activation buffer, from a row of the own group on, to be read."""
+        return self.fill_source(self.code.desc(), (part, view, row), *adds, **dims)
 
-        As a DMA destination (`dst`) it names the group's clusters; in HBM there is one copy of
-        all groups' rows.
-        """
-        code = self.code
-        result = code.fill(into or code.desc(), view, *adds, **dims)
+    def fill_source(
+        self,
+        desc: Desc,
+        place: tuple[Bytes, Descriptor, Reg | None],
+        *adds: tuple[str, Value | Scaled],
+        **dims: Value,
+    ) -> Desc:
+        """The same in a register at hand. In HBM there is one copy of all groups' rows."""
+        code, (part, view, row) = self.code, place
+        code.fill(desc, view, *adds, **dims)
         with code.scope():
-            offset = code.calc("mul", row, part.row_bytes) if isinstance(row, Reg) else None
             if part.grouped and part.space is Space.HBM and self.most_groups > 1:
                 first = self.first_row()
                 code.alu("mul", first, first, part.row_bytes)
-                code.emit("dadd", dst=result, field="base", b=first)
-            if offset is not None:
-                code.emit("dadd", dst=result, field="base", b=offset)
-            elif row:
-                code.emit("dadd", dst=result, field="base", b=int(row) * part.row_bytes)
-        if dst and part.space is Space.CSRAM:
-            self._everywhere(result, part)
-        return result
+                code.emit("dadd", dst=desc, field="base", b=first)
+            if row is not None:
+                offset = code.calc("mul", row, part.row_bytes)
+                code.emit("dadd", dst=desc, field="base", b=offset)
+        return desc
+
+    def target(
+        self,
+        part: Bytes,
+        view: Descriptor,
+        row: Reg | None = None,
+        *adds: tuple[str, Value | Scaled],
+        **dims: Value,
+    ) -> Desc:
+        """The same as a DMA destination: in all clusters that have a copy."""
+        desc = self.source(part, view, row, *adds, **dims)
+        if part.space is Space.CSRAM:
+            self._everywhere(desc, part)
+        return desc
 
     def _everywhere(self, dst: Desc, part: Bytes) -> None:
         code = self.code
@@ -388,7 +404,7 @@ class Lowering:
         for buffer, place, nbytes in parts:
             with code.scope():
                 target = buffer.view(Format.U8, 1, nbytes)
-                dst = self.buffer(buffer, target, first, dst=True, dim0=count)
+                dst = self.target(buffer, target, first, dim0=count)
                 src = code.tensor(self.tsram(place, Format.U8, (1, nbytes)), dim0=count)
                 code.emit("dma", channel=OUT, dst=dst, src=src)
         if rows.row_scale is not None:
@@ -397,6 +413,6 @@ class Lowering:
     def _send_row_scales(self, buffer: Bytes, scale: str, first: Reg, count: Value) -> None:
         code = self.code
         with code.scope():
-            dst = self.buffer(buffer, buffer.view(Format.U8, 1, 1), first, dst=True, dim0=count)
+            dst = self.target(buffer, buffer.view(Format.U8, 1, 1), first, dim0=count)
             src = code.tensor(self.tsram(scale, Format.U8, (1, 1)), dim0=count)
             code.emit("dma", channel=OUT, dst=dst, src=src)

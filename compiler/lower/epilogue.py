@@ -8,17 +8,9 @@ from __future__ import annotations
 from compiler.buffers import Bytes, Rows
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.linear import (
-    Block,
-    Epilogue,
-    Linear,
-    add_slot,
-    blocks_of,
-    bytes_of,
-    stage,
-    work_space,
-)
+from compiler.lower.readout import add_slot, stage, work_space
 from compiler.lower.rowwise import layer_base, load_constant
+from compiler.lower.turns import Block, Epilogue, Linear, blocks_of, bytes_of
 from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
@@ -67,7 +59,7 @@ def _send_fp32(lo: Lowering, dst: Bytes, block: Block, first: Reg, columns: Valu
     with code.scope():
         at = ("base", Scaled(first, 4))
         dims = {"dim0": block.rows, "dim1": columns}
-        out = lo.buffer(dst, dst.view(Format.FP32, 4, 1), block.row, at, dst=True, **dims)
+        out = lo.target(dst, dst.view(Format.FP32, 4, 1), block.row, at, **dims)
         code.emit("dma", channel=OUT, dst=out, src=_out(lo, block, columns))
     code.signal(OUT, lo.tokens.part_free)
 
@@ -110,7 +102,7 @@ def residual(lo: Lowering, work: Linear, block: Block) -> None:
         with code.scope():
             at = ("base", Scaled(first, 4))
             dims = {"dim0": block.rows, "dim1": columns}
-            src = lo.buffer(x, x.view(Format.FP32, 4, 1), block.row, at, **dims)
+            src = lo.source(x, x.view(Format.FP32, 4, 1), block.row, at, **dims)
             code.emit("dma", channel=IN, dst=old, src=src)
         code.signal(IN, tokens.old_full)
         _begin(lo, work, block)
@@ -215,7 +207,7 @@ def _send_bytes(
 ) -> None:
     code, (place, stride), (start, nbytes) = lo.code, source, span
     dims = {"dim0": block.rows, "dim1": nbytes}
-    out = lo.buffer(dst, dst.raw(), block.row, ("base", start), dst=True, **dims)
+    out = lo.target(dst, dst.raw(), block.row, ("base", start), **dims)
     src = code.tensor(lo.tsram(place, Format.U8, (1, 1)), stride0=stride, **dims)
     with code.scope():
         size = lo.plan.tile.stage // PART_SLOTS

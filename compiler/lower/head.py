@@ -11,8 +11,10 @@ from compiler.buffers import Bytes
 from compiler.emit import Reg, Scaled
 from compiler.hbm import WANTED_WORDS
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.linear import Block, Linear, product, stage
-from compiler.lower.stream import own_panels
+from compiler.lower.cutting import own_panels
+from compiler.lower.linear import product
+from compiler.lower.readout import stage
+from compiler.lower.turns import Block, Linear
 from isa.descriptor import PANEL_COLUMNS, Descriptor
 from isa.formats import Format
 
@@ -121,7 +123,7 @@ def _send_candidates(lo: Lowering, place: str, buffer: Bytes) -> None:
     with code.scope():
         offset = code.calc("mul", lo.tile, nbytes)
         view = buffer.view(Format.U8, 1, nbytes)
-        dst = lo.buffer(buffer, view, 0, ("base", offset), dst=True, dim0=lo.wanted)
+        dst = lo.target(buffer, view, None, ("base", offset), dim0=lo.wanted)
         src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=lo.wanted)
         code.emit("dma", channel=OUT, dst=dst, src=src)
 

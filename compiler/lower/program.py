@@ -10,12 +10,14 @@ from compiler.fuse import Phase, Phases
 from compiler.hbm import WANTED_WORDS
 from compiler.lower.attention import attend, read_ahead
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan, Tokens
+from compiler.lower.cutting import LAYER_MATRICES
 from compiler.lower.epilogue import residual, store, swiglu
 from compiler.lower.head import lm_head, sample
 from compiler.lower.heads import heads
-from compiler.lower.linear import Epilogue, linear, most_fused
+from compiler.lower.linear import linear, most_fused
 from compiler.lower.rowwise import copy_norms, embed, norm, norm_wanted, requantise
-from compiler.lower.stream import LAYER_MATRICES, close_ring, fill_ring, open_ring, write_stream
+from compiler.lower.stream import close_ring, fill_ring, open_ring, write_stream
+from compiler.lower.turns import Epilogue
 from isa.formats import Format
 
 #: FP32 3FB8AA3B, the arithmetic contract's L (log2 e), exactly.
@@ -23,7 +25,7 @@ L = Decimal(0x3FB8AA3B & 0x7FFFFF | 0x800000) / Decimal(1 << 23)
 
 
 def lower(plan: Plan, phases: Phases) -> tuple[Code, Tokens, dict[str, Label], int]:
-    """The code of every tile, its semaphores, its entries, and the pc of where it counts its layers."""
+    """The code of every tile, its semaphores and entries, and the pc of where it counts layers."""
     lo = Lowering(plan)
     reset, step = lo.code.label("reset"), lo.code.label("step")
     lo.code.place(reset)

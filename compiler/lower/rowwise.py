@@ -14,7 +14,6 @@ from compiler.tile_memory import NORM_SLOTS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
-
 #: Norms of x in a layer, by their place among its gains.
 NORMS = {"attn_norm": 0, "mlp_norm": 1}
 
@@ -53,7 +52,7 @@ def _share_rope_rows(lo: Lowering, begin: Reg, end: Reg) -> None:
         code.alu("add", first, first, begin)
         table = lo.hbm("rope", Format.FP32, (lo.plan.capacity.context, width))
         rope = lo.plan.buffers.rows["rope"].data
-        dst = lo.buffer(rope, rope.view(Format.FP32, 4, width), first, dst=True, dim0=count)
+        dst = lo.target(rope, rope.view(Format.FP32, 4, width), first, dim0=count)
         entries = lo.tsram("positions", Format.I32, (1,))
         index = code.tensor(entries, ("base", Scaled(first, 4)), dim0=count)
         code.emit("dmag", channel=OUT, dst=dst, src=code.tensor(table), index=index)
@@ -62,13 +61,17 @@ def _share_rope_rows(lo: Lowering, begin: Reg, end: Reg) -> None:
 def norm(lo: Lowering, name: str, dst: str) -> None:
     """dst = quantise(RMSNorm(x) * gain), in a layer."""
     code = lo.code
+    first, most = NORMS[name] * lo.plan.config.hidden, lo.plan.tile.norm_rows
     with lo.phase(name):
         begin, end = lo.share(lo.own_rows())
-        with code.unless("ge", begin, end), _gains(lo, NORMS[name] * lo.plan.config.hidden, lo.layer):
-            with code.stepping(begin, end, NORM_SLOTS * lo.plan.tile.norm_rows) as (row, width):
-                for slot in range(NORM_SLOTS):
-                    with code.unless("lt", width, slot * lo.plan.tile.norm_rows + 1):
-                        _norm_slot(lo, row, width, slot, dst)
+        with (
+            code.unless("ge", begin, end),
+            _gains(lo, first, lo.layer),
+            code.stepping(begin, end, NORM_SLOTS * most) as (row, width),
+        ):
+            for slot in range(NORM_SLOTS):
+                with code.unless("lt", width, slot * most + 1):
+                    _norm_slot(lo, row, width, slot, dst)
 
 
 def _norm_slot(lo: Lowering, row: Reg, width: Reg, slot: int, dst: str) -> None:
@@ -81,7 +84,7 @@ def _norm_slot(lo: Lowering, row: Reg, width: Reg, slot: int, dst: str) -> None:
 
 
 def norm_wanted(lo: Lowering, name: str, dst: str) -> None:
-    """The same behind the layers, for rows that want logits, one by one: each on a tile of its row group."""
+    """The same behind the layers, for rows that want logits, each on a tile of its row group."""
     code, words = lo.code, WANTED_WORDS * lo.plan.capacity.wanted
     last = lo.plan.config.layers * norm_stride(lo.plan.config)
     with lo.phase(name), _gains(lo, last, None), code.scope():
@@ -232,7 +235,7 @@ def layer_base(code: Code, base: int, layer: Reg | None, stride: int) -> Reg:
 
 
 def load_rows(
-    lo: Lowering, name: str, columns: int, row: Value, count: Value, place: str
+    lo: Lowering, name: str, columns: int, row: Reg | None, count: Value, place: str
 ) -> None:
     """Queue on dma4: FP32 rows of a buffer into TSRAM, for the VPU, which frees the place."""
     lo.code.wait(IN, lo.tokens.in_free)
@@ -241,13 +244,13 @@ def load_rows(
 
 
 def bring_rows(
-    lo: Lowering, name: str, columns: int, row: Value, count: Value, place: tuple[str, int]
+    lo: Lowering, name: str, columns: int, row: Reg | None, count: Value, place: tuple[str, int]
 ) -> None:
     """Queue on dma4: FP32 rows of a buffer into TSRAM, to an offset from a named place."""
     code, (where, offset) = lo.code, place
     source = lo.plan.buffers.rows[name].data
     with code.scope():
-        src = lo.buffer(source, source.view(Format.FP32, 4, columns), row, dim0=count)
+        src = lo.source(source, source.view(Format.FP32, 4, columns), row, dim0=count)
         target = lo.tsram(where, Format.FP32, (1, columns))
         dst = code.tensor(target, ("base", offset), dim0=count)
         code.emit("dma", channel=IN, dst=dst, src=src)

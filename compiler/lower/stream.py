@@ -15,15 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.emit import Desc, Label, Reg, Taken
-from compiler.lower.context import MXU, W_CHANNELS, Lowering, Plan
+from compiler.lower.context import MXU, W_CHANNELS, Lowering
+from compiler.lower.cutting import HEAD, LAYER_MATRICES, cut, own_panels
 from compiler.matrices import Matrix
-from compiler.tile_memory import a_slot
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format
 
 DEPTH_BITS = 32  # of the stream's place that say how deep in K it is
-LAYER_MATRICES = ("qkv", "o", "gate_up", "down")  #: of a layer, in the order of their use
-HEAD = "lm_head"
 
 
 @dataclass(frozen=True)
@@ -41,101 +39,6 @@ class _Chunk:
     count: Reg
     data: tuple[Desc, Desc]  # to, from
     scales: tuple[Desc, Desc]
-
-
-# -- how a matrix is cut -------------------------------------------------------------------------
-
-
-def own_panels(lo: Lowering, matrix: Matrix, alone: bool) -> tuple[Reg, Reg]:
-    """New registers: this tile's panels [begin, stop); `alone`: all tiles share, not the group."""
-    code = lo.code
-    begin, stop = lo.share(matrix.units, alone)
-    if matrix.unit > 1:
-        code.alu("mul", begin, begin, matrix.unit)
-        code.alu("mul", stop, stop, matrix.unit)
-    code.alu("min", begin, begin, matrix.panels)
-    code.alu("min", stop, stop, matrix.panels)
-    return begin, stop
-
-
-def rows_each(lo: Lowering, alone: bool) -> Reg:
-    """A new register: rows of the largest row group, or those that want logits."""
-    return lo.code.reg(lo.wanted) if alone else lo.rows_each()
-
-
-def most_resident(plan: Plan, matrix: Matrix, several: bool = False) -> int:
-    """The most rows whose activations, all K of them, fit a tile at once.
-
-    `several`: in a step of several row groups.
-    """
-    p, tile = plan.activations, plan.tile
-    room = tile.wide_room if several else tile.a_room
-    if matrix.name == HEAD:
-        room = tile.head_room
-    most = room // p.data_bytes(matrix.k)
-    return min(most, tile.a_scale_room // p.scale_bytes(matrix.k)) if p.block else most
-
-
-def resident_rows(lo: Lowering, matrix: Matrix) -> Reg:
-    """A new register: the most rows whose activations fit a tile at once in this step."""
-    code, plan = lo.code, lo.plan
-    rows, several = code.reg(most_resident(plan, matrix)), most_resident(plan, matrix, True)
-    if lo.most_groups > 1 and matrix.name != HEAD:
-        with code.unless("eq", lo.groups, 1):
-            code.set(rows, several)
-    return rows
-
-
-def a_slot_bytes(plan: Plan, alone: bool) -> tuple[int, int]:
-    """Bytes of a slot where activations come in chunks, and of its scales."""
-    tile = plan.tile
-    return a_slot(tile.head_room if alone else tile.a_room), a_slot(tile.a_scale_room)
-
-
-def ring_elements(plan: Plan, alone: bool) -> int:
-    """Activations that a slot holds where they come in chunks."""
-    p, (data, scales) = plan.activations, a_slot_bytes(plan, alone)
-    return min(data * 8 // p.bits, scales * p.block) if p.block else data * 8 // p.bits
-
-
-def most_panels(lo: Lowering, matrix: Matrix, alone: bool) -> Reg:
-    """A new register: panels of the lane that has most."""
-    code = lo.code
-    most = code.reg(matrix.units - 1)
-    with code.scope():
-        lanes = code.reg(lo.plan.chip.num_tiles) if alone else lo.lanes()
-        code.alu("divu", most, most, lanes)
-    code.alu("add", most, most, 1)
-    code.alu("mul", most, most, matrix.unit)
-    return code.alu("min", most, most, matrix.panels)
-
-
-def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> None:
-    """Set the panels of a block and the depth of a chunk, the same for every lane.
-
-    As many panels as the accumulator takes, and as much of K as the slot holds, in even chunks.
-    """
-    code, tile, k = lo.code, lo.plan.tile, matrix.k_stored
-    with code.scope():
-        code.alu("min", wide, most_panels(lo, matrix, alone), tile.block_panels)
-    code.set(depth, tile.w_slot * 8 // matrix.precision.bits // PANEL_COLUMNS)
-    code.alu("divu", depth, depth, wide)
-    with code.scope():
-        rows, most = rows_each(lo, alone), resident_rows(lo, matrix)
-        with code.unless("ge", most, rows):
-            limit = code.reg(ring_elements(lo.plan, alone))
-            code.alu("divu", limit, limit, rows)
-            code.alu("min", depth, depth, limit)
-    code.alu("and", depth, depth, -tile.align)
-    with code.scope():
-        chunks = code.calc("add", depth, k - 1)
-        code.alu("divu", chunks, chunks, depth)
-        code.set(depth, k - 1)
-        code.alu("add", depth, depth, chunks)
-        code.alu("divu", depth, depth, chunks)
-        code.alu("add", depth, depth, tile.align - 1)
-        code.alu("and", depth, depth, -tile.align)
-        code.alu("min", depth, depth, k)
 
 
 # -- the subroutine ------------------------------------------------------------------------------
@@ -356,13 +259,13 @@ def bring(lo: Lowering) -> None:
     lo.code.call(lo.stream.label, lo.stream.taken)
 
 
-def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, int]) -> None:
+def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, Reg, int]) -> None:
     """Bring the next chunk, or owe it until attention's pages are on their way.
 
     The ring would only fill up, and then be full while HBM has nothing to do between attention's
-    last page and the first use of a slot. Not where pages are few, nor where the chunk is one of
-    the same matrix. `one_block`: first panel, one past the last, and panels of a block; `chunk`:
-    its depth, and K.
+    last page and the first use of a slot. So the last chunk of a matrix waits; but not where pages
+    are few, nor where chunks of the same matrix are still to come. `one_block`: first panel, one
+    past the last, and panels of a block; `chunk`: where it begins, how deep it is, and K.
     """
     code, owed = lo.code, lo.owed
     if owed is None or lo.plan.tile.w_depth == 1:
@@ -375,10 +278,12 @@ def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, 
     if lo.most_groups > 1:
         code.emit("bne", ra=lo.groups, b=1, target=now)
     with code.scope():
-        end = code.calc("add", first, wide)
+        end = code.calc("add", chunk[0], chunk[1])
+        code.emit("blt", ra=end, b=chunk[2], target=now)
+        code.alu("add", end, first, wide)
         code.emit("blt", ra=end, b=stop, target=now)
-        code.alu("mul", end, chunk[0], lo.plan.tile.w_depth - 1)
-        code.emit("blt", ra=end, b=chunk[1], target=now)
+        code.alu("mul", end, chunk[1], lo.plan.tile.w_depth - 1)
+        code.emit("blt", ra=end, b=chunk[2], target=now)
     code.alu("add", owed, owed, 1)
     code.emit("jmp", target=done)
     code.place(now)

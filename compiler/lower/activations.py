@@ -1,0 +1,200 @@
+"""The activations of a linear phase on their way into the tile: see linear.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from compiler.buffers import Rows
+from compiler.emit import Code, Desc, Reg, Sem, Value
+from compiler.lower import cutting
+from compiler.lower.context import IN, MXU, Lowering
+from compiler.lower.turns import Linear, Turn, blocks_of, bytes_of
+from compiler.tile_memory import A_SLOTS
+from isa.descriptor import Descriptor, Space
+from isa.formats import Format, ScaleKind
+
+# How activations come, beside the number of a slot of their semaphores (see `Turn`).
+RING = 0  #: chunk by chunk with the weights, into a ring of slots
+
+ARRIVING = A_SLOTS  #: all of K fits: chunk by chunk with the first block's weights
+
+RESIDENT = 2 * A_SLOTS  #: all of K is there
+
+SHARED_ROWS = 32  # rows from which tiles of a cluster bring activations for one another: estimate
+
+
+def load_row_scales(lo: Lowering, src: Rows, rows: Value) -> None:
+    """Queue on dma4: the activations' row scales, for the read-out."""
+    if src.row_scale is None:
+        return
+    code = lo.code
+    with code.scope():
+        source = lo.source(src.row_scale, src.row_scale.view(Format.U8, 1, 1), None, dim0=rows)
+        dst = code.tensor(lo.tsram("row_scale", Format.U8, (1, 1)), dim0=rows)
+        code.emit("dma", channel=IN, dst=dst, src=source)
+    code.signal(IN, lo.tokens.row_full)
+    code.wait(MXU, lo.tokens.row_full)
+
+
+def load_chunk(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
+    """Queue on dma4: a[:, k : k + depth] into the next slot, or to its place among all of K.
+
+    Where there are many rows, each tile of the cluster brings some of them, and writes them to all.
+    """
+    code, src = lo.code, work.src
+    p, slots = src.precision, cutting.a_slot_bytes(lo.plan, work.alone)
+    sides = [("a_data", slots[0], src.data, p.data_bytes(work.matrix.k))]
+    if src.scales is not None:
+        sides.append(("a_scale", slots[1], src.scales, p.scale_bytes(work.matrix.k)))
+    with code.scope():
+        moves = [(code.desc(), code.desc()) for _ in sides]
+        first, rows = _brought_rows(lo, work, turn)
+        for (dst, source), (name, slot, buffer, whole) in zip(moves, sides, strict=True):
+            with code.scope():
+                if name == "a_data":
+                    span = bytes_of(code, turn.k, p), bytes_of(code, depth, p)
+                    stride = bytes_of(code, turn.depth, p)
+                else:
+                    start = code.calc("divu", turn.k, p.block)
+                    span = start, blocks_of(code, depth, p.block)
+                    stride = blocks_of(code, turn.depth, p.block)
+                dims = {"dim0": rows, "dim1": span[1]}
+                at = ("base", span[0])
+                lo.fill_source(source, (buffer, buffer.raw(), first), at, **dims)
+                _slot_place(code, turn, slot, (span[0], stride), whole)
+                target = lo.tsram(name, Format.U8, (1, 1))
+                code.fill(dst, target, at, stride0=stride, **dims)
+                code.alu("mul", stride, stride, first)
+                code.emit("dadd", dst=dst, field="base", b=stride)
+        _move_chunk(lo, work, turn, moves, rows)
+
+
+def _slot_place(code: Code, turn: Turn, slot: int, registers: tuple[Reg, Reg], whole: int) -> None:
+    """Make of (a chunk's place in a row, its bytes) its place in TSRAM, and bytes between rows."""
+    start, stride = registers
+    ring, done = code.label("ring"), code.label("placed")
+    code.emit("blt", ra=turn.slot, b=ARRIVING, target=ring)
+    code.set(stride, whole)
+    code.emit("jmp", target=done)
+    code.place(ring)
+    code.alu("mul", start, turn.slot, slot)
+    code.place(done)
+
+
+def _brought_rows(lo: Lowering, work: Linear, turn: Turn) -> tuple[Reg, Reg]:
+    """New registers: first and number of the rows this tile brings."""
+    code, tiles = lo.code, lo.plan.chip.tiles_per_cluster
+    first, rows = code.reg(0), code.reg(turn.rows)
+    if not may_share(lo, work):
+        return first, rows
+    with code.unless("lt", lo.rows, SHARED_ROWS), code.scope():
+        number = code.calc("remu", lo.tile, tiles)
+        code.alu("mul", first, rows, number)
+        code.alu("add", rows, rows, first)
+        code.alu("divu", first, first, tiles)
+        code.alu("divu", rows, rows, tiles)
+        code.alu("sub", rows, rows, first)
+    return first, rows
+
+
+def may_share(lo: Lowering, work: Linear) -> bool:
+    """Whether tiles of a cluster may bring activations for one another."""
+    several = lo.plan.chip.tiles_per_cluster > 1
+    return several and not work.alone and "multicast" not in lo.plan.options.without
+
+
+def _move_chunk(
+    lo: Lowering, work: Linear, turn: Turn, moves: list[tuple[Desc, Desc]], rows: Reg
+) -> None:
+    """Queue the transfers of a chunk, once its slot is free wherever they write; the MXU waits."""
+    code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.tiles_per_cluster
+    if may_share(lo, work):
+        with code.unless("lt", lo.rows, SHARED_ROWS), code.scope():
+            owner = code.calc("divu", lo.tile, tiles)
+            code.alu("mul", owner, owner, tiles)
+            for dst, _ in moves:
+                code.emit("dset", dst=dst, field="owner", b=owner)
+                code.emit("dset", dst=dst, field="fan", b=tiles)
+                code.emit("dset", dst=dst, field="fanstep", b=1)
+    for slot, end in _by_slot(code, turn):
+        code.wait(IN, tokens.a_free[slot], tiles)
+        with code.unless("eq", rows, 0):
+            for dst, src in moves:
+                code.emit("dma", channel=IN, dst=dst, src=src)
+        _tell_cluster(lo, work, IN, tokens.a_full[slot])
+        code.wait(MXU, tokens.a_full[slot], tiles)
+        end()
+
+
+def free_slot(lo: Lowering, work: Linear, turn: Turn) -> None:
+    """Queue on the MXU: the chunk of activations is used; the next slot is the current one."""
+    code = lo.code
+    for slot, end in _by_slot(code, turn):
+        _tell_cluster(lo, work, MXU, lo.tokens.a_free[slot])
+        code.alu("add", turn.slot, turn.slot, 1 if slot < A_SLOTS - 1 else 1 - A_SLOTS)
+        end()
+
+
+def _by_slot(code: Code, turn: Turn) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Code for each slot of the activations' semaphores; call what comes along at its end."""
+    done = code.label("slot_done")
+    with code.scope():
+        number = code.calc("and", turn.slot, A_SLOTS - 1)
+        for slot in range(A_SLOTS):
+            other = code.label("other_slot")
+            if slot < A_SLOTS - 1:
+                code.emit("bne", ra=number, b=slot, target=other)
+            yield slot, lambda: code.emit("jmp", target=done)
+            code.place(other)
+    code.place(done)
+
+
+def _tell_cluster(lo: Lowering, work: Linear, unit: str, sem: Sem) -> None:
+    """Queue a signal to every tile that shares activations; alone, as often to the own tile."""
+    code, tiles = lo.code, lo.plan.chip.tiles_per_cluster
+    if not may_share(lo, work):
+        code.signal(unit, sem, tiles)
+        return
+    few, done = code.label("few"), code.label("told")
+    code.emit("blt", ra=lo.rows, b=SHARED_ROWS, target=few)
+    code.signal(unit, sem, 1, "cluster")
+    code.emit("jmp", target=done)
+    code.place(few)
+    code.signal(unit, sem, tiles)
+    code.place(done)
+
+
+def activations(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> Desc:
+    """The chunk of a: part of all of it, or a slot of the ring."""
+    code, p, at = lo.code, work.src.precision, lo.plan.tile.at
+    result, ring, done = code.desc(), code.label("a_ring"), code.label("a_done")
+    scaled = p.scale_kind is not ScaleKind.NONE
+    blocks = bool(p.block)
+    a = Descriptor(
+        Space.TSRAM,
+        p.element,
+        (1, 1),
+        (p.data_bytes(work.matrix.k) * 8 // p.bits, 1),
+        at["a_data"],
+        scale_kind=p.scale_kind,
+        scale=at["a_scale"] if scaled else 0,
+        scale_strides=(p.scale_bytes(work.matrix.k), 1) if scaled else (0, 0),
+    )
+    code.emit("blt", ra=turn.slot, b=ARRIVING, target=ring)
+    with code.scope():
+        adds: list[tuple[str, Value]] = [("base", bytes_of(code, turn.k, p))]
+        if blocks:
+            adds.append(("scale", code.calc("divu", turn.k, p.block)))
+        code.fill(result, a, *adds, dim0=turn.rows, dim1=depth)
+    code.emit("jmp", target=done)
+    code.place(ring)
+    with code.scope():
+        slot, scale_slot = cutting.a_slot_bytes(lo.plan, work.alone)
+        adds = [("base", code.calc("mul", turn.slot, slot))]
+        sets: dict[str, Value] = {"stride0": turn.depth}
+        if blocks:
+            adds.append(("scale", code.calc("mul", turn.slot, scale_slot)))
+            sets["sstride0"] = blocks_of(code, turn.depth, p.block)
+        code.fill(result, a, *adds, dim0=turn.rows, dim1=depth, **sets)
+    code.place(done)
+    return result
