@@ -281,7 +281,8 @@ def test_prefill_and_decode_in_one_step(model: Model, clusters: int) -> None:
 def _check_mixed(model: Model, chip: Chip, without: tuple[str, ...], groups: int) -> None:
     rows, steps = 201, MIXED
     if groups == 1:
-        rows, steps = 101, [*MIXED[:2], *[{"long": 100, "other": 1}] * 3, {"long": 69}, MIXED[-1]]
+        rows, steps = 101, [*MIXED[:2], *chunks("long", 369, 100), MIXED[-1]]
+        steps[2:4] = [{"long": 100, "other": 1}] * 2
     options = model.options(NUMERIC, rows=rows, sequences=2, context=512, top_k=3)
     options = replace(options, without=without)
     stages = compile_stages(ModelConfig.load(model.path), chip, options)
