@@ -68,7 +68,7 @@ class Schedule:
 
     def dump(self) -> str:
         """The schedule as text: a table of cuts for each regime, and the lives."""
-        lines = []
+        lines: list[str] = []
         fused = most_fused(self.plan)
         for regime, cuts in zip(self.regimes, self.cuts, strict=True):
             lines += _dump_regime(regime, cuts)
@@ -127,7 +127,8 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
         depth = min(depth, ring_elements(plan, alone) // rows)
     depth = depth // tile.align * tile.align
     chunks = -(-k // depth)
-    depth = min(k, -(-(-(-k // chunks)) // tile.align) * tile.align)
+    even = -(-k // chunks)
+    depth = min(k, -(-even // tile.align) * tile.align)
     nbytes = depth * block * PANEL_COLUMNS * bits // 8
     return Cut(matrix.name, panels, block, depth, -(-k // depth), nbytes, resident)
 

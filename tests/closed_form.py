@@ -291,7 +291,7 @@ def _weights(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
 
 
 def _gains(shape: Shape, step: Step, plan: Plan) -> int:
-    """Bytes of gains where they stay in HBM: tiles that have rows, or heads, read them each time."""
+    """Bytes of gains that stay in HBM: tiles that have rows, or heads, read them each time."""
     groups = plan.groups(step.rows)
     lanes = plan.tiles // len(groups)
     found = 2 * shape.layers * 4 * shape.hidden * sum(min(lanes, rows) for rows in groups)
@@ -326,9 +326,7 @@ def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     return {"kv": [keys * row, shape.layers * step.rows * row]}
 
 
-def _items(
-    shape: Shape, step: Step, plan: Plan, window: int
-) -> Iterator[tuple[Segment, Segment]]:
+def _items(shape: Shape, step: Step, plan: Plan, window: int) -> Iterator[tuple[Segment, Segment]]:
     """Each segment with those of its queries that see its pages together."""
     if spreads(shape, step, plan, window):
         yield from zip(step.segments, step.segments, strict=True)
@@ -414,9 +412,8 @@ def _buffers(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     groups, fused = plan.groups(rows), rows <= plan.fused_rows
     times = {name: _times(name, matrix, groups, plan) for name, matrix in matrices.items()}
     rope = 4 * 3 * (shape.dim // 2)
-    ropes = sum(
-        each * tiles for each, (_, tiles) in zip(groups, _head_tiles(shape, step, plan), strict=True)
-    )
+    tiles = [tiles for _, tiles in _head_tiles(shape, step, plan)]
+    ropes = sum(each * number for each, number in zip(groups, tiles, strict=True))
     x, qkv, q = 4 * rows * shape.hidden, 4 * rows * shape.qkv, 2 * rows * shape.wide
     queries = sum(_query_rows(shape, step, plan, window) for window in shape.windows())
     norms = sum(_norm_tiles(matrices[name], plan) if fused else 1 for name in ("qkv", "gate_up"))

@@ -99,7 +99,7 @@ def _configs() -> st.SearchStrategy[ModelConfig]:
 @settings(max_examples=cases(15), phases=UNSHRUNK)
 @given(_configs(), chips(), option_sets())
 def test_cuts_are_those_of_a_run(config: ModelConfig, chip: Chip, options: Options) -> None:
-    """Transfers and bytes of each matrix, by the lane that has most, in each regime's longest step."""
+    """Transfers and bytes of each matrix, by the lane with most, in each regime's longest step."""
     plan = (stages := compile_stages(config, chip, options)).plan
     recorder = Recorder()
     program = compile_config(config, chip, options)
@@ -136,7 +136,9 @@ def _check_cut(plan: Plan, regime: Regime, cut: Cut, moved: Ints) -> None:
     tiles = plan.chip.num_tiles
     groups, lanes = (1, tiles) if alone else (regime.groups, regime.lanes)
     address = moved[:, 1]
-    own = moved[(address >= matrix.data) & (address < matrix.data + matrix.layers * matrix.data_bytes)]
+    own = moved[
+        (address >= matrix.data) & (address < matrix.data + matrix.layers * matrix.data_bytes)
+    ]
     by_lane = np.bincount(own[:, 0] % lanes, own[:, 2], lanes)
     copies = 1 if "multicast" not in plan.options.without else groups
     assert by_lane.max() == matrix.layers * cut.panels * matrix.panel_bytes * copies
@@ -188,7 +190,7 @@ def test_a_right_plan_passes(right: tuple[Plan, Code, Tokens]) -> None:
         (lambda tile: {"w_slot": 1000}, "qkv: a chunk is larger than a slot"),
         (lambda tile: {"stage": 100}, "a part has no row"),
         (lambda tile: {"at": tile.at | {"stage": tile.at["weights"]}}, "overlaps"),
-        (lambda tile: {"at": tile.at | {"a_data": tile.at["lin_out"] + 64}}, "lin_out overlaps a_data"),
+        (lambda tile: {"at": tile.at | {"a_data": tile.at["lin_out"] + 64}}, "t overlaps a_data"),
         (lambda tile: {"at": tile.at | {"scores": tile.at["probs"]}}, "attention: "),
         (lambda tile: {"at": tile.at | {"v_block": tile.at["k_block"] + 64}}, "overlaps v_block"),
         (lambda tile: {"size": tile.at["a_data"]}, "beyond the tile's memory"),
