@@ -21,8 +21,11 @@ from compiler.fuse import Phases, fuse
 from compiler.graph import Graph, build
 from compiler.hbm import PAGE, layout_hbm
 from compiler.image import Image
+from compiler.lower.attention_split import split_bytes
 from compiler.lower.context import Plan
+from compiler.lower.cutting import most_resident
 from compiler.lower.kv import reads_early
+from compiler.lower.linear import most_fused
 from compiler.lower.program import lower
 from compiler.matrices import matrices
 from compiler.options import Options
@@ -206,6 +209,11 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
         "plan": {
             "layer_count": stages.layer_count,
             "group_rows": cap.group_rows,
+            "fused_rows": most_fused(plan),
+            "resident_rows": {
+                matrix.name: [most_resident(plan, matrix), most_resident(plan, matrix, True)]
+                for matrix in plan.hbm.matrices.values()
+            },
             "block_panels": tile.block_panels,
             "weight_slots": tile.w_depth,
             "weight_slot_bytes": tile.w_slot,
@@ -213,6 +221,7 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             "attend_rows": tile.attend_rows,
             "page_slots": tile.page_slots,
             "early_pages": reads_early(plan),
+            "split_bytes": split_bytes(plan),
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,
             "gains_in_csram": plan.buffers.norms >= 0,

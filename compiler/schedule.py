@@ -15,15 +15,18 @@ semaphores that keep one from getting ahead of the other.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compiler.emit import Code, Line, Sem
 from compiler.errors import CompileError
+from compiler.lower.attention_split import split_bytes
 from compiler.lower.context import Plan, Tokens
 from compiler.lower.cutting import HEAD, a_slot_bytes, most_resident, ring_elements
+from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
-from compiler.lower.lives import LIVES, Life
+from compiler.lower.lives import LIVES, Life, Pair
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS
@@ -65,12 +68,13 @@ class Schedule:
 
     def dump(self) -> str:
         """The schedule as text: a table of cuts for each regime, and the lives."""
-        lines = []
+        lines: list[str] = []
         fused = most_fused(self.plan)
         for regime, cuts in zip(self.regimes, self.cuts, strict=True):
             lines += _dump_regime(regime, cuts)
         if fused:
             lines.append(f"steps of up to {fused} rows: norms on every tile, in front of products")
+        lines.append(_dump_one_row(self.plan))
         lines.append("weights: " + " -> ".join(name for name in self._stream()))
         lines.append("places in a tile (filled by -> used by; semaphores full/free):")
         for life in self.lives:
@@ -123,7 +127,8 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
         depth = min(depth, ring_elements(plan, alone) // rows)
     depth = depth // tile.align * tile.align
     chunks = -(-k // depth)
-    depth = min(k, -(-(-(-k // chunks)) // tile.align) * tile.align)
+    even = -(-k // chunks)
+    depth = min(k, -(-even // tile.align) * tile.align)
     nbytes = depth * block * PANEL_COLUMNS * bits // 8
     return Cut(matrix.name, panels, block, depth, -(-k // depth), nbytes, resident)
 
@@ -144,6 +149,16 @@ def _dump_regime(regime: Regime, cuts: tuple[Cut, ...]) -> Iterator[str]:
         )
 
 
+def _dump_one_row(plan: Plan) -> str:
+    """What a step of one row does."""
+    how = [
+        "norms with products" if most_fused(plan) else "norms in phases of their own",
+        "pages before the step's keys" if reads_early(plan) else "pages behind a barrier",
+        "pages on all tiles" if split_bytes(plan) else "a head's pages on one tile",
+    ]
+    return f"a step of one row: {', '.join(how)}"
+
+
 # -- checks --------------------------------------------------------------------------------------
 
 
@@ -157,8 +172,8 @@ def verify_schedule(found: Schedule, code: Code, tokens: Tokens) -> None:
             _check_cut(found.plan, regime, one)
     _check_places(found)
     for life in found.lives:
-        for full, free in life.semaphores(tokens):
-            check_life(life, code.lines, full, free)
+        for pair in life.pairs(tokens):
+            check_life(life, code.lines, pair)
 
 
 def _check_cut(plan: Plan, regime: Regime, one: Cut) -> None:
@@ -182,43 +197,55 @@ def _check_places(found: Schedule) -> None:
     """Places that are alive at the same time do not overlap."""
     tile = found.plan.tile
     for phase in sorted({name for life in found.lives for name in life.phases}):
-        alive = [
-            (tile.at[place], tile.at[place] + tile.sizes[place], place)
+        names = {
+            place
             for life in found.lives
             if phase in life.phases or not life.phases
             for place in life.places
             if place in tile.at
-        ]
-        alive.sort()
-        for (_, end, before), (begin, _, after) in zip(alive, alive[1:], strict=False):
+        }
+        if tile.pages_ahead:
+            names |= {"k_block", "v_block"}
+        alive = sorted((tile.at[name], tile.at[name] + tile.sizes[name], name) for name in names)
+        for (_, end, before), (begin, _, after) in itertools.pairwise(alive):
             _check(end <= begin, f"{phase}: {before} overlaps {after}")
-        _check(not alive or alive[-1][1] <= tile.size, f"{phase}: beyond the tile's memory")
+        _check(alive[-1][1] <= tile.size, f"{phase}: beyond the tile's memory")
 
 
-def check_life(life: Life, lines: list[Line], full: Sem, free: Sem | None) -> None:
-    """In the order of the code, each filling is behind a wait for room, each use behind one for it.
+def check_life(life: Life, lines: list[Line], pair: Pair) -> None:
+    """Each filling is behind a wait for room, each use behind one for it; and both tell the other.
 
-    And both sides tell the other.
+    In every operation that does one of the two it must do the other: that a step's counts are
+    right, and that no access comes before its wait, is for `emu run --check` to say.
     """
     what = f"{', '.join(life.places)}: {{}}"
+    full, free = pair.full, pair.free
     used = [line for line in lines if line.mnemonic in ("wait", "signal")]
     if not any(line.fields["sem"] == full for line in used):
         return  # this program has no such place
-    _check(_has(used, "wait", full, life.user), what.format("is used without a wait"))
-    _check(_has(used, "signal", full, life.maker), what.format("is never said to be full"))
-    if free is not None:
-        _check(_has(used, "wait", free, life.maker), what.format("is filled without a wait"))
-        _check(_has(used, "signal", free, life.user), what.format("is never said to be free"))
+    uses = _ops(used, "wait", full, pair.user)
+    fills = _ops(used, "signal", full, pair.maker)
+    _check(bool(uses), what.format("is used without a wait"))
+    _check(bool(fills), what.format("is never said to be full"))
+    if free is None:
+        return
+    frees = _ops(used, "signal", free, pair.freer)
+    rooms = _ops(used, "wait", free, pair.maker)
+    _check(bool(rooms), what.format("is filled without a wait"))
+    _check(bool(frees), what.format("is never said to be free"))
+    if life.free == life.full.replace("full", "free"):  # no other place has one of them
+        _check(fills <= rooms, what.format("is filled without a wait in some operation"))
+        ring = isinstance(life.maker, tuple)  # whose slots are taken back at the end of a step
+        _check(ring or rooms <= fills, what.format("is not said to be full in some operation"))
+        _check(uses <= frees, what.format("is not said to be free in some operation"))
+        _check(frees <= uses, what.format("is used without a wait in some operation"))
 
 
-def _has(lines: list[Line], mnemonic: str, sem: Sem, unit: str) -> bool:
-    """Whether the unit, and no other (but the control processor, at the start), does so."""
-    units = {
-        str(line.fields["unit"])
-        for line in lines
-        if line.mnemonic == mnemonic and line.fields["sem"] == sem
-    } - {"ctl"}
-    return units == {unit}
+def _ops(lines: list[Line], mnemonic: str, sem: Sem, unit: str) -> set[int]:
+    """Operations in which the unit does so; none if others do, but the control processor."""
+    found = [line for line in lines if line.mnemonic == mnemonic and line.fields["sem"] == sem]
+    others = {str(line.fields["unit"]) for line in found} - {"ctl", unit}
+    return set() if others else {line.op for line in found if line.fields["unit"] == unit}
 
 
 def _check(condition: bool, problem: str) -> None:

@@ -94,7 +94,7 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
 
     Raises CompileError if nothing fits.
     """
-    last: Exception | None = None
+    last = DoesNotFit(f"{rows} rows are more than {ROWS[0]} for each of {sizing.groups} row groups")
     for candidate in _group_rows(sizing, rows):
         for slot, block_panels, depth in itertools.product(SLOTS, BLOCKS, (4, 3, LEAST_SLOTS)):
             try:

@@ -58,13 +58,32 @@ class Step:
 class Plan:
     """What the program says of how the work is cut up; every field multiplies some traffic."""
 
-    tiles: int
-    block_panels: int  #: output panels for which a tile reads its input rows once
+    clusters: int
+    cluster_tiles: int
+    group_rows: int  #: rows that a row group may have
+    block_panels: int  #: output panels for which a tile reads its input rows once, if not for all
+    resident_rows: dict[str, list[int]]  #: by matrix: rows whose inputs a tile reads once for all
+    fused_rows: int  #: rows of a step that every tile normalises itself
+    gains_in_csram: bool  #: since `reset`
     attend_rows: int  #: rows of the score matrix (query rows times heads of a group) at once
     page_entries: int  #: of the page table
     top_k: int
     in_hbm: frozenset[str]  #: activation buffers that had no room in CSRAM
     early: bool  #: pages are read before the step's own rows are in the cache
+    split_bytes: int  #: room for results of pages that tiles attend to one by one
+    multicast: bool  #: what several tiles need is brought once
+
+    @property
+    def tiles(self) -> int:
+        """All of the chip's."""
+        return self.clusters * self.cluster_tiles
+
+    def groups(self, rows: int) -> list[int]:
+        """Rows of each row group of a step: the fewest groups that have room for them."""
+        ways = (n for n in range(1, self.clusters + 1) if self.clusters % n == 0)
+        count = next(n for n in ways if -(-rows // n) <= self.group_rows)
+        each = -(-rows // count)
+        return [max(min(each, rows - group * each), 0) for group in range(count)]
 
     @classmethod
     def of(cls, program: Program) -> Plan:
@@ -72,13 +91,20 @@ class Plan:
         chip, plan = program.chip.architecture, program.metadata["plan"]
         capacity = program.metadata["capacity"]
         return cls(
-            chip["clusters"] * chip["tiles_per_cluster"],
+            chip["clusters"],
+            chip["tiles_per_cluster"],
+            plan["group_rows"],
             plan["block_panels"],
+            plan["resident_rows"],
+            plan["fused_rows"],
+            plan["gains_in_csram"],
             plan["attend_rows"],
             capacity["sequences"] * capacity["blocks"],
             capacity["top_k"],
             frozenset(plan["hbm_buffers"]),
             plan["early_pages"],
+            plan["split_bytes"],
+            "multicast" not in program.metadata["options"]["without"],
         )
 
 
@@ -103,17 +129,31 @@ class Matrix:
 
     @property
     def weights(self) -> int:
-        """Bytes of elements, and of biases."""
-        data = self.panels * PANEL * up(self.k, DEPTH) * BITS[self.precision] // 8
-        return data + (4 * PANEL * self.panels if self.biased else 0)
+        """Bytes of elements."""
+        return self.panels * PANEL * up(self.k, DEPTH) * BITS[self.precision] // 8
+
+    @property
+    def biases(self) -> int:
+        """Bytes of biases."""
+        return 4 * PANEL * self.panels if self.biased else 0
 
     @property
     def scales(self) -> int:
-        """Bytes of block scales and column factors."""
-        columns = self.panels * PANEL
+        """Bytes of block scales."""
         block = BLOCK.get(self.precision)
-        in_blocks = columns * up(self.k, DEPTH) // block if block else 0
-        return in_blocks + (4 * columns if self.precision in COLUMN_FACTORS else 0)
+        return self.panels * PANEL * up(self.k, DEPTH) // block if block else 0
+
+    @property
+    def factors(self) -> int:
+        """Bytes of column factors."""
+        return 4 * PANEL * self.panels if self.precision in COLUMN_FACTORS else 0
+
+    def shares(self, lanes: int) -> list[int]:
+        """Panels of each lane: lane t of T has units floor(t*n/T) up to floor((t+1)*n/T)."""
+        units = -(-self.panels // self.unit)
+        ends = [lane * units // lanes * self.unit for lane in range(lanes + 1)]
+        panels = [min(end, self.panels) for end in ends]
+        return [end - begin for begin, end in pairwise(panels)]
 
 
 @dataclass(frozen=True)
@@ -235,17 +275,40 @@ def traffic(config: Config, numeric: Config, step: Step, plan: Plan) -> Bytes:
 
 
 def _weights(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
-    """Every matrix once a step, however many rows; gains once for every tile that has rows."""
-    once = compulsory_weights(shape, numeric, step)
-    attention_tiles = min(plan.tiles, shape.heads + 2 * shape.kv_heads) - 1
-    row_tiles, wanted_tiles = min(plan.tiles, step.rows) - 1, min(plan.tiles, step.wanted) - 1
-    again = 2 * shape.layers * row_tiles * 4 * shape.hidden
-    if shape.head_norms:
-        again += shape.layers * attention_tiles * 2 * 4 * shape.dim
+    """Every matrix once a step, however many rows; biases and factors once for each row group."""
+    groups = plan.groups(step.rows)
+    times = 1 if plan.multicast else len(groups)
+    busy = sum(rows > 0 for rows in groups)
+    layer = list(shape.matrices(numeric["weights"]).values()) * shape.layers
+    weights = sum(times * matrix.weights + busy * matrix.biases for matrix in layer)
+    scales = sum(times * matrix.scales + busy * matrix.factors for matrix in layer)
     if step.wanted:
-        again += wanted_tiles * 4 * shape.hidden
-    once["weights"][READ] += again
-    return once
+        head = shape.head(numeric["lm_head"])
+        weights, scales = weights + head.weights, scales + head.scales + head.factors
+    if not plan.gains_in_csram:
+        weights += _gains(shape, step, plan)
+    return {"weights": [weights, 0], "scales": [scales, 0]}
+
+
+def _gains(shape: Shape, step: Step, plan: Plan) -> int:
+    """Bytes of gains that stay in HBM: tiles that have rows, or heads, read them each time."""
+    groups = plan.groups(step.rows)
+    lanes = plan.tiles // len(groups)
+    found = 2 * shape.layers * 4 * shape.hidden * sum(min(lanes, rows) for rows in groups)
+    if shape.head_norms:
+        tiles = sum(parts * tiles for parts, tiles in _head_tiles(shape, step, plan))
+        found += shape.layers * tiles * 2 * 4 * shape.dim
+    return found + (plan.tiles * 4 * shape.hidden if step.wanted else 0)
+
+
+def _head_tiles(shape: Shape, step: Step, plan: Plan) -> list[tuple[int, int]]:
+    """For each row group: parts of the rows, and tiles that divide the heads of each part."""
+    groups, found = plan.groups(step.rows), []
+    lanes = plan.tiles // len(groups)
+    for rows in groups:
+        parts = max(min(rows // 32, lanes // 8), 1)
+        found.append((parts, min(lanes // parts, shape.heads + 2 * shape.kv_heads)))
+    return found
 
 
 def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
@@ -254,16 +317,52 @@ def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     Where pages are read early, rows of this step are not read from the cache.
     """
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
-    share = max(-(-step.rows * shape.kv_heads // plan.tiles), 8)  # so that items go round
-    chunk = min(plan.attend_rows // shape.group, share)
     keys = 0
     for window in shape.windows():
-        for segment in step.segments:
-            for part in _chunks(segment, chunk):
-                first = _first_seen(part, window) // PAGE * PAGE
-                end = segment.start if plan.early else part.start + part.count
-                keys += max(end - first, 0)
+        for segment, part in _items(shape, step, plan, window):
+            first = _first_seen(part, window) // PAGE * PAGE
+            end = segment.start if plan.early else part.start + part.count
+            keys += max(end - first, 0)
     return {"kv": [keys * row, shape.layers * step.rows * row]}
+
+
+def _items(shape: Shape, step: Step, plan: Plan, window: int) -> Iterator[tuple[Segment, Segment]]:
+    """Each segment with those of its queries that see its pages together."""
+    if spreads(shape, step, plan, window):
+        yield from zip(step.segments, step.segments, strict=True)
+        return
+    share = max(-(-step.rows * shape.kv_heads // plan.tiles), 8)  # so that items go round
+    chunk, first = min(plan.attend_rows // shape.group, share), 0
+    groups = plan.groups(step.rows)
+    edges = [sum(groups[:number]) for number in range(len(groups) + 1)]
+    for segment in step.segments:
+        for begin, end in pairwise(edges):  # in a row group
+            low, high = max(begin - first, 0), min(end - first, segment.count)
+            if low < high:
+                for part in _chunks(Segment(segment.start + low, high - low), chunk):
+                    yield segment, part
+        first += segment.count
+
+
+def spreads(shape: Shape, step: Step, plan: Plan, window: int) -> bool:
+    """Whether pages are attended to on different tiles: steps of few rows with many pages."""
+    rows = min(4 * plan.tiles // shape.heads, plan.attend_rows // shape.group)
+    segments = (plan.tiles - 1) // shape.kv_heads
+    if not plan.split_bytes or not segments or len(plan.groups(step.rows)) > 1:
+        return False
+    if step.rows > rows or len(step.segments) > segments:
+        return False
+    pages = [_pages(segment, window) for segment in step.segments]
+    heads = -(-shape.kv_heads // plan.clusters)
+    counts = zip(pages, step.segments, strict=True)
+    results = sum(number * segment.count for number, segment in counts) * heads * shape.group
+    room = results * 4 * (shape.dim + 2) <= plan.split_bytes
+    return room and sum(pages) >= 2 * len(step.segments)
+
+
+def _pages(segment: Segment, window: int) -> int:
+    """Pages that a segment's rows see."""
+    return -(-(segment.start + segment.count) // PAGE) - _first_seen(segment, window) // PAGE
 
 
 def _chunks(segment: Segment, rows: int) -> Iterator[Segment]:
@@ -277,12 +376,12 @@ def _first_seen(queries: Segment, window: int) -> int:
 
 
 def _tables(shape: Shape, step: Step, plan: Plan) -> Bytes:
-    """Row tables and the whole page table for every tile; cosines and sines once, for all."""
+    """Row tables, the whole page table, cosines and sines: once, for all tiles."""
     control = 3 * 4 * step.rows + 16 * step.wanted + 16 * len(step.segments) + 4 * plan.page_entries
     rope = 4 * 3 * (shape.dim // 2) * step.rows
     embeddings = 2 * shape.hidden * step.rows
     return {
-        "control": [plan.tiles * control, 0],
+        "control": [control, 0],
         "tables": [rope, 0],
         "embeddings": [embeddings, 0],
     }
@@ -310,31 +409,49 @@ def _buffers(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     """Traffic of every activation buffer, wherever it lies."""
     rows, wanted, layers = step.rows, step.wanted, shape.layers
     precision, matrices = numeric["activations"], shape.matrices(numeric["weights"])
-    times = {name: column_blocks(matrix, plan) for name, matrix in matrices.items()}
-    rope = 4 * 3 * (shape.dim // 2) * rows
-    row_tiles = min(plan.tiles, shape.heads + 2 * shape.kv_heads)  # that need every row's
+    groups, fused = plan.groups(rows), rows <= plan.fused_rows
+    times = {name: _times(name, matrix, groups, plan) for name, matrix in matrices.items()}
+    rope = 4 * 3 * (shape.dim // 2)
+    tiles = [tiles for _, tiles in _head_tiles(shape, step, plan)]
+    ropes = sum(each * number for each, number in zip(groups, tiles, strict=True))
     x, qkv, q = 4 * rows * shape.hidden, 4 * rows * shape.qkv, 2 * rows * shape.wide
+    queries = sum(_query_rows(shape, step, plan, window) for window in shape.windows())
+    norms = sum(_norm_tiles(matrices[name], plan) if fused else 1 for name in ("qkv", "gate_up"))
     found: Bytes = {
-        "x.data": [layers * 4 * x + 4 * wanted * shape.hidden, x + layers * 2 * x],
+        "x.data": [layers * (norms + 2) * x + 4 * wanted * shape.hidden, x + layers * 2 * x],
         "qkv.data": [layers * qkv, layers * qkv],
-        "q.data": [layers * q, layers * q],
-        "rope.data": [layers * row_tiles * rope, rope],
+        "q.data": [2 * queries * shape.wide, layers * q],
+        "rope.data": [layers * ropes * rope, rows * rope],
     }
-    inputs = [times["qkv"], times["gate_up"]]
-    found |= _input("h", shape.hidden, rows, precision, inputs, layers, plan)
-    final = [column_blocks(shape.head(numeric["lm_head"]), plan)] if wanted else []
-    found |= _input("hw", shape.hidden, wanted, precision, final, 1, plan)
+    lanes = plan.tiles // len(groups)
+    inputs = [] if fused else [times["qkv"], times["gate_up"]]
+    found |= _input("h", shape.hidden, rows, precision, inputs, layers, lanes)
+    head = shape.head(numeric["lm_head"])
+    final = [_times("lm_head", head, [wanted], plan)] if wanted else []
+    found |= _input("hw", shape.hidden, wanted, precision, final, 1, plan.tiles)
     local = {"o": _local(precision, shape.group * shape.dim), "f": _local(precision, 32)}
     for name, width, matrix in (("o", shape.wide, "o"), ("f", shape.ffn, "down")):
         if not local[name]:
             whole = layers * 4 * rows * width
             found[f"{name}.data"] = [whole, whole]
         place = name if local[name] else f"{name}q"
-        found |= _input(place, width, rows, precision, [times[matrix]], layers, plan)
+        found |= _input(place, width, rows, precision, [times[matrix]], layers, lanes)
     candidates = 4 * wanted * plan.tiles * plan.top_k
     found["cand_values"] = [candidates, candidates]
     found["cand_ids"] = [4 * wanted * plan.top_k, candidates]
     return found
+
+
+def _norm_tiles(matrix: Matrix, plan: Plan) -> int:
+    """Tiles that normalise all rows: those that have columns of the matrix."""
+    return sum(panels > 0 for panels in matrix.shares(plan.tiles))
+
+
+def _query_rows(shape: Shape, step: Step, plan: Plan, window: int) -> int:
+    """Rows of queries that are read in a layer: once, or for every page that is by itself."""
+    if not spreads(shape, step, plan, window):
+        return step.rows
+    return sum(_pages(segment, window) * segment.count for segment in step.segments)
 
 
 def _local(precision: str, columns: int) -> bool:
@@ -349,37 +466,47 @@ def _input(
     precision: str,
     times: list[int],
     layers: int,
-    plan: Plan,
+    lanes: int,
 ) -> Bytes:
-    """A matrix's input: written for each use, read once for every column block of the matrices."""
-    data = rows * -(-columns * BITS[precision] // 8)
-    found = {f"{name}.data": [layers * sum(times) * data, layers * len(times) * data]}
+    """A matrix's input: written for each use; `times` rows are read for each of the matrices."""
+    written, read = layers * len(times) * rows, layers * sum(times)
+    data = -(-columns * BITS[precision] // 8)
+    found = {f"{name}.data": [read * data, written * data]}
     if precision in BLOCK:
-        scales = rows * -(-columns // BLOCK[precision])
-        found[f"{name}.scales"] = [layers * sum(times) * scales, layers * len(times) * scales]
+        scales = -(-columns // BLOCK[precision])
+        found[f"{name}.scales"] = [read * scales, written * scales]
     if precision == "fp8":  # every tile reads every row's scale before its columns
-        uses = layers * len(times)
-        found[f"{name}.row_scale"] = [uses * plan.tiles * rows, uses * rows]
+        found[f"{name}.row_scale"] = [written * lanes, written]
     return found
 
 
-def column_blocks(matrix: Matrix, plan: Plan) -> int:
-    """How often a matrix's input rows are read: tiles take their panels some at a time.
+SHARED_ROWS = 32  #: rows of a step from which tiles of a cluster bring inputs for one another
 
-    Tile t of T has units floor(t*n/T) up to floor((t+1)*n/T) of the n there are.
+
+def _times(name: str, matrix: Matrix, groups: list[int], plan: Plan) -> int:
+    """Input rows of a matrix that are read in all, by all lanes of all row groups.
+
+    A lane reads them once if all of them fit, else once for every block of its panels. Where a
+    cluster's tiles share, each cluster reads them once, or as often as the lane with most blocks.
     """
-    units = -(-matrix.panels // matrix.unit)
-    ends = [tile * units // plan.tiles * matrix.unit for tile in range(plan.tiles + 1)]
-    panels = [min(end, matrix.panels) for end in ends]
-    spans = (end - begin for begin, end in pairwise(panels))
-    return sum(-(-span // plan.block_panels) for span in spans)
+    alone = name == "lm_head"
+    lanes = plan.tiles // len(groups)
+    shares = matrix.shares(lanes)
+    wide = min(max(shares), plan.block_panels)
+    blocks = [-(-share // wide) for share in shares]
+    if groups[0] <= plan.resident_rows[name][len(groups) > 1 and not alone]:
+        blocks = [min(block, 1) for block in blocks]
+    shared = plan.multicast and plan.cluster_tiles > 1 and sum(groups) >= SHARED_ROWS
+    if shared and not alone:
+        return sum(groups) * (plan.clusters // len(groups)) * max(blocks)
+    return sum(groups) * sum(blocks)
 
 
 # ---- what nobody can avoid
 
 
 def compulsory(config: Config, numeric: Config, step: Step) -> Bytes:
-    """Each stored byte of a weight once; visible rows of earlier steps and new rows once."""
+    """Each stored byte of a matrix once; visible rows of earlier steps and new rows once."""
     shape = Shape(config)
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
     seen = sum(
@@ -387,21 +514,19 @@ def compulsory(config: Config, numeric: Config, step: Step) -> Bytes:
         for window in shape.windows()
         for segment in step.segments
     )
-    return compulsory_weights(shape, numeric, step) | {
+    matrices = list(shape.matrices(numeric["weights"]).values()) * shape.layers
+    if step.wanted:
+        matrices.append(shape.head(numeric["lm_head"]))
+    return {
+        "weights": [sum(matrix.weights + matrix.biases for matrix in matrices), 0],
+        "scales": [sum(matrix.scales + matrix.factors for matrix in matrices), 0],
         "kv": [seen * row, shape.layers * step.rows * row],
         "embeddings": [2 * shape.hidden * step.rows, 0],
     }
 
 
-def compulsory_weights(shape: Shape, numeric: Config, step: Step) -> Bytes:
-    """Every matrix and every gain once; the output matrix only if logits are wanted."""
-    matrices = list(shape.matrices(numeric["weights"]).values()) * shape.layers
-    gains = shape.layers * (2 * shape.hidden + (2 * shape.dim if shape.head_norms else 0))
-    if step.wanted:
-        matrices.append(shape.head(numeric["lm_head"]))
-        gains += shape.hidden
-    weights = sum(matrix.weights for matrix in matrices) + 4 * gains
-    return {
-        "weights": [weights, 0],
-        "scales": [sum(matrix.scales for matrix in matrices), 0],
-    }
+def kept(config: Config, plan: Plan) -> int:
+    """Bytes of gains that `reset` reads, to keep them."""
+    shape = Shape(config)
+    gains = shape.layers * 2 * (shape.hidden + (shape.dim if shape.head_norms else 0))
+    return 4 * (gains + shape.hidden) if plan.gains_in_csram else 0

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tiny_models
-from closed_form import READ, WRITTEN, Bytes, Plan, Segment, Step, compulsory, traffic
+from closed_form import READ, WRITTEN, Bytes, Plan, Segment, Step, compulsory, kept, traffic
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from compiler.api import compile_checkpoint, compile_config
 from compiler.config import ModelConfig
-from compiler.options import Options
+from compiler.options import TECHNIQUES, Options
 from emulator import retire
 from emulator.accounting import Accounting, ProgramInfo, Traffic
 from emulator.decoder import Decoder, Request
@@ -98,6 +98,7 @@ def option_sets(draw: st.DrawFn) -> Options:
         logit_rows=draw(st.sampled_from([1, 5, None])),
         context=CONTEXT,
         top_k=draw(st.sampled_from([1, 5, 40])),
+        without=draw(st.sampled_from([(), (), ("multicast",), ("groups",), tuple(TECHNIQUES)])),
     )
 
 
@@ -184,6 +185,8 @@ def test_bytes_by_class_equal_the_closed_form(
     program = compile_config(ModelConfig.from_dict(config), chip, options)
     recorder = Recorder()
     decoder = Decoder(FastMachine(program, chip, timing_only=True), recorder)
+    at_first = both_ways(count(program, chip, recorder.entries[0]))
+    assert at_first.get("weights", [0, 0]) == [kept(config, Plan.of(program)), 0]
     for _ in range(3):
         step = data.draw(steps(decoder.capacity))
         place(decoder, step)

@@ -253,9 +253,10 @@ def test_models_that_are_not_there(model: str, options: list[str], expected: str
         ("--logit-rows 99999999", "--logit-rows: expected an integer in 1..1048576"),
         ("--context 1.5", "'1.5' is not a valid integer; see `emu compile --help`"),
         ("--context 257", "--context: 257 is beyond the model's max_position_embeddings 256"),
-        ("--rows 2000", "t1-mini: no tiling fits a tile (ACC: 2000 rows"),
+        ("--rows 2000", "no tiling fits a tile (2000 rows are more than 128 for each of 2"),
+        ("--rows 200 --without groups", "(200 rows are more than 128 for each of 1 row groups)"),
         ("--rows 100 --sequences 20000", "t1-mini: no tiling fits a tile (TSRAM: "),
-        ("--dump tokens", "--dump: 'tokens' is none of graph, fused, plan, asm"),
+        ("--dump tokens", "--dump: 'tokens' is none of graph, fused, plan, schedule, asm"),
         ("--chip t2", "t2: unknown chip; known are "),
     ],
 )

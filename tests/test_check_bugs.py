@@ -9,6 +9,8 @@ from functools import cache
 import pytest
 from cli_runs import made
 
+from compiler.emit import Code, Sem
+from compiler.lower.context import Tokens
 from emulator.check.machine import CheckedMachine
 from emulator.decoder import Decoder, Request
 from emulator.errors import ProgramFault
@@ -46,7 +48,8 @@ def test_a_bug_is_found(bug: Bug) -> None:
 class CompiledBug:
     """An instruction that is changed, and the race that this makes.
 
-    Instructions are given as `operation: how the text begins`.
+    Instructions are given as `operation: how the text begins`, semaphores by the names of their
+    tokens.
     """
 
     where: str
@@ -63,17 +66,17 @@ def more(count: int) -> int:
     return count + 1
 
 
-_COPIED, _NORMED = "embed: dma dma5", "attn_norm: dma dma4"
+_COPIED, _NORMED = "embed: dma dma5", "qkv: dma dma4"
 COMPILED = (
-    CompiledBug("attn_norm: wait dma4, s1, 2", None, _COPIED, _NORMED),
-    CompiledBug("attn_norm: wait dma4, s1, 2", less, _COPIED, _NORMED),
-    CompiledBug("embed: wait dma5, s0, 2", less, _COPIED, _NORMED),
-    CompiledBug("qkv: wait mxu, s19", None, "qkv: dma dma0", "qkv: gemm"),
-    CompiledBug("gate_up: wait dma0, s23", None, "gate_up: gemm", "gate_up: dma dma0"),
-    CompiledBug("qkv: wait vpu, s27", None, "qkv: readout", "qkv: vcopy"),
-    CompiledBug("attention: wait mxu, s41", None, "attention: dma dma4", "attention: gemm"),
-    CompiledBug("tables: wait ctl, s6", None, "tables: dma dma4", "attention: ld"),
-    CompiledBug("reset: signal ctl, s9, 1", more, "heads: vmuladd2", "heads: dma dma4"),
+    CompiledBug("qkv: wait dma4, {barrier}, 2", None, _COPIED, _NORMED),
+    CompiledBug("qkv: wait dma4, {barrier}, 2", less, _COPIED, _NORMED),
+    CompiledBug("embed: wait dma5, {arrived}, 2", less, _COPIED, _NORMED),
+    CompiledBug("qkv: wait mxu, {w_full[0]}", None, "weights: dma dma0", "qkv: gemm"),
+    CompiledBug("weights: wait dma0, {w_free[0]}", None, "gate_up: gemm", "weights: dma dma0"),
+    CompiledBug("qkv: wait vpu, {stage_full}", None, "qkv: readout", "qkv: vcopy"),
+    CompiledBug("attention: wait mxu, {k_new}", None, "attention: dma dma4", "attention: gemm"),
+    CompiledBug("tables: wait ctl, {tables}", None, "tables: dma dma4", "attention: ld"),
+    CompiledBug("reset: signal ctl, {in_free}, 1", more, "heads: vmuladd2", "heads: dma dma4"),
 )
 
 
@@ -86,8 +89,18 @@ def texts(program: Program) -> list[str]:
     return [disassemble_word(int(low), int(high)) for low, high in program.code]
 
 
+@cache
+def semaphores() -> dict[str, str | tuple[str, ...]]:
+    """Semaphores as the disassembler writes them, by the names of their tokens."""
+    tokens = vars(Tokens(Code()))
+    return {
+        name: f"s{sem.number}" if isinstance(sem, Sem) else tuple(f"s{one.number}" for one in sem)
+        for name, sem in tokens.items()
+    }
+
+
 def fits(program: Program, pc: int, text: str, where: str) -> bool:
-    operation, beginning = where.split(": ")
+    operation, beginning = where.format(**semaphores()).split(": ")
     return program.op_name(pc) == operation and text.startswith(beginning)
 
 

@@ -95,7 +95,8 @@ def test_defaults_fit_the_model(model: Path) -> None:
     program = load("p.bin")
     capacity = program.metadata["capacity"]
     assert (capacity["context"], capacity["sequences"], capacity["top_k"]) == (256, 8, 40)
-    assert 1 <= capacity["rows"] <= 128
+    each, clusters = program.metadata["plan"]["group_rows"], program.chip.architecture["clusters"]
+    assert 1 <= each <= 128 and capacity["rows"] == each * clusters
     assert program.tokenizer == tokenizer_json().encode()
     assert program.metadata["model"]["eos"] == [2]
     assert sorted(program.entries) == ["reset", "step"]
@@ -131,7 +132,8 @@ def test_capacities_change_no_bit(model: Path, tmp_path: Path) -> None:
     [
         ("graph", ["layer x2:", "hq[44] = quantise(h) to=mxfp8", "lm_head"]),
         ("fused", ["linear     gate_up: gate + up", "-> swiglu", "after:"]),
-        ("plan", ["HBM regions:", "k_cache", "tile memory (", "w_data"]),
+        ("plan", ["HBM regions:", "k_cache", "tile memory (", "weights", "a_data", "stage"]),
+        ("schedule", ["one row group of 4 tiles", "gate_up", "-> lm_head", "w_full/w_free"]),
         ("asm", [".chip t1-mini", ".entry step", "gemm"]),
     ],
 )

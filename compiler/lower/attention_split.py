@@ -32,7 +32,7 @@ from compiler.lower.attention_pages import (
     scores,
     values,
 )
-from compiler.lower.context import MXU, OUT, VPU, Lowering
+from compiler.lower.context import MXU, OUT, VPU, Lowering, Plan
 from compiler.lower.kv import early
 
 WORTH = 2  # pages a sequence must have on average to be spread (estimate)
@@ -53,15 +53,21 @@ class Spread:
 # -- whether -----------------------------------------------------------------------------------
 
 
+def split_bytes(plan: Plan) -> int:
+    """Room in CSRAM for the results of pages; 0 if no step's are ever spread."""
+    room = plan.buffers.raw.get("partials")
+    if "page-split" in plan.options.without or room is None or not plan.tile.fold_pages:
+        return 0
+    return room.row_bytes
+
+
 def choose(lo: Lowering, split: Label) -> bool:
     """Branch to `split` if this step's pages are to be spread; False if no step's ever are."""
     code, plan = lo.code, lo.plan
-    config, capacity = plan.config, plan.buffers.raw.get("partials")
+    config, room = plan.config, split_bytes(plan)
     rows = min(split_rows(config, plan.chip), chunk_rows(lo))
     segments = (plan.chip.num_tiles - 1) // config.kv_heads
-    if "page-split" in plan.options.without or capacity is None or not plan.tile.fold_pages:
-        return False
-    if not rows or not segments:
+    if not room or not rows or not segments:
         return False
     whole = code.label("whole")
     with code.scope():
@@ -75,7 +81,7 @@ def choose(lo: Lowering, split: Label) -> bool:
             code.alu("sub", number, number, begin)
             code.alu("add", pages, pages, number)
             code.alu("add", nbytes, nbytes, spread_bytes(lo, number, count))
-        code.emit("bge", ra=nbytes, b=capacity.row_bytes + 1, target=whole)
+        code.emit("bge", ra=nbytes, b=room + 1, target=whole)
         least = code.calc("mul", lo.segments, WORTH)
         code.emit("bge", ra=pages, b=least, target=split)
     code.place(whole)

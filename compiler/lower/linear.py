@@ -180,7 +180,7 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
         with code.unless("ge", turn.slot, RESIDENT):
             free_slot(lo, work, turn)
     if work.matrix.name == "qkv":
-        stream.bring_late(lo, (turn.first, turn.stop, turn.wide), (turn.depth, k))
+        stream.bring_late(lo, (turn.first, turn.stop, turn.wide), (turn.k, turn.depth, k))
     else:
         stream.bring(lo)
     stream.next_slot(lo)

@@ -259,13 +259,13 @@ def bring(lo: Lowering) -> None:
     lo.code.call(lo.stream.label, lo.stream.taken)
 
 
-def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, int]) -> None:
+def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, Reg, int]) -> None:
     """Bring the next chunk, or owe it until attention's pages are on their way.
 
     The ring would only fill up, and then be full while HBM has nothing to do between attention's
-    last page and the first use of a slot. Not where pages are few, nor where the chunk is one of
-    the same matrix. `one_block`: first panel, one past the last, and panels of a block; `chunk`:
-    its depth, and K.
+    last page and the first use of a slot. So the last chunk of a matrix waits; but not where pages
+    are few, nor where chunks of the same matrix are still to come. `one_block`: first panel, one
+    past the last, and panels of a block; `chunk`: where it begins, how deep it is, and K.
     """
     code, owed = lo.code, lo.owed
     if owed is None or lo.plan.tile.w_depth == 1:
@@ -278,10 +278,12 @@ def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, 
     if lo.most_groups > 1:
         code.emit("bne", ra=lo.groups, b=1, target=now)
     with code.scope():
-        end = code.calc("add", first, wide)
+        end = code.calc("add", chunk[0], chunk[1])
+        code.emit("blt", ra=end, b=chunk[2], target=now)
+        code.alu("add", end, first, wide)
         code.emit("blt", ra=end, b=stop, target=now)
-        code.alu("mul", end, chunk[0], lo.plan.tile.w_depth - 1)
-        code.emit("blt", ra=end, b=chunk[1], target=now)
+        code.alu("mul", end, chunk[1], lo.plan.tile.w_depth - 1)
+        code.emit("blt", ra=end, b=chunk[2], target=now)
     code.alu("add", owed, owed, 1)
     code.emit("jmp", target=done)
     code.place(now)
