@@ -12,6 +12,13 @@ UNITS = NUM_UNITS  #: of a tile: ctl, mxu, vpu, dma0..7
 SEMAPHORES = NUM_SEMAPHORES
 TICKS = 256  #: HBM channels are reserved in 1/256 cycle, since a burst takes a fraction of cycles
 NEVER = 1 << 62
+LINE = 8  #: words of a cache line. Rows end at one's end, so that none lies in more than it must.
+
+
+def lines(words: int) -> int:
+    """Words of the cache lines that so many words take."""
+    return -(-words // LINE) * LINE
+
 
 # ---- why a unit's time passes. Every cycle of every unit has exactly one of these.
 CAUSES = (
@@ -186,13 +193,13 @@ T_HEAD, T_TAIL, T_SIGNAL, T_LAST_SIGNAL, T_FIELDS = range(5)
 ) = range(16)
 U_CAUSES = 16
 U_PATH = U_CAUSES + NC  # causes along the critical path to this unit's U_PTR; sums to U_PTR
-U_FIELDS = U_PATH + NP
+U_FIELDS = lines(U_PATH + NP)
 
 # ---- an entry of a unit's queue
 Q_REC, Q_TIME, Q_IDEAL, Q_FROM, Q_TO, Q_FIELDS0 = range(6)  # FROM..TO: the wait, or the doorbell
 Q_PATH = 8  # the control processor's path when it issued this
 Q_WAIT_PATH = Q_PATH + NP  # the path of the signal that ended the wait
-Q_FIELDS = Q_WAIT_PATH + NP
+Q_FIELDS = lines(Q_WAIT_PATH + NP)
 
 # ---- a semaphore
 S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
@@ -214,8 +221,8 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
     C_RING_HEAD,
     C_RING_COUNT,
     C_FLYING,  # requests in flight
-    C_RING,
-) = range(16)
+) = range(15)
+C_RING = lines(C_FLYING + 1)
 
 # ---- a bank of HBM; what belongs to its pseudo-channel's bus is kept with the first
 (
@@ -225,19 +232,19 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
     B_FREE,  # tick from which on it may be closed
     B_READ,  # the bus was read since its last batch of writes
     B_WRITTEN,  # bytes of the batch so far
-    B_FIELDS,
-) = range(7)
+) = range(6)
+B_FIELDS = lines(B_WRITTEN + 1)
 
 # ---- the queue of an HBM channel: a ring of groups of entries (hbm.py)
 HQ_TOTAL, HQ_HEAD, HQ_COUNT, HQ_FIRST = range(4)
 HQ_GROUPS = 36  # two neighbours are more than a sixteenth of the queue together, so 33 are enough
-HQ_FIELDS = HQ_FIRST + 4 * HQ_GROUPS
+HQ_FIELDS = lines(HQ_FIRST + 4 * HQ_GROUPS)
 
 # ---- a signal on its way
 SIG_NEXT, SIG_TIME, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)
 SIG_FROM, SIG_SENT, SIG_SENDER = range(5, 8)  # if watched (slices.py)
 SIG_PATH = 8
-SIG_FIELDS = SIG_PATH + NP
+SIG_FIELDS = lines(SIG_PATH + NP)
 
 # ---- globals
 (
@@ -266,6 +273,6 @@ ROW_FIRST, ROW_LAST = 0, 1
 ROW_CAUSES = 2  # by kind of unit (ctl, mxu, vpu, dma), then by cause
 KINDS = ("ctl", "mxu", "vpu", "dma")
 ROW_PATH = ROW_CAUSES + len(KINDS) * NC  # the path to its end
-ROW_FIELDS = ROW_PATH + NP
+ROW_FIELDS = lines(ROW_PATH + NP)
 
 SLOT_SIGNAL = 31  # slots of a tile: 2 * unit (front end), 2 * unit + 1 (DMA back end), signals

@@ -9,14 +9,18 @@ TSRAM is different, because MXU and VPU use a part of its banks for a long time.
 into windows; a window's bank accesses never exceed what its banks can do in it.
 """
 
-from emulator.timing.compiled import helper
+from emulator.timing import layout as at
+from emulator.timing.compiled import always, helper
 
 # ---- interval lists: columns of a resource's row
 COUNT, BUSY = 0, 1  #: intervals now; time reserved in all
 _FIRST = 2
 INTERVALS = 64
-FIELDS = _FIRST + 2 * INTERVALS
-_MANY = 16  # intervals from which on those of the past are dropped; before, moving costs more
+FIELDS = at.lines(_FIRST + 2 * INTERVALS)
+# Intervals of the past are dropped so many at a time, since the others move; and not much later,
+# since a short list lies in few cache lines.
+_DROPPED = 4
+_PROBE = _FIRST + 2 * _DROPPED - 1  # column of the end of the last of these
 
 # ---- TSRAM windows: column 0 is the first window kept, then a ring of accesses
 WINDOW = 32  #: cycles
@@ -55,35 +59,48 @@ def _end(res, r, i):
     return res[r, _FIRST + 2 * i + 1]
 
 
-@helper
+@always
 def reserve(res, r, arrival, length, now):
-    """Reserve `length` of resource r's time from `arrival` (>= now) on: (start, end)."""
+    """Reserve `length` of resource r's time from `arrival` (>= now) on: (start, end).
+
+    What is usual is part of the caller: behind the last interval, or as long as it waits there.
+    """
     if length <= 0:
         return arrival, arrival
     res[r, BUSY] += length
-    if res[r, COUNT] >= _MANY:
-        _drop_past(res, r, now)
     count = res[r, COUNT]
+    if count > _DROPPED and res[r, _PROBE] <= now:
+        _drop_past(res, r, now)
+        count = res[r, COUNT]
     last = _FIRST + 2 * count - 1  # column of the last interval's end
-    if count == 0 or arrival > res[r, last]:
-        if count == INTERVALS:
-            _forget_smallest_gap(res, r)
-            last -= 2
-        res[r, last + 1], res[r, last + 2] = arrival, arrival + length
-        res[r, COUNT] += 1
-        return arrival, arrival + length
-    if arrival >= res[r, last - 1]:  # within the last interval: queue behind it
-        start = res[r, last]
+    if count > 0 and arrival <= res[r, last]:
+        if arrival < res[r, last - 1]:
+            return _reserve_between(res, r, arrival, length, now)
+        start = res[r, last]  # within the last interval: queue behind it
         res[r, last] = start + length
         return start, start + length
-    return _reserve_between(res, r, arrival, length)
+    if count == INTERVALS:
+        _make_room(res, r, now)
+        count = res[r, COUNT]
+        last = _FIRST + 2 * count - 1
+    res[r, last + 1], res[r, last + 2] = arrival, arrival + length
+    res[r, COUNT] = count + 1
+    return arrival, arrival + length
 
 
 @helper
-def _reserve_between(res, r, arrival, length):
-    """`reserve` where later intervals exist."""
+def _make_room(res, r, now):
+    """Let a full list have a free place."""
+    _drop_past(res, r, now)
     if res[r, COUNT] == INTERVALS:
         _forget_smallest_gap(res, r)
+
+
+@helper
+def _reserve_between(res, r, arrival, length, now):
+    """`reserve` where later intervals exist."""
+    if res[r, COUNT] == INTERVALS:
+        _make_room(res, r, now)
     count = res[r, COUNT]
     first = count - 1  # the first interval that ends at or after the arrival
     while first > 0 and res[r, _FIRST + 2 * first - 1] >= arrival:
