@@ -19,7 +19,7 @@ from emulator.timing.slices import M_FIELDS, METERS, ROOM, S_FIELDS
 from emulator.timing.state import FIELD_NAMES, State
 from emulator.timing.sync import arrive, wake
 from emulator.timing.tables import float_row, row, table
-from emulator.timing.units import ROW, compute_step, control_step, fetch
+from emulator.timing.units import compute_step, control_step, fetch
 
 #: Why `run` returned: records wanted, no room for signals or slices, no event.
 STARVED, FULL, IDLE = range(3)
@@ -67,20 +67,21 @@ def store(addresses, chunk_address, rows_address, first, count):
     s = _open(addresses)
     chunk, rows = table(chunk_address, WORDS), row(rows_address)
     for i in range(first, count):
-        record = s.g[at.G_POOL_FREE]
-        if record < 0:
+        left = s.g[at.G_FREE] - 1
+        if left < 0:
             return i
-        s.g[at.G_POOL_FREE] = s.after[record]
+        s.g[at.G_FREE] = left
+        record = s.free[left]
         for word in range(WORDS):
             s.pool[record, word] = chunk[i, word]
-        s.pool[record, ROW] = rows[i]
-        s.after[record] = -1
+        s.pool[record, at.ROW] = rows[i]
+        s.pool[record, at.NEXT] = -1
         tile = chunk[i, TILE]
         tail = s.tiles[tile, at.T_TAIL]
         if tail < 0:
             s.tiles[tile, at.T_HEAD] = record
         else:
-            s.after[tail] = record
+            s.pool[tail, at.NEXT] = record
         s.tiles[tile, at.T_TAIL] = record
     return count
 
@@ -115,10 +116,15 @@ def run(addresses):
             control_step(s, tile, time)
         elif slot <= 2 * _VPU:
             compute_step(s, tile, slot >> 1, time)
-        elif slot & 1 == 0:
-            front_step(s, tile, slot >> 1, time)
         else:
-            back_step(s, tile, slot >> 1, time)
+            follows = True
+            if slot & 1 == 0:
+                follows = front_step(s, tile, slot >> 1, time)
+                if follows:  # the back end's event is the very next, and its leaf this one's pair
+                    leaf += 1
+                    s.g[at.G_EVENTS] += 1
+            while follows:
+                follows = back_step(s, tile, slot >> 1, time)
         if s.events[leaf] == NOTHING:
             settle(s.events, leaf, NOTHING)
     return IDLE

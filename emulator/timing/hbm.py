@@ -60,13 +60,16 @@ def hbm_channel(p, address):
 @helper
 def place(p, address):
     """(pseudo-channel of the chip, bank of the chip, row, bytes to the visit's end)."""
-    interleave, part = p[at.P_INTERLEAVE], p[at.P_PSEUDO_BYTES]
     granule = over(p, address, at.P_INTERLEAVE)
     block = over(p, granule, at.P_CHANNELS)
-    channel = granule - block * p[at.P_CHANNELS]
-    if p[at.P_HASH] != 0:
-        channel = _scattered(p, channel, block, at.P_CHANNELS, at.P_CHANNEL_STEPS)
-    local = block * interleave + address - granule * interleave
+    return _place(p, hbm_channel(p, address), block, address)
+
+
+@helper
+def _place(p, channel, block, address):
+    """`place`, where the granule's channel and its block of granules are known."""
+    part = p[at.P_PSEUDO_BYTES]
+    local = block * p[at.P_INTERLEAVE] + rest(p, address, at.P_INTERLEAVE)
     unit = over(p, local, at.P_PSEUDO_BYTES)
     within = local - unit * part
     row_of_units = over(p, unit, at.P_PSEUDO)

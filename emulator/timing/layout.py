@@ -169,6 +169,10 @@ VECTOR_CLASSES = (
 )
 V_VECTOR1, V_VECTOR2, V_VECTOR4, V_SLOW, V_REDUCE, V_SCAN, V_TOPK, V_QUANTISE = range(8)
 
+# ---- a record in the pool
+NEXT = 0  #: instead of its tile: the record behind it in its tile's FIFO
+ROW = 3  #: instead of its context: the number of the report's row
+
 # ---- a tile's FIFO of records not yet used (indices into the pool), and the signals on their way
 T_HEAD, T_TAIL, T_SIGNAL, T_LAST_SIGNAL, T_FIELDS = range(5)
 
@@ -195,9 +199,20 @@ U_CAUSES = 16
 U_PATH = U_CAUSES + NC  # causes along the critical path to this unit's U_PTR; sums to U_PTR
 U_FIELDS = lines(U_PATH + NP)
 
-# ---- an entry of a unit's queue
-Q_REC, Q_TIME, Q_IDEAL, Q_FROM, Q_TO, Q_FIELDS0 = range(6)  # FROM..TO: the wait, or the doorbell
-Q_PATH = 8  # the control processor's path when it issued this
+# ---- an entry of a unit's queue. What a `wait` or `signal` is lies here, so that units need not
+# look for its record, which is far away.
+(
+    Q_REC,  # -1: is not needed any more
+    Q_TIME,
+    Q_IDEAL,
+    Q_FROM,  # FROM..TO: the wait, or the doorbell
+    Q_TO,
+    Q_WHAT,  # row << WHAT_BITS | what the opcode is
+    Q_SYNC,  # semaphore, scope and target (sync.py)
+    Q_COUNTED,  # what a `wait` takes, or a `signal` gives
+    Q_PATH,  #  the control processor's path when it issued this
+) = range(9)
+WHAT_BITS = 4
 Q_WAIT_PATH = Q_PATH + NP  # the path of the signal that ended the wait
 Q_FIELDS = lines(Q_WAIT_PATH + NP)
 
@@ -221,8 +236,9 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
     C_RING_HEAD,
     C_RING_COUNT,
     C_FLYING,  # requests in flight
-) = range(15)
-C_RING = lines(C_FLYING + 1)
+    C_CHANNEL,  # of the next piece, if it is read from HBM
+) = range(16)
+C_RING = lines(C_CHANNEL + 1)
 
 # ---- a bank of HBM; what belongs to its pseudo-channel's bus is kept with the first
 (
@@ -250,7 +266,7 @@ SIG_FIELDS = lines(SIG_PATH + NP)
 (
     G_SIGNAL_FREE,  # first free signal
     G_SIGNALS,  # free signals
-    G_POOL_FREE,  # first free record
+    G_FREE,  # free records
     G_STAMP,  # of multicast pieces
     G_CLOSED,  # no more records will come
     G_END,  # the latest completion so far

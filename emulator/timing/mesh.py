@@ -107,6 +107,12 @@ def x_first(p, order, address):
 
 
 @helper
+def link_of(p, x, y, direction):
+    """The link that leaves a router in a direction."""
+    return 4 * (x + p[at.P_COLUMNS] * y) + direction
+
+
+@helper
 def next_link(p, x, y, to_x, to_y, row_first):
     """(link, its end's x, y) of the next hop of a way that is not yet at its end."""
     node = x + p[at.P_COLUMNS] * y

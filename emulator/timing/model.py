@@ -94,11 +94,7 @@ class Timing:
     @property
     def buffered_records(self) -> int:
         """Records that wait in FIFOs and queues: the memory the stream's skew costs."""
-        s = self._state
-        free, record = 0, int(s.g[at.G_POOL_FREE])
-        while record >= 0:
-            free, record = free + 1, int(s.after[record])
-        return len(s.pool) - free
+        return len(self._state.pool) - int(self._state.g[at.G_FREE])
 
     def _run(self) -> None:
         while engine.run(addresses(self._state)) == engine.FULL:
@@ -135,18 +131,16 @@ class Timing:
     def _grow_pool(self, capacity: int) -> None:
         s = self._state
         have = len(s.pool)
-        after = grown(s.after, capacity)
-        after[have:] = np.arange(have + 1, capacity + 1)
-        after[-1] = s.g[at.G_POOL_FREE] if have else -1
-        s.g[at.G_POOL_FREE] = have
-        self._state = s._replace(pool=grown(s.pool, capacity), after=after)
+        free, count = grown(s.free, capacity), int(s.g[at.G_FREE])
+        free[count : count + capacity - have] = np.arange(have, capacity)
+        s.g[at.G_FREE] += capacity - have
+        self._state = s._replace(pool=grown(s.pool, capacity), free=free)
 
     def _recover_records(self) -> None:
         """All records are free (they may not be after a stream that was broken off)."""
         s = self._state
-        s.after[:] = np.arange(1, len(s.after) + 1)
-        s.after[-1] = -1
-        s.g[at.G_POOL_FREE] = 0
+        s.free[:] = np.arange(len(s.pool))
+        s.g[at.G_FREE] = len(s.pool)
         s.signals[:, at.SIG_NEXT] = np.arange(1, len(s.signals) + 1)
         s.g[at.G_SIGNAL_FREE], s.g[at.G_SIGNALS] = 0, len(s.signals)
 

@@ -67,10 +67,14 @@ def move_piece(s, tile, u, record, now):
         tail = max(tail, end) + s.p[at.P_INTERFACE]
     first_byte, finish, noc, banks = 0, 0, 0, 0
     s.g[at.G_STAMP] += 1
-    for j in range(pieces.fan_out(s.pool[record])):
+    fan = pieces.fan_out(s.pool[record])
+    for j in range(fan):
         owner = s.pool[record, DST_OWNER] + j * s.pool[record, FANSTEP]
         there, way_in, first, address = _target(s, u, record, owner, row_first)
-        arrived, end = _walk(s, node, there, first, head, tail, flits, now)
+        if fan == 1:
+            arrived, end = _go(s.p, s.res, node, there, first, head, tail, flits, now)
+        else:
+            arrived, end = _walk(s, node, there, first, head, tail, flits, now)
         arrived, last = reserve(s.res, way_in, arrived, flits, now)
         end = max(end, last)
         hops = mesh.distance(node, there)
@@ -104,7 +108,7 @@ def _source(s, tile, u, record, flits, now):
     space = pieces.source_space(s.pool[record])
     hbm, csram, row_first = 0, 0, True
     if space == pieces.HBM:
-        port = s.channel_port[hbm_channel(s.p, address)]
+        port = s.channel_port[s.chans[u, at.C_CHANNEL]]
         node, out = s.port_node[port], s.p[at.R_PORT_OUT] + port
         row_first = mesh.x_first(s.p, s.port_order[port], address)
         arrival = now + _way(s.p, here, node) + s.p[at.P_HBM_LATENCY]
@@ -154,12 +158,37 @@ def _target(s, u, record, owner, row_first):
     return s.port_node[port], s.p[at.R_PORT_IN] + port, first, address
 
 
+@helper
+def _go(p, res, node, there, row_first, head, tail, flits, now):
+    """Reserve the links between two routers: (arrival of the head, of the tail)."""
+    x, y, to_x, to_y = mesh.column(node), mesh.row(node), mesh.column(there), mesh.row(there)
+    along, across = mesh.EAST, mesh.SOUTH
+    right, down = 4, 4 * p[at.P_COLUMNS]
+    if to_x < x:
+        along, right = mesh.WEST, -right
+    if to_y < y:
+        across, down = mesh.NORTH, -down
+    hops, way, other_hops, other = abs(to_x - x), right, abs(to_y - y), down
+    link = mesh.link_of(p, x, y, along)
+    turn = mesh.link_of(p, to_x, y, across)
+    if not row_first:
+        hops, way, other_hops, other = other_hops, down, hops, right
+        link = mesh.link_of(p, x, y, across)
+        turn = mesh.link_of(p, x, to_y, along)
+    for i in range(hops + other_hops):
+        if i == hops:
+            link, way = turn, other
+        begin, end = reserve(res, link, head, flits, now)
+        head, tail = begin + p[at.P_HOP], max(tail, end) + p[at.P_HOP]
+        link += way
+    return head, tail
+
+
 @inlined
 def _walk(s, node, there, row_first, head, tail, flits, now):
-    """Reserve the links between two routers: (arrival of the head, of the tail).
+    """`_go` for a piece with several destinations.
 
-    Links that this piece has taken for another destination are not taken again: a multicast is
-    a tree.
+    Links that it has taken for another of these are not taken again: a multicast is a tree.
     """
     x, y, to_x, to_y = mesh.column(node), mesh.row(node), mesh.column(there), mesh.row(there)
     hop, stamp = s.p[at.P_HOP], s.g[at.G_STAMP]

@@ -40,7 +40,7 @@ class State(NamedTuple):
     events: Ints  #: [2 * leaves] the event queue (events.py)
     signals: Ints  #: [capacity, SIG_FIELDS]
     pool: Ints  #: [capacity, 16] records not yet used up
-    after: Ints  #: [capacity] the record behind each in its FIFO, or the next free one
+    free: Ints  #: [capacity] numbers of the places in the pool that are free: G_FREE of them
     res: Ints  #: [resources, reserve.FIELDS]
     seen: Ints  #: [links + ports, 3] where a multicast piece has already been: stamp, head, tail
     ts: Ints  #: [tiles, reserve.WINDOW_FIELDS]
@@ -193,7 +193,7 @@ def make_state(chip: Chip) -> State:
         "events": (2 * int(p[at.P_LEAVES]),),
         "signals": (0, at.SIG_FIELDS),
         "pool": (0, 16),
-        "after": (0,),
+        "free": (0,),
         "res": (int(p[at.R_COUNT]), reserve.FIELDS),
         "seen": (int(p[at.R_COUNT]), 3),
         "ts": (tiles, reserve.WINDOW_FIELDS),
