@@ -17,7 +17,7 @@ STAMP, HEAD, TAIL = 0, 1, 2
 
 
 @inlined
-def _memory(s, u, record, address, write, arrival, now):
+def _memory(s, u, record, channel, address, write, arrival, now):
     """Read or write a piece in HBM: (cycle of the first byte, cycle after the last)."""
     size, runs = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_RUNS]
     stride = size
@@ -31,6 +31,7 @@ def _memory(s, u, record, address, write, arrival, now):
         s.hbm_queues,
         s.p,
         s.f,
+        channel,
         address,
         size,
         runs,
@@ -108,11 +109,12 @@ def _source(s, tile, u, record, flits, now):
     space = pieces.source_space(s.pool[record])
     hbm, csram, row_first = 0, 0, True
     if space == pieces.HBM:
-        port = s.channel_port[s.chans[u, at.C_CHANNEL]]
+        channel = s.chans[u, at.C_CHANNEL]
+        port = s.channel_port[channel]
         node, out = s.port_node[port], s.p[at.R_PORT_OUT] + port
         row_first = mesh.x_first(s.p, s.port_order[port], address)
         arrival = now + _way(s.p, here, node) + s.p[at.P_HBM_LATENCY]
-        head, tail = _memory(s, u, record, address, 0, arrival, now)
+        head, tail = _memory(s, u, record, channel, address, 0, arrival, now)
         hbm = max(0, tail - arrival - flits)
     elif space == pieces.CSRAM:
         cluster = s.pool[record, SRC_OWNER]
@@ -208,7 +210,8 @@ def _store(s, u, record, owner, address, head, tail, now):
     """Write a piece: when it is complete."""
     size = s.chans[u, at.C_PIECE]
     if address >= 0:
-        _, end = _memory(s, u, record, address, 1, head, now)
+        channel = hbm_channel(s.p, address)
+        _, end = _memory(s, u, record, channel, address, 1, head, now)
         return max(end, tail)
     if pieces.target_space(s.pool[record]) == pieces.CSRAM:
         cycles = up(s.p, size, at.P_CSRAM_BYTES)

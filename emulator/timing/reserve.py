@@ -23,8 +23,11 @@ _DROPPED = 4
 _PROBE = _FIRST + 2 * _DROPPED - 1  # column of the end of the last of these
 
 # ---- TSRAM windows: column 0 is the first window kept, then a ring of accesses
-WINDOW = 32  #: cycles
-WINDOWS = 2048  #: kept; beyond this much future (65,536 cycles) TSRAM is taken to be free
+_WINDOW_BITS = 5
+WINDOW = 1 << _WINDOW_BITS  #: cycles
+WINDOWS = (
+    2048  #: a power of two: kept; beyond this much future (65,536 cycles) TSRAM is taken to be free
+)
 WINDOW_FIELDS = 1 + WINDOWS
 
 
@@ -105,6 +108,31 @@ def _reserve_between(res, r, arrival, length, now):
     first = count - 1  # the first interval that ends at or after the arrival
     while first > 0 and res[r, _FIRST + 2 * first - 1] >= arrival:
         first -= 1
+    column = _FIRST + 2 * first
+    if arrival >= res[r, column]:
+        start = res[r, column + 1]
+        if first + 1 == count or start + length < res[r, column + 2]:  # behind it is room
+            res[r, column + 1] = start + length
+            return start, start + length
+    elif arrival + length < res[r, column]:  # before it is room
+        _insert(res, r, column, arrival, arrival + length)
+        return arrival, arrival + length
+    return _reserve_in_parts(res, r, first, arrival, length)
+
+
+@always
+def _insert(res, r, column, begin, end):
+    """Put an interval before that of a column."""
+    for i in range(_FIRST + 2 * res[r, COUNT] - 1, column - 1, -1):
+        res[r, i + 2] = res[r, i]
+    res[r, column], res[r, column + 1] = begin, end
+    res[r, COUNT] += 1
+
+
+@helper
+def _reserve_in_parts(res, r, first, arrival, length):
+    """`reserve` from interval `first` on, where all that is known of the gaps is their order."""
+    count = res[r, COUNT]
     begin = arrival
     time = arrival
     start = -1
@@ -151,7 +179,7 @@ def _replace(res, r, first, after, begin, end):
 def _advance(ts, tile, now):
     """Forget windows that lie before now."""
     base = ts[tile, 0]
-    window = now // WINDOW
+    window = now >> _WINDOW_BITS
     if window <= base:
         return
     if window - base >= WINDOWS:
@@ -159,7 +187,7 @@ def _advance(ts, tile, now):
             ts[tile, i] = 0
     else:
         for i in range(base, window):
-            ts[tile, 1 + i % WINDOWS] = 0
+            ts[tile, 1 + (i & WINDOWS - 1)] = 0
     ts[tile, 0] = window
 
 
@@ -172,7 +200,7 @@ def reserve_banks(ts, tile, begin, length, accesses, banks, now):
     _advance(ts, tile, now)
     nominal = begin + length
     limit = ts[tile, 0] + WINDOWS
-    window = begin // WINDOW
+    window = begin >> _WINDOW_BITS
     granted = 0
     end = nominal
     while window < limit:
@@ -181,7 +209,7 @@ def reserve_banks(ts, tile, begin, length, accesses, banks, now):
         due = accesses - granted
         if high < nominal:
             due = (accesses * (high - begin) + length - 1) // length - granted
-        column = 1 + window % WINDOWS
+        column = 1 + (window & WINDOWS - 1)
         used = ts[tile, column]
         room = min(WINDOW * banks - used, ((window + 1) * WINDOW - low) * banks)
         take = min(due, room)
