@@ -10,7 +10,7 @@ that the stream needs.
 from emulator.jit import njit
 from emulator.retire import TILE, WORDS
 from emulator.timing import layout as at
-from emulator.timing.compiled import helper
+from emulator.timing.compiled import helper, inlined
 from emulator.timing.dma import back_step, front_step
 from emulator.timing.events import NOTHING, SLOT_BITS, SLOTS, settle, slot_of
 from emulator.timing.ledger import charge
@@ -50,7 +50,7 @@ def _open(at_address):
         table(at_address[16, 0], 16),
         row(at_address[17, 0]),
         table(at_address[18, 0], FIELDS),
-        table(at_address[19, 0], 3),
+        table(at_address[19, 0], at.SEEN_FIELDS),
         table(at_address[20, 0], WINDOW_FIELDS),
         table(at_address[21, 0], at.B_FIELDS),
         table(at_address[22, 0], at.HQ_FIELDS),
@@ -86,6 +86,23 @@ def store(addresses, chunk_address, rows_address, first, count):
     return count
 
 
+@inlined
+def _channel_step(s, leaf, tile, slot, time):
+    """One event of a DMA channel and those that follow at once: the leaf to be mended.
+
+    These events need not go through the queue, where each would be the very next.
+    """
+    follows = True
+    if slot & 1 == 0:
+        follows = front_step(s, tile, slot >> 1, time)
+        if follows:  # the back end's leaf is this one's pair, so mending that mends both
+            leaf += 1
+            s.g[at.G_EVENTS] += 1
+    while follows:
+        follows = back_step(s, tile, slot >> 1, time)
+    return leaf
+
+
 @njit
 def run(addresses):
     """Handle events until one needs what is not there: STARVED, FULL or IDLE."""
@@ -117,14 +134,7 @@ def run(addresses):
         elif slot <= 2 * _VPU:
             compute_step(s, tile, slot >> 1, time)
         else:
-            follows = True
-            if slot & 1 == 0:
-                follows = front_step(s, tile, slot >> 1, time)
-                if follows:  # the back end's event is the very next, and its leaf this one's pair
-                    leaf += 1
-                    s.g[at.G_EVENTS] += 1
-            while follows:
-                follows = back_step(s, tile, slot >> 1, time)
+            leaf = _channel_step(s, leaf, tile, slot, time)
         if s.events[leaf] == NOTHING:
             settle(s.events, leaf, NOTHING)
     return IDLE

@@ -240,6 +240,8 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
 ) = range(16)
 C_RING = lines(C_CHANNEL + 1)
 
+SEEN_FIELDS = 4  #: of `seen` (network.py); the fourth is spare, for no line to lie in two lines
+
 # ---- a bank of HBM; what belongs to its pseudo-channel's bus is kept with the first
 (
     B_ROW,  # open row + 1

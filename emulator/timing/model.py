@@ -27,6 +27,7 @@ class Timing:
         self.chip = chip
         self.info = ProgramInfo() if info is None else info
         self._state = make_state(chip)
+        self._placed: tuple[State, Ints] | None = None
         self._accounting = Accounting(chip, self.info, self._state)
         self._entry: str | None = None
         self._watch: Watch | None = None
@@ -71,7 +72,7 @@ class Timing:
         while first < len(chunk):
             s = self._state
             first = engine.store(
-                addresses(s), chunk.ctypes.data, rows.ctypes.data, first, len(chunk)
+                self._addresses(), chunk.ctypes.data, rows.ctypes.data, first, len(chunk)
             )
             if first < len(chunk):
                 self._grow_pool(2 * len(s.pool))
@@ -85,7 +86,7 @@ class Timing:
         s.g[at.G_CLOSED] = 1
         self._run()
         self._check_complete()
-        engine.finish(addresses(s))
+        engine.finish(self._addresses())
         if self._watch is not None:
             self._watch.end(s, self._accounting.keys)
         entry, self._entry = self._entry, None
@@ -97,11 +98,17 @@ class Timing:
         return len(self._state.pool) - int(self._state.g[at.G_FREE])
 
     def _run(self) -> None:
-        while engine.run(addresses(self._state)) == engine.FULL:
+        while engine.run(self._addresses()) == engine.FULL:
             if self._watch is not None and self._watch.is_full(self._state):
                 self._watch.drain(self._state, self._accounting.keys)
             else:
                 self._grow_signals(2 * len(self._state.signals))
+
+    def _addresses(self) -> Ints:
+        """Of the state's arrays; asking NumPy for them takes longer than some events."""
+        if self._placed is None or self._placed[0] is not self._state:
+            self._placed = self._state, addresses(self._state)
+        return self._placed[1]
 
     def _check_complete(self) -> None:
         s = self._state

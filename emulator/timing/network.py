@@ -13,7 +13,7 @@ from emulator.timing.costs import bank_accesses, ceil_div, up
 from emulator.timing.hbm import access, hbm_channel
 from emulator.timing.reserve import reserve, reserve_banks
 
-STAMP, HEAD, TAIL = 0, 1, 2
+STAMP, HEAD, TAIL = range(3)  # columns of a line of `seen`
 
 
 @inlined
@@ -67,15 +67,14 @@ def move_piece(s, tile, u, record, now):
         head += s.p[at.P_INTERFACE]
         tail = max(tail, end) + s.p[at.P_INTERFACE]
     first_byte, finish, noc, banks = 0, 0, 0, 0
-    s.g[at.G_STAMP] += 1
-    fan = pieces.fan_out(s.pool[record])
+    fan, stamp = pieces.fan_out(s.pool[record]), 0
+    if fan > 1:
+        s.g[at.G_STAMP] += 1
+        stamp = s.g[at.G_STAMP]
     for j in range(fan):
         owner = s.pool[record, DST_OWNER] + j * s.pool[record, FANSTEP]
         there, way_in, first, address = _target(s, u, record, owner, row_first)
-        if fan == 1:
-            arrived, end = _go(s.p, s.res, node, there, first, head, tail, flits, now)
-        else:
-            arrived, end = _walk(s, node, there, first, head, tail, flits, now)
+        arrived, end = _go(s.p, s.res, s.seen, stamp, node, there, first, head, tail, flits, now)
         arrived, last = reserve(s.res, way_in, arrived, flits, now)
         end = max(end, last)
         hops = mesh.distance(node, there)
@@ -161,47 +160,25 @@ def _target(s, u, record, owner, row_first):
 
 
 @helper
-def _go(p, res, node, there, row_first, head, tail, flits, now):
-    """Reserve the links between two routers: (arrival of the head, of the tail)."""
-    x, y, to_x, to_y = mesh.column(node), mesh.row(node), mesh.column(there), mesh.row(there)
-    along, across = mesh.EAST, mesh.SOUTH
-    right, down = 4, 4 * p[at.P_COLUMNS]
-    if to_x < x:
-        along, right = mesh.WEST, -right
-    if to_y < y:
-        across, down = mesh.NORTH, -down
-    hops, way, other_hops, other = abs(to_x - x), right, abs(to_y - y), down
-    link = mesh.link_of(p, x, y, along)
-    turn = mesh.link_of(p, to_x, y, across)
-    if not row_first:
-        hops, way, other_hops, other = other_hops, down, hops, right
-        link = mesh.link_of(p, x, y, across)
-        turn = mesh.link_of(p, x, to_y, along)
-    for i in range(hops + other_hops):
+def _go(p, res, seen, stamp, node, there, row_first, head, tail, flits, now):
+    """Reserve the links between two routers: (arrival of the head, of the tail).
+
+    A piece with several destinations has a stamp > 0: links that it has taken for another of them
+    are not taken again, since a multicast is a tree.
+    """
+    link, way, hops, turn, other, total = mesh.route(p, node, there, row_first)
+    hop = p[at.P_HOP]
+    for i in range(total):
         if i == hops:
             link, way = turn, other
-        begin, end = reserve(res, link, head, flits, now)
-        head, tail = begin + p[at.P_HOP], max(tail, end) + p[at.P_HOP]
+        if stamp > 0 and seen[link, STAMP] == stamp:
+            head, tail = seen[link, HEAD], seen[link, TAIL]
+        else:
+            begin, end = reserve(res, link, head, flits, now)
+            head, tail = begin + hop, max(tail, end) + hop
+            if stamp > 0:
+                seen[link, STAMP], seen[link, HEAD], seen[link, TAIL] = stamp, head, tail
         link += way
-    return head, tail
-
-
-@inlined
-def _walk(s, node, there, row_first, head, tail, flits, now):
-    """`_go` for a piece with several destinations.
-
-    Links that it has taken for another of these are not taken again: a multicast is a tree.
-    """
-    x, y, to_x, to_y = mesh.column(node), mesh.row(node), mesh.column(there), mesh.row(there)
-    hop, stamp = s.p[at.P_HOP], s.g[at.G_STAMP]
-    while x != to_x or y != to_y:
-        link, x, y = mesh.next_link(s.p, x, y, to_x, to_y, row_first)
-        if s.seen[link, STAMP] == stamp:
-            head, tail = s.seen[link, HEAD], s.seen[link, TAIL]
-            continue
-        begin, end = reserve(s.res, link, head, flits, now)
-        head, tail = begin + hop, max(tail, end) + hop
-        s.seen[link, STAMP], s.seen[link, HEAD], s.seen[link, TAIL] = stamp, head, tail
     return head, tail
 
 

@@ -42,7 +42,7 @@ class State(NamedTuple):
     pool: Ints  #: [capacity, 16] records not yet used up
     free: Ints  #: [capacity] numbers of the places in the pool that are free: G_FREE of them
     res: Ints  #: [resources, reserve.FIELDS]
-    seen: Ints  #: [links + ports, 3] where a multicast piece has already been: stamp, head, tail
+    seen: Ints  #: [links, SEEN_FIELDS] where a multicast piece has been: stamp, head, tail
     ts: Ints  #: [tiles, reserve.WINDOW_FIELDS]
     banks: Ints  #: [banks of HBM, B_FIELDS]
     hbm_queues: Ints  #: [channels, HQ_FIELDS]
@@ -195,7 +195,7 @@ def make_state(chip: Chip) -> State:
         "pool": (0, 16),
         "free": (0,),
         "res": (int(p[at.R_COUNT]), reserve.FIELDS),
-        "seen": (int(p[at.R_COUNT]), 3),
+        "seen": (int(p[at.R_COUNT]), at.SEEN_FIELDS),
         "ts": (tiles, reserve.WINDOW_FIELDS),
         "banks": (int(p[at.R_COUNT] - p[at.R_CHANNEL]) * int(p[at.P_HBM_BANKS]), at.B_FIELDS),
         "hbm_queues": (int(p[at.P_CHANNELS]), at.HQ_FIELDS),
