@@ -6,72 +6,96 @@ order, as far as the requests under way allow, and carries out a `signal` when e
 it is complete. A queue entry is held until its last piece has been issued.
 """
 
-from emulator.retire import BYTES, DST_ADDRESS, DST_OWNER, OPCODE, SRC_ADDRESS, SRC_OWNER, STRIDE
+from emulator.retire import BYTES, DST_ADDRESS, DST_OWNER, SRC_ADDRESS, SRC_OWNER, STRIDE
 from emulator.timing import layout as at
 from emulator.timing import pieces
 from emulator.timing.compiled import helper, inlined
 from emulator.timing.costs import ceil_div, rest, up
+from emulator.timing.events import SLOT_BITS, SLOTS
 from emulator.timing.hbm import hbm_channel
 from emulator.timing.ledger import begin_row, charge, complete, end_row
 from emulator.timing.mesh import distance
 from emulator.timing.network import move_piece
-from emulator.timing.slices import M_BEGIN, SIGNAL, WAIT, WORK, meter_piece
-from emulator.timing.sync import end_wait, fire, pop, try_wait, turn_to, wake, wake_back
+from emulator.timing.slices import M_BEGIN, ROOM, SIGNAL, WAIT, WORK, meter_piece
+from emulator.timing.sync import (
+    end_wait,
+    fetch_next,
+    fire,
+    pop,
+    try_wait,
+    turn_to,
+    wait_line,
+    wake,
+    wake_back,
+)
 from emulator.timing.traced import trace_entry
-from emulator.timing.units import DEQUEUE, ROW
+from emulator.timing.units import DEQUEUE
+
+_NEAR = 8  #: pieces in flight; four large ones are all that a channel may have
+_KIND = (1 << at.WHAT_BITS) - 1
 
 
 @inlined
 def front_step(s, tile, unit, time):
-    """One event of a channel's front end."""
+    """One event of a channel's front end: whether the back end goes on at the same moment."""
     u = tile * at.UNITS + unit
     depth = s.p[at.P_DEPTH]
     passed = s.units[u, at.U_PASSED]
     line = u * depth + rest(s.p, s.units[u, at.U_HEAD] + passed, at.P_DEPTH)
     if s.queue[line, at.Q_TIME] > time:  # still on its way from the control processor
         wake(s.events, s.p, tile, unit, s.queue[line, at.Q_TIME])
-        return
+        return False
     if s.units[u, at.U_WAITING] == 2:
         s.units[u, at.U_WAITING] = 0
     else:
         s.queue[line, at.Q_FROM] = s.queue[line, at.Q_TO] = time
-        record = s.queue[line, at.Q_REC]
-        if s.opcodes[s.pool[record, OPCODE], 0] == at.OP_WAIT:
-            if not try_wait(s.sems, s.units, tile, unit, record, s.pool):
-                return
-            sem = s.sems[tile * at.SEMAPHORES + s.pool[record, 7], at.S_IDEAL]
-            s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], sem)
+        if s.queue[line, at.Q_WHAT] & _KIND == at.OP_WAIT:
+            sem, need = wait_line(s.queue, tile, line)
+            if not try_wait(s.sems, s.units, tile, unit, sem, need):
+                return False
+            s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], s.sems[sem, at.S_IDEAL])
     # Nothing behind a wait starts before it: carry its place on the critical path along.
     ideal = max(s.units[u, at.U_WEIGHTS], s.queue[line, at.Q_IDEAL])
     s.units[u, at.U_WEIGHTS] = s.queue[line, at.Q_IDEAL] = ideal
     s.units[u, at.U_PASSED] = passed + 1
-    if s.units[u, at.U_BLOCKED] == 0:
-        s.units[u, at.U_BLOCKED] = 1
-        wake_back(s.events, s.p, tile, unit, time)
+    idle = s.units[u, at.U_BLOCKED] == 0
+    s.units[u, at.U_BLOCKED] = 1
     if passed + 1 < s.units[u, at.U_COUNT]:
         wake(s.events, s.p, tile, unit, time + DEQUEUE)
     else:
         s.units[u, at.U_ACTIVE] = 0
+    return idle
 
 
 @inlined
 def back_step(s, tile, unit, time):
-    """One event of a channel's back end: the next entry of its queue, or the next piece."""
+    """One event of a channel's back end: the next entry of its queue, or the next piece.
+
+    Whether the next event is that of the next entry.
+    """
     u = tile * at.UNITS + unit
     if s.chans[u, at.C_REC] >= 0:
-        _issue_piece(s, tile, unit, time)
-        return
+        if _issue_piece(s, tile, unit, time):
+            return False
+    elif _take_up(s, tile, unit, u, time):
+        return False
+    return _leave(s, tile, unit, time)
+
+
+@inlined
+def _take_up(s, tile, unit, u, time):
+    """Carry out the head of the queue: whether it is a transfer that has pieces to issue."""
     line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
-    record = s.queue[line, at.Q_REC]
-    row = s.pool[record, ROW]
-    kind = s.opcodes[s.pool[record, OPCODE], 0]
+    record, what = s.queue[line, at.Q_REC], s.queue[line, at.Q_WHAT]
+    row, kind = what >> at.WHAT_BITS, what & _KIND
     ideal = s.queue[line, at.Q_IDEAL]
+    fetch_next(s.p, s.queue, s.pool, u, s.units[u, at.U_HEAD], s.units[u, at.U_COUNT] - 1)
     if kind == at.OP_DMA:
         turn_to(s.units, s.rows, s.queue, u, line, row)
         first = _begin(s, tile, u, line, record, row, time)
         if s.chans[u, at.C_REC] >= 0:
             wake_back(s.events, s.p, tile, unit, first)
-            return
+            return True
     elif kind == at.OP_WAIT:
         if tile < s.g[at.G_TRACED]:
             begin = max(s.units[u, at.U_PTR], s.queue[line, at.Q_FROM])
@@ -84,20 +108,31 @@ def back_step(s, tile, unit, time):
         done = max(time, s.chans[u, at.C_FINISH], s.queue[line, at.Q_FROM])
         if tile < s.g[at.G_TRACED]:
             trace_entry(s, u, line, record, SIGNAL, done, done)
-        fire(s, u, done, record, max(ideal, s.units[u, at.U_IDEAL]))
-    _leave(s, tile, unit, time)
+        sync, count = s.queue[line, at.Q_SYNC], s.queue[line, at.Q_COUNTED]
+        fire(s, u, done, sync, count, row, max(ideal, s.units[u, at.U_IDEAL]))
+    return False
 
 
 @inlined
 def _leave(s, tile, unit, time):
-    """The back end is done with the head of the queue."""
+    """The back end is done with the head of the queue: whether its next event is the very next.
+
+    It is, at the same moment, unless this event has put another before it (the queue may still
+    begin with this event itself), or there must be made room for what it may leave behind.
+    """
     u = tile * at.UNITS + unit
     s.units[u, at.U_PASSED] -= 1
     pop(s, tile, unit, time)
-    if s.units[u, at.U_PASSED] > 0:
-        wake_back(s.events, s.p, tile, unit, time)
-    else:
+    if s.units[u, at.U_PASSED] == 0:
         s.units[u, at.U_BLOCKED] = 0
+        return False
+    room = s.g[at.G_SIGNALS] >= s.p[at.P_TILES] and s.g[at.G_SLICES_LEFT] >= ROOM
+    this = time << SLOT_BITS | SLOTS * tile + 2 * unit
+    if s.events[1] < this or not room:
+        wake_back(s.events, s.p, tile, unit, time)
+        return False
+    s.g[at.G_EVENTS] += 1
+    return True
 
 
 @inlined
@@ -166,8 +201,7 @@ def _lead(s, tile, u, record):
     space = pieces.source_space(s.pool[record])
     here = s.tile_node[tile]
     if space == pieces.HBM:
-        channel = hbm_channel(s.p, s.chans[u, at.C_PIECE_ADDRESS])
-        there = s.port_node[s.channel_port[channel]]
+        there = s.port_node[s.channel_port[s.chans[u, at.C_CHANNEL]]]
         way = 2 * s.p[at.P_INTERFACE] + s.p[at.P_HOP] * distance(here, there)
         return s.p[at.P_HBM_LATENCY] + way
     return 0
@@ -179,6 +213,8 @@ def _cut(p, pool, chans, u, record):
     size, runs, requests, address = pieces.next_piece(p, pool[record], chans[u, at.C_OFFSET])
     chans[u, at.C_PIECE], chans[u, at.C_PIECE_RUNS] = size, runs
     chans[u, at.C_PIECE_REQUESTS], chans[u, at.C_PIECE_ADDRESS] = requests, address
+    if pieces.source_space(pool[record]) == pieces.HBM:
+        chans[u, at.C_CHANNEL] = hbm_channel(p, address)
 
 
 @helper
@@ -233,12 +269,22 @@ def _window(p, chans, u, time):
     return time
 
 
+@helper
+def _close_up(p, chans, u):
+    """Let the ring begin at its place again now and then: a part of it is near, all of it not."""
+    head, count = chans[u, at.C_RING_HEAD], chans[u, at.C_RING_COUNT]
+    if head >= _NEAR and count <= _NEAR and head + count <= p[at.P_OUTSTANDING]:
+        for i in range(at.C_RING, at.C_RING + 2 * count):
+            chans[u, i] = chans[u, i + 2 * head]
+        chans[u, at.C_RING_HEAD] = 0
+
+
 @inlined
 def _issue_piece(s, tile, unit, time):
-    """Issue the channel's next piece, and work out the one after it."""
+    """Issue the channel's next piece, and work out the one after it: whether there is one."""
     u = tile * at.UNITS + unit
     record = s.chans[u, at.C_REC]
-    row = s.pool[record, ROW]
+    row = s.pool[record, at.ROW]
     size, requests = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_REQUESTS]
     first, arrived, noc, banks, hbm, csram = move_piece(s, tile, u, record, time)
     own = up(s.p, size, at.P_DMA_BYTES)  # cycles at the channel's own rate
@@ -246,6 +292,7 @@ def _issue_piece(s, tile, unit, time):
     finish = max(arrived, first + own, s.chans[u, at.C_FINISH])
     _account(s.units, s.rows, s.chans, u, row, finish, pace, noc, banks, hbm, csram)
     s.chans[u, at.C_FINISH] = finish
+    _close_up(s.p, s.chans, u)
     slot = s.chans[u, at.C_RING_HEAD] + s.chans[u, at.C_RING_COUNT]
     slot = rest(s.p, slot, at.P_OUTSTANDING)
     s.chans[u, at.C_RING + 2 * slot] = finish
@@ -263,14 +310,14 @@ def _issue_piece(s, tile, unit, time):
         _cut(s.p, s.pool, s.chans, u, record)
         following = _window(s.p, s.chans, u, time + pace)
         wake_back(s.events, s.p, tile, unit, following)
-    else:
-        if tile < s.g[at.G_TRACED]:
-            line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
-            trace_entry(s, u, line, record, WORK, s.marks[line, M_BEGIN], finish)
-        end_row(s.units, s.rows, u, row, finish)
-        complete(s.g, u, finish)
-        s.chans[u, at.C_REC] = -1
-        _leave(s, tile, unit, time)
+        return True
+    if tile < s.g[at.G_TRACED]:
+        line = u * s.p[at.P_DEPTH] + s.units[u, at.U_HEAD]
+        trace_entry(s, u, line, record, WORK, s.marks[line, M_BEGIN], finish)
+    end_row(s.units, s.rows, u, row, finish)
+    complete(s.g, u, finish)
+    s.chans[u, at.C_REC] = -1
+    return False
 
 
 @helper

@@ -10,7 +10,7 @@ that the stream needs.
 from emulator.jit import njit
 from emulator.retire import TILE, WORDS
 from emulator.timing import layout as at
-from emulator.timing.compiled import helper
+from emulator.timing.compiled import helper, inlined
 from emulator.timing.dma import back_step, front_step
 from emulator.timing.events import NOTHING, SLOT_BITS, SLOTS, settle, slot_of
 from emulator.timing.ledger import charge
@@ -19,7 +19,7 @@ from emulator.timing.slices import M_FIELDS, METERS, ROOM, S_FIELDS
 from emulator.timing.state import FIELD_NAMES, State
 from emulator.timing.sync import arrive, wake
 from emulator.timing.tables import float_row, row, table
-from emulator.timing.units import ROW, compute_step, control_step, fetch
+from emulator.timing.units import compute_step, control_step, fetch
 
 #: Why `run` returned: records wanted, no room for signals or slices, no event.
 STARVED, FULL, IDLE = range(3)
@@ -50,7 +50,7 @@ def _open(at_address):
         table(at_address[16, 0], 16),
         row(at_address[17, 0]),
         table(at_address[18, 0], FIELDS),
-        table(at_address[19, 0], 3),
+        table(at_address[19, 0], at.SEEN_FIELDS),
         table(at_address[20, 0], WINDOW_FIELDS),
         table(at_address[21, 0], at.B_FIELDS),
         table(at_address[22, 0], at.HQ_FIELDS),
@@ -67,22 +67,40 @@ def store(addresses, chunk_address, rows_address, first, count):
     s = _open(addresses)
     chunk, rows = table(chunk_address, WORDS), row(rows_address)
     for i in range(first, count):
-        record = s.g[at.G_POOL_FREE]
-        if record < 0:
+        left = s.g[at.G_FREE] - 1
+        if left < 0:
             return i
-        s.g[at.G_POOL_FREE] = s.after[record]
+        s.g[at.G_FREE] = left
+        record = s.free[left]
         for word in range(WORDS):
             s.pool[record, word] = chunk[i, word]
-        s.pool[record, ROW] = rows[i]
-        s.after[record] = -1
+        s.pool[record, at.ROW] = rows[i]
+        s.pool[record, at.NEXT] = -1
         tile = chunk[i, TILE]
         tail = s.tiles[tile, at.T_TAIL]
         if tail < 0:
             s.tiles[tile, at.T_HEAD] = record
         else:
-            s.after[tail] = record
+            s.pool[tail, at.NEXT] = record
         s.tiles[tile, at.T_TAIL] = record
     return count
+
+
+@inlined
+def _channel_step(s, leaf, tile, slot, time):
+    """One event of a DMA channel and those that follow at once: the leaf to be mended.
+
+    These events need not go through the queue, where each would be the very next.
+    """
+    follows = True
+    if slot & 1 == 0:
+        follows = front_step(s, tile, slot >> 1, time)
+        if follows:  # the back end's leaf is this one's pair, so mending that mends both
+            leaf += 1
+            s.g[at.G_EVENTS] += 1
+    while follows:
+        follows = back_step(s, tile, slot >> 1, time)
+    return leaf
 
 
 @njit
@@ -115,10 +133,8 @@ def run(addresses):
             control_step(s, tile, time)
         elif slot <= 2 * _VPU:
             compute_step(s, tile, slot >> 1, time)
-        elif slot & 1 == 0:
-            front_step(s, tile, slot >> 1, time)
         else:
-            back_step(s, tile, slot >> 1, time)
+            leaf = _channel_step(s, leaf, tile, slot, time)
         if s.events[leaf] == NOTHING:
             settle(s.events, leaf, NOTHING)
     return IDLE

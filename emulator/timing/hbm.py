@@ -17,7 +17,7 @@ Times here are ticks: 1/256 of a cycle, since a burst takes a fraction of one.
 """
 
 from emulator.timing import layout as at
-from emulator.timing.compiled import helper
+from emulator.timing.compiled import always, helper
 from emulator.timing.costs import over, rest, up
 from emulator.timing.reserve import reserve
 
@@ -60,13 +60,16 @@ def hbm_channel(p, address):
 @helper
 def place(p, address):
     """(pseudo-channel of the chip, bank of the chip, row, bytes to the visit's end)."""
-    interleave, part = p[at.P_INTERLEAVE], p[at.P_PSEUDO_BYTES]
     granule = over(p, address, at.P_INTERLEAVE)
     block = over(p, granule, at.P_CHANNELS)
-    channel = granule - block * p[at.P_CHANNELS]
-    if p[at.P_HASH] != 0:
-        channel = _scattered(p, channel, block, at.P_CHANNELS, at.P_CHANNEL_STEPS)
-    local = block * interleave + address - granule * interleave
+    return _place(p, hbm_channel(p, address), block, address)
+
+
+@always
+def _place(p, channel, block, address):
+    """`place`, where the granule's channel and its block of granules are known."""
+    part = p[at.P_PSEUDO_BYTES]
+    local = block * p[at.P_INTERLEAVE] + rest(p, address, at.P_INTERLEAVE)
     unit = over(p, local, at.P_PSEUDO_BYTES)
     within = local - unit * part
     row_of_units = over(p, unit, at.P_PSEUDO)
@@ -81,18 +84,25 @@ def place(p, address):
 
 
 @helper
-def access(res, banks, queues, p, f, address, size, runs, stride, write, arrival, now):
+def access(res, banks, queues, p, f, channel, address, size, runs, stride, write, arrival, now):
     """Transfer `size` bytes in `runs` contiguous runs: (tick of the first byte, after the last).
 
+    `channel` is that of the first byte; a run that lies within its granule needs no other.
     `arrival` is when the first byte could leave an idle channel, `now` the present, both in ticks.
     """
     run = size if runs == 1 else size // runs
     first, last = -1, arrival
+    granule = over(p, address, at.P_INTERLEAVE)
+    block = over(p, granule, at.P_CHANNELS)
     for i in range(runs):
         at_address = address + i * stride
         left = run if i < runs - 1 else size - run * (runs - 1)
         while left > 0:
-            pseudo, bank, row, room = place(p, at_address)
+            if over(p, at_address, at.P_INTERLEAVE) != granule:
+                granule = over(p, at_address, at.P_INTERLEAVE)
+                block = over(p, granule, at.P_CHANNELS)
+                channel = hbm_channel(p, at_address)
+            pseudo, bank, row, room = _place(p, channel, block, at_address)
             part = min(left, room)
             begin, end = _visit(
                 res, banks, queues, p, f, pseudo, bank, row, part, write, arrival, now
@@ -105,7 +115,7 @@ def access(res, banks, queues, p, f, address, size, runs, stride, write, arrival
     return first, last
 
 
-@helper
+@always
 def _visit(res, banks, queues, p, f, pseudo, bank, row, size, write, arrival, now):
     """Transfer bytes of one row: (tick of the first, tick after the last)."""
     bursts = up(p, size, at.P_BURST)
@@ -164,7 +174,7 @@ def _turned(banks, p, bank, pseudo, size, write):
 # queue each: the number of the last, their count, and when the first and the last leave.
 
 
-@helper
+@always
 def _admission(queues, p, channel, entries):
     """When the first and the last of so many more entries find room in the queue."""
     depth, total = p[at.P_HBM_QUEUE], queues[channel, at.HQ_TOTAL]
@@ -173,13 +183,13 @@ def _admission(queues, p, channel, entries):
         return 0, 0
     head, count = queues[channel, at.HQ_HEAD], queues[channel, at.HQ_COUNT]
     while count > 1 and queues[channel, _group(head)] < first:
-        head = (head + 1) % at.HQ_GROUPS
+        head = _behind(head)
         count -= 1
     queues[channel, at.HQ_HEAD], queues[channel, at.HQ_COUNT] = head, count
     last = min(total + entries - depth, total)
     further = head
     while queues[channel, _group(further)] < last:
-        further = (further + 1) % at.HQ_GROUPS
+        further = _behind(further)
     return _leaves(queues, channel, head, first), _leaves(queues, channel, further, last)
 
 
@@ -187,6 +197,12 @@ def _admission(queues, p, channel, entries):
 def _group(index):
     """Column of a group."""
     return at.HQ_FIRST + 4 * index
+
+
+@always
+def _behind(index):
+    """The group behind another in the ring."""
+    return index + 1 if index + 1 < at.HQ_GROUPS else 0
 
 
 @helper

@@ -12,6 +12,13 @@ UNITS = NUM_UNITS  #: of a tile: ctl, mxu, vpu, dma0..7
 SEMAPHORES = NUM_SEMAPHORES
 TICKS = 256  #: HBM channels are reserved in 1/256 cycle, since a burst takes a fraction of cycles
 NEVER = 1 << 62
+LINE = 8  #: words of a cache line. Rows end at one's end, so that none lies in more than it must.
+
+
+def lines(words: int) -> int:
+    """Words of the cache lines that so many words take."""
+    return -(-words // LINE) * LINE
+
 
 # ---- why a unit's time passes. Every cycle of every unit has exactly one of these.
 CAUSES = (
@@ -162,6 +169,10 @@ VECTOR_CLASSES = (
 )
 V_VECTOR1, V_VECTOR2, V_VECTOR4, V_SLOW, V_REDUCE, V_SCAN, V_TOPK, V_QUANTISE = range(8)
 
+# ---- a record in the pool
+NEXT = 0  #: instead of its tile: the record behind it in its tile's FIFO
+ROW = 3  #: instead of its context: the number of the report's row
+
 # ---- a tile's FIFO of records not yet used (indices into the pool), and the signals on their way
 T_HEAD, T_TAIL, T_SIGNAL, T_LAST_SIGNAL, T_FIELDS = range(5)
 
@@ -186,13 +197,24 @@ T_HEAD, T_TAIL, T_SIGNAL, T_LAST_SIGNAL, T_FIELDS = range(5)
 ) = range(16)
 U_CAUSES = 16
 U_PATH = U_CAUSES + NC  # causes along the critical path to this unit's U_PTR; sums to U_PTR
-U_FIELDS = U_PATH + NP
+U_FIELDS = lines(U_PATH + NP)
 
-# ---- an entry of a unit's queue
-Q_REC, Q_TIME, Q_IDEAL, Q_FROM, Q_TO, Q_FIELDS0 = range(6)  # FROM..TO: the wait, or the doorbell
-Q_PATH = 8  # the control processor's path when it issued this
+# ---- an entry of a unit's queue. What a `wait` or `signal` is lies here, so that units need not
+# look for its record, which is far away.
+(
+    Q_REC,  # -1: is not needed any more
+    Q_TIME,
+    Q_IDEAL,
+    Q_FROM,  # FROM..TO: the wait, or the doorbell
+    Q_TO,
+    Q_WHAT,  # row << WHAT_BITS | what the opcode is
+    Q_SYNC,  # semaphore, scope and target (sync.py)
+    Q_COUNTED,  # what a `wait` takes, or a `signal` gives
+    Q_PATH,  #  the control processor's path when it issued this
+) = range(9)
+WHAT_BITS = 4
 Q_WAIT_PATH = Q_PATH + NP  # the path of the signal that ended the wait
-Q_FIELDS = Q_WAIT_PATH + NP
+Q_FIELDS = lines(Q_WAIT_PATH + NP)
 
 # ---- a semaphore
 S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
@@ -214,8 +236,11 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
     C_RING_HEAD,
     C_RING_COUNT,
     C_FLYING,  # requests in flight
-    C_RING,
+    C_CHANNEL,  # of the next piece, if it is read from HBM
 ) = range(16)
+C_RING = lines(C_CHANNEL + 1)
+
+SEEN_FIELDS = 4  #: of `seen` (network.py); the fourth is spare, for no line to lie in two lines
 
 # ---- a bank of HBM; what belongs to its pseudo-channel's bus is kept with the first
 (
@@ -225,25 +250,25 @@ S_COUNT, S_WAITER, S_NEED, S_IDEAL, S_FIELDS = range(5)  # waiter: unit + 1
     B_FREE,  # tick from which on it may be closed
     B_READ,  # the bus was read since its last batch of writes
     B_WRITTEN,  # bytes of the batch so far
-    B_FIELDS,
-) = range(7)
+) = range(6)
+B_FIELDS = lines(B_WRITTEN + 1)
 
 # ---- the queue of an HBM channel: a ring of groups of entries (hbm.py)
 HQ_TOTAL, HQ_HEAD, HQ_COUNT, HQ_FIRST = range(4)
 HQ_GROUPS = 36  # two neighbours are more than a sixteenth of the queue together, so 33 are enough
-HQ_FIELDS = HQ_FIRST + 4 * HQ_GROUPS
+HQ_FIELDS = lines(HQ_FIRST + 4 * HQ_GROUPS)
 
 # ---- a signal on its way
 SIG_NEXT, SIG_TIME, SIG_SEM, SIG_COUNT, SIG_IDEAL = range(5)
 SIG_FROM, SIG_SENT, SIG_SENDER = range(5, 8)  # if watched (slices.py)
 SIG_PATH = 8
-SIG_FIELDS = SIG_PATH + NP
+SIG_FIELDS = lines(SIG_PATH + NP)
 
 # ---- globals
 (
     G_SIGNAL_FREE,  # first free signal
     G_SIGNALS,  # free signals
-    G_POOL_FREE,  # first free record
+    G_FREE,  # free records
     G_STAMP,  # of multicast pieces
     G_CLOSED,  # no more records will come
     G_END,  # the latest completion so far
@@ -266,6 +291,6 @@ ROW_FIRST, ROW_LAST = 0, 1
 ROW_CAUSES = 2  # by kind of unit (ctl, mxu, vpu, dma), then by cause
 KINDS = ("ctl", "mxu", "vpu", "dma")
 ROW_PATH = ROW_CAUSES + len(KINDS) * NC  # the path to its end
-ROW_FIELDS = ROW_PATH + NP
+ROW_FIELDS = lines(ROW_PATH + NP)
 
 SLOT_SIGNAL = 31  # slots of a tile: 2 * unit (front end), 2 * unit + 1 (DMA back end), signals

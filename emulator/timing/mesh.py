@@ -107,13 +107,36 @@ def x_first(p, order, address):
 
 
 @helper
+def route(p, a, b, row_first):
+    """The links from router a to router b, along the row first or along the column.
+
+    (first link, distance to the next, how many before the turn, first behind the turn, distance
+    to the next there, how many in all).
+    """
+    x, y, columns, rows = column(a), row(a), column(b) - column(a), row(b) - row(a)
+    along, right = (EAST, 4) if columns > 0 else (WEST, -4)
+    across, down = (SOUTH, 4 * p[at.P_COLUMNS]) if rows > 0 else (NORTH, -4 * p[at.P_COLUMNS])
+    total = abs(columns) + abs(rows)
+    if row_first:
+        link, turn = _link(p, x, y, along), _link(p, column(b), y, across)
+        return link, right, abs(columns), turn, down, total
+    link, turn = _link(p, x, y, across), _link(p, x, row(b), along)
+    return link, down, abs(rows), turn, right, total
+
+
+@helper
+def _link(p, x, y, direction):
+    """The link that leaves a router in a direction."""
+    return 4 * (x + p[at.P_COLUMNS] * y) + direction
+
+
+@helper
 def next_link(p, x, y, to_x, to_y, row_first):
     """(link, its end's x, y) of the next hop of a way that is not yet at its end."""
-    node = x + p[at.P_COLUMNS] * y
     if x != to_x and (row_first or y == to_y):
         if x < to_x:
-            return 4 * node + EAST, x + 1, y
-        return 4 * node + WEST, x - 1, y
+            return _link(p, x, y, EAST), x + 1, y
+        return _link(p, x, y, WEST), x - 1, y
     if y < to_y:
-        return 4 * node + SOUTH, x, y + 1
-    return 4 * node + NORTH, x, y - 1
+        return _link(p, x, y, SOUTH), x, y + 1
+    return _link(p, x, y, NORTH), x, y - 1

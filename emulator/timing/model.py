@@ -27,6 +27,7 @@ class Timing:
         self.chip = chip
         self.info = ProgramInfo() if info is None else info
         self._state = make_state(chip)
+        self._placed: tuple[State, Ints] | None = None
         self._accounting = Accounting(chip, self.info, self._state)
         self._entry: str | None = None
         self._watch: Watch | None = None
@@ -71,7 +72,7 @@ class Timing:
         while first < len(chunk):
             s = self._state
             first = engine.store(
-                addresses(s), chunk.ctypes.data, rows.ctypes.data, first, len(chunk)
+                self._addresses(), chunk.ctypes.data, rows.ctypes.data, first, len(chunk)
             )
             if first < len(chunk):
                 self._grow_pool(2 * len(s.pool))
@@ -85,7 +86,7 @@ class Timing:
         s.g[at.G_CLOSED] = 1
         self._run()
         self._check_complete()
-        engine.finish(addresses(s))
+        engine.finish(self._addresses())
         if self._watch is not None:
             self._watch.end(s, self._accounting.keys)
         entry, self._entry = self._entry, None
@@ -94,18 +95,20 @@ class Timing:
     @property
     def buffered_records(self) -> int:
         """Records that wait in FIFOs and queues: the memory the stream's skew costs."""
-        s = self._state
-        free, record = 0, int(s.g[at.G_POOL_FREE])
-        while record >= 0:
-            free, record = free + 1, int(s.after[record])
-        return len(s.pool) - free
+        return len(self._state.pool) - int(self._state.g[at.G_FREE])
 
     def _run(self) -> None:
-        while engine.run(addresses(self._state)) == engine.FULL:
+        while engine.run(self._addresses()) == engine.FULL:
             if self._watch is not None and self._watch.is_full(self._state):
                 self._watch.drain(self._state, self._accounting.keys)
             else:
                 self._grow_signals(2 * len(self._state.signals))
+
+    def _addresses(self) -> Ints:
+        """Of the state's arrays; asking NumPy for them takes longer than some events."""
+        if self._placed is None or self._placed[0] is not self._state:
+            self._placed = self._state, addresses(self._state)
+        return self._placed[1]
 
     def _check_complete(self) -> None:
         s = self._state
@@ -135,18 +138,16 @@ class Timing:
     def _grow_pool(self, capacity: int) -> None:
         s = self._state
         have = len(s.pool)
-        after = grown(s.after, capacity)
-        after[have:] = np.arange(have + 1, capacity + 1)
-        after[-1] = s.g[at.G_POOL_FREE] if have else -1
-        s.g[at.G_POOL_FREE] = have
-        self._state = s._replace(pool=grown(s.pool, capacity), after=after)
+        free, count = grown(s.free, capacity), int(s.g[at.G_FREE])
+        free[count : count + capacity - have] = np.arange(have, capacity)
+        s.g[at.G_FREE] += capacity - have
+        self._state = s._replace(pool=grown(s.pool, capacity), free=free)
 
     def _recover_records(self) -> None:
         """All records are free (they may not be after a stream that was broken off)."""
         s = self._state
-        s.after[:] = np.arange(1, len(s.after) + 1)
-        s.after[-1] = -1
-        s.g[at.G_POOL_FREE] = 0
+        s.free[:] = np.arange(len(s.pool))
+        s.g[at.G_FREE] = len(s.pool)
         s.signals[:, at.SIG_NEXT] = np.arange(1, len(s.signals) + 1)
         s.g[at.G_SIGNAL_FREE], s.g[at.G_SIGNALS] = 0, len(s.signals)
 

@@ -13,11 +13,11 @@ from emulator.timing.costs import bank_accesses, ceil_div, up
 from emulator.timing.hbm import access, hbm_channel
 from emulator.timing.reserve import reserve, reserve_banks
 
-STAMP, HEAD, TAIL = 0, 1, 2
+STAMP, HEAD, TAIL = range(3)  # columns of a line of `seen`
 
 
 @inlined
-def _memory(s, u, record, address, write, arrival, now):
+def _memory(s, u, record, channel, address, write, arrival, now):
     """Read or write a piece in HBM: (cycle of the first byte, cycle after the last)."""
     size, runs = s.chans[u, at.C_PIECE], s.chans[u, at.C_PIECE_RUNS]
     stride = size
@@ -31,6 +31,7 @@ def _memory(s, u, record, address, write, arrival, now):
         s.hbm_queues,
         s.p,
         s.f,
+        channel,
         address,
         size,
         runs,
@@ -66,11 +67,14 @@ def move_piece(s, tile, u, record, now):
         head += s.p[at.P_INTERFACE]
         tail = max(tail, end) + s.p[at.P_INTERFACE]
     first_byte, finish, noc, banks = 0, 0, 0, 0
-    s.g[at.G_STAMP] += 1
-    for j in range(pieces.fan_out(s.pool[record])):
+    fan, stamp = pieces.fan_out(s.pool[record]), 0
+    if fan > 1:
+        s.g[at.G_STAMP] += 1
+        stamp = s.g[at.G_STAMP]
+    for j in range(fan):
         owner = s.pool[record, DST_OWNER] + j * s.pool[record, FANSTEP]
         there, way_in, first, address = _target(s, u, record, owner, row_first)
-        arrived, end = _walk(s, node, there, first, head, tail, flits, now)
+        arrived, end = _go(s.p, s.res, s.seen, stamp, node, there, first, head, tail, flits, now)
         arrived, last = reserve(s.res, way_in, arrived, flits, now)
         end = max(end, last)
         hops = mesh.distance(node, there)
@@ -104,11 +108,12 @@ def _source(s, tile, u, record, flits, now):
     space = pieces.source_space(s.pool[record])
     hbm, csram, row_first = 0, 0, True
     if space == pieces.HBM:
-        port = s.channel_port[hbm_channel(s.p, address)]
+        channel = s.chans[u, at.C_CHANNEL]
+        port = s.channel_port[channel]
         node, out = s.port_node[port], s.p[at.R_PORT_OUT] + port
         row_first = mesh.x_first(s.p, s.port_order[port], address)
         arrival = now + _way(s.p, here, node) + s.p[at.P_HBM_LATENCY]
-        head, tail = _memory(s, u, record, address, 0, arrival, now)
+        head, tail = _memory(s, u, record, channel, address, 0, arrival, now)
         hbm = max(0, tail - arrival - flits)
     elif space == pieces.CSRAM:
         cluster = s.pool[record, SRC_OWNER]
@@ -154,23 +159,26 @@ def _target(s, u, record, owner, row_first):
     return s.port_node[port], s.p[at.R_PORT_IN] + port, first, address
 
 
-@inlined
-def _walk(s, node, there, row_first, head, tail, flits, now):
+@helper
+def _go(p, res, seen, stamp, node, there, row_first, head, tail, flits, now):
     """Reserve the links between two routers: (arrival of the head, of the tail).
 
-    Links that this piece has taken for another destination are not taken again: a multicast is
-    a tree.
+    A piece with several destinations has a stamp > 0: links that it has taken for another of them
+    are not taken again, since a multicast is a tree.
     """
-    x, y, to_x, to_y = mesh.column(node), mesh.row(node), mesh.column(there), mesh.row(there)
-    hop, stamp = s.p[at.P_HOP], s.g[at.G_STAMP]
-    while x != to_x or y != to_y:
-        link, x, y = mesh.next_link(s.p, x, y, to_x, to_y, row_first)
-        if s.seen[link, STAMP] == stamp:
-            head, tail = s.seen[link, HEAD], s.seen[link, TAIL]
-            continue
-        begin, end = reserve(s.res, link, head, flits, now)
-        head, tail = begin + hop, max(tail, end) + hop
-        s.seen[link, STAMP], s.seen[link, HEAD], s.seen[link, TAIL] = stamp, head, tail
+    link, way, hops, turn, other, total = mesh.route(p, node, there, row_first)
+    hop = p[at.P_HOP]
+    for i in range(total):
+        if i == hops:
+            link, way = turn, other
+        if stamp > 0 and seen[link, STAMP] == stamp:
+            head, tail = seen[link, HEAD], seen[link, TAIL]
+        else:
+            begin, end = reserve(res, link, head, flits, now)
+            head, tail = begin + hop, max(tail, end) + hop
+            if stamp > 0:
+                seen[link, STAMP], seen[link, HEAD], seen[link, TAIL] = stamp, head, tail
+        link += way
     return head, tail
 
 
@@ -179,7 +187,8 @@ def _store(s, u, record, owner, address, head, tail, now):
     """Write a piece: when it is complete."""
     size = s.chans[u, at.C_PIECE]
     if address >= 0:
-        _, end = _memory(s, u, record, address, 1, head, now)
+        channel = hbm_channel(s.p, address)
+        _, end = _memory(s, u, record, channel, address, 1, head, now)
         return max(end, tail)
     if pieces.target_space(s.pool[record]) == pieces.CSRAM:
         cycles = up(s.p, size, at.P_CSRAM_BYTES)

@@ -9,18 +9,25 @@ TSRAM is different, because MXU and VPU use a part of its banks for a long time.
 into windows; a window's bank accesses never exceed what its banks can do in it.
 """
 
-from emulator.timing.compiled import helper
+from emulator.timing import layout as at
+from emulator.timing.compiled import always, helper
 
 # ---- interval lists: columns of a resource's row
 COUNT, BUSY = 0, 1  #: intervals now; time reserved in all
 _FIRST = 2
 INTERVALS = 64
-FIELDS = _FIRST + 2 * INTERVALS
-_MANY = 16  # intervals from which on those of the past are dropped; before, moving costs more
+FIELDS = at.lines(_FIRST + 2 * INTERVALS)
+# Intervals of the past are dropped so many at a time, since the others move; and not much later,
+# since a short list lies in few cache lines.
+_DROPPED = 4
+_PROBE = _FIRST + 2 * _DROPPED - 1  # column of the end of the last of these
 
 # ---- TSRAM windows: column 0 is the first window kept, then a ring of accesses
-WINDOW = 32  #: cycles
-WINDOWS = 2048  #: kept; beyond this much future (65,536 cycles) TSRAM is taken to be free
+_WINDOW_BITS = 5
+WINDOW = 1 << _WINDOW_BITS  #: cycles
+WINDOWS = (
+    2048  #: a power of two: kept; beyond this much future (65,536 cycles) TSRAM is taken to be free
+)
 WINDOW_FIELDS = 1 + WINDOWS
 
 
@@ -55,39 +62,77 @@ def _end(res, r, i):
     return res[r, _FIRST + 2 * i + 1]
 
 
-@helper
+@always
 def reserve(res, r, arrival, length, now):
-    """Reserve `length` of resource r's time from `arrival` (>= now) on: (start, end)."""
+    """Reserve `length` of resource r's time from `arrival` (>= now) on: (start, end).
+
+    What is usual is part of the caller: behind the last interval, or as long as it waits there.
+    """
     if length <= 0:
         return arrival, arrival
     res[r, BUSY] += length
-    if res[r, COUNT] >= _MANY:
-        _drop_past(res, r, now)
     count = res[r, COUNT]
+    if count > _DROPPED and res[r, _PROBE] <= now:
+        _drop_past(res, r, now)
+        count = res[r, COUNT]
     last = _FIRST + 2 * count - 1  # column of the last interval's end
-    if count == 0 or arrival > res[r, last]:
-        if count == INTERVALS:
-            _forget_smallest_gap(res, r)
-            last -= 2
-        res[r, last + 1], res[r, last + 2] = arrival, arrival + length
-        res[r, COUNT] += 1
-        return arrival, arrival + length
-    if arrival >= res[r, last - 1]:  # within the last interval: queue behind it
-        start = res[r, last]
+    if count > 0 and arrival <= res[r, last]:
+        if arrival < res[r, last - 1]:
+            return _reserve_between(res, r, arrival, length, now)
+        start = res[r, last]  # within the last interval: queue behind it
         res[r, last] = start + length
         return start, start + length
-    return _reserve_between(res, r, arrival, length)
+    if count == INTERVALS:
+        _make_room(res, r, now)
+        count = res[r, COUNT]
+        last = _FIRST + 2 * count - 1
+    res[r, last + 1], res[r, last + 2] = arrival, arrival + length
+    res[r, COUNT] = count + 1
+    return arrival, arrival + length
 
 
 @helper
-def _reserve_between(res, r, arrival, length):
-    """`reserve` where later intervals exist."""
+def _make_room(res, r, now):
+    """Let a full list have a free place."""
+    _drop_past(res, r, now)
     if res[r, COUNT] == INTERVALS:
         _forget_smallest_gap(res, r)
+
+
+@helper
+def _reserve_between(res, r, arrival, length, now):
+    """`reserve` where later intervals exist."""
+    if res[r, COUNT] == INTERVALS:
+        _make_room(res, r, now)
     count = res[r, COUNT]
     first = count - 1  # the first interval that ends at or after the arrival
     while first > 0 and res[r, _FIRST + 2 * first - 1] >= arrival:
         first -= 1
+    column = _FIRST + 2 * first
+    if arrival >= res[r, column]:
+        start = res[r, column + 1]
+        if first + 1 == count or start + length < res[r, column + 2]:  # behind it is room
+            res[r, column + 1] = start + length
+            return start, start + length
+    elif arrival + length < res[r, column]:  # before it is room
+        _insert(res, r, column, arrival, arrival + length)
+        return arrival, arrival + length
+    return _reserve_in_parts(res, r, first, arrival, length)
+
+
+@always
+def _insert(res, r, column, begin, end):
+    """Put an interval before that of a column."""
+    for i in range(_FIRST + 2 * res[r, COUNT] - 1, column - 1, -1):
+        res[r, i + 2] = res[r, i]
+    res[r, column], res[r, column + 1] = begin, end
+    res[r, COUNT] += 1
+
+
+@helper
+def _reserve_in_parts(res, r, first, arrival, length):
+    """`reserve` from interval `first` on, where all that is known of the gaps is their order."""
+    count = res[r, COUNT]
     begin = arrival
     time = arrival
     start = -1
@@ -134,7 +179,7 @@ def _replace(res, r, first, after, begin, end):
 def _advance(ts, tile, now):
     """Forget windows that lie before now."""
     base = ts[tile, 0]
-    window = now // WINDOW
+    window = now >> _WINDOW_BITS
     if window <= base:
         return
     if window - base >= WINDOWS:
@@ -142,7 +187,7 @@ def _advance(ts, tile, now):
             ts[tile, i] = 0
     else:
         for i in range(base, window):
-            ts[tile, 1 + i % WINDOWS] = 0
+            ts[tile, 1 + (i & WINDOWS - 1)] = 0
     ts[tile, 0] = window
 
 
@@ -155,7 +200,7 @@ def reserve_banks(ts, tile, begin, length, accesses, banks, now):
     _advance(ts, tile, now)
     nominal = begin + length
     limit = ts[tile, 0] + WINDOWS
-    window = begin // WINDOW
+    window = begin >> _WINDOW_BITS
     granted = 0
     end = nominal
     while window < limit:
@@ -164,7 +209,7 @@ def reserve_banks(ts, tile, begin, length, accesses, banks, now):
         due = accesses - granted
         if high < nominal:
             due = (accesses * (high - begin) + length - 1) // length - granted
-        column = 1 + window % WINDOWS
+        column = 1 + (window & WINDOWS - 1)
         used = ts[tile, column]
         room = min(WINDOW * banks - used, ((window + 1) * WINDOW - low) * banks)
         take = min(due, room)

@@ -137,7 +137,7 @@ def entry_timing(
     causes = raw[order, at.ROW_CAUSES : at.ROW_PATH].reshape(count, len(at.KINDS), at.NC)
     cycles = int(s.g[at.G_END])
     exclusive, rest = exclusive_shares(first, last, cycles)
-    own = exclusive_causes(first, last, exclusive, raw[order, at.ROW_PATH :])
+    own = exclusive_causes(first, last, exclusive, raw[order, at.ROW_PATH : at.ROW_PATH + at.NP])
     units = s.units[:-1, at.U_CAUSES : at.U_CAUSES + len(at.CAUSES)]
     busy, busiest = occupation(s, cycles)
     return EntryTiming(

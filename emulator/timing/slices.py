@@ -17,7 +17,7 @@ from emulator.timing import pieces
 from emulator.timing.compiled import helper
 from emulator.timing.costs import ceil_div, gap_cycles
 
-ROW = 3  # as in units.py
+ROW = at.ROW
 UNWATCHED = 1 << 62  #: free places in the buffer while nobody watches
 ROOM = 4  #: slices that one event can make
 

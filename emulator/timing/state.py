@@ -1,6 +1,6 @@
 """The timing model's arrays, and how a chip's description fills the constants among them."""
 
-from math import gcd
+from math import gcd, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,9 @@ from isa.spec.model import Unit
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+_LARGE = 1 << 19  #: words from which on NumPy asks for large pages
 
 
 class State(NamedTuple):
@@ -37,9 +40,9 @@ class State(NamedTuple):
     events: Ints  #: [2 * leaves] the event queue (events.py)
     signals: Ints  #: [capacity, SIG_FIELDS]
     pool: Ints  #: [capacity, 16] records not yet used up
-    after: Ints  #: [capacity] the record behind each in its FIFO, or the next free one
+    free: Ints  #: [capacity] numbers of the places in the pool that are free: G_FREE of them
     res: Ints  #: [resources, reserve.FIELDS]
-    seen: Ints  #: [links + ports, 3] where a multicast piece has already been: stamp, head, tail
+    seen: Ints  #: [links, SEEN_FIELDS] where a multicast piece has been: stamp, head, tail
     ts: Ints  #: [tiles, reserve.WINDOW_FIELDS]
     banks: Ints  #: [banks of HBM, B_FIELDS]
     hbm_queues: Ints  #: [channels, HQ_FIELDS]
@@ -179,7 +182,7 @@ def make_state(chip: Chip) -> State:
     p = integer_constants(chip)
     tiles = chip.num_tiles
     units = tiles * at.UNITS
-    ring = at.C_RING + 2 * chip.tile.dma.outstanding
+    ring = at.lines(at.C_RING + 2 * chip.tile.dma.outstanding)
     shapes = {
         "g": (at.G_COUNT,),
         "tiles": (tiles, at.T_FIELDS),
@@ -190,9 +193,9 @@ def make_state(chip: Chip) -> State:
         "events": (2 * int(p[at.P_LEAVES]),),
         "signals": (0, at.SIG_FIELDS),
         "pool": (0, 16),
-        "after": (0,),
+        "free": (0,),
         "res": (int(p[at.R_COUNT]), reserve.FIELDS),
-        "seen": (int(p[at.R_COUNT]), 3),
+        "seen": (int(p[at.R_COUNT]), at.SEEN_FIELDS),
         "ts": (tiles, reserve.WINDOW_FIELDS),
         "banks": (int(p[at.R_COUNT] - p[at.R_CHANNEL]) * int(p[at.P_HBM_BANKS]), at.B_FIELDS),
         "hbm_queues": (int(p[at.P_CHANNELS]), at.HQ_FIELDS),
@@ -210,13 +213,36 @@ def make_state(chip: Chip) -> State:
         port_node=mesh.placed(chip, mesh.port_nodes(chip)),
         port_order=mesh.port_orders(chip),
         channel_port=mesh.channel_ports(chip),
-        **{name: np.zeros(shape, np.int64) for name, shape in shapes.items()},
+        **_side_by_side(shapes),
     )
+
+
+def _side_by_side(shapes: dict[str, tuple[int, ...]]) -> dict[str, Ints]:
+    """Zeros of these shapes in one piece of memory, each from the beginning of a cache line on.
+
+    One large piece can lie in large pages (NumPy asks for them): the model touches a few lines of
+    thousands of rows, and finding small pages would take longer than the lines.
+    """
+    sizes = {name: -(-prod(shape) // at.LINE) * at.LINE for name, shape in shapes.items()}
+    memory = _zeros(max(sum(sizes.values()), _LARGE))
+    arrays, begin = {}, 0
+    for name, shape in shapes.items():
+        arrays[name] = memory[begin : begin + prod(shape)].reshape(shape)
+        begin += sizes[name]
+    return arrays
+
+
+def _zeros(count: int) -> Ints:
+    """So many zeros from the beginning of a cache line on."""
+    memory = np.zeros(count + at.LINE, np.int64)
+    first = -memory.ctypes.data // memory.itemsize % at.LINE
+    return memory[first : first + count]
 
 
 def grown(array: Ints, rows: int) -> Ints:
     """The array with more rows, zeros below."""
-    bigger = np.zeros((rows, *array.shape[1:]), np.int64)
+    shape = (rows, *array.shape[1:])
+    bigger = _zeros(prod(shape)).reshape(shape)
     bigger[: len(array)] = array
     return bigger
 

@@ -1,6 +1,6 @@
 """Semaphores, signals on their way, and the queues between control processor and units."""
 
-from emulator.retire import COUNT, SCOPE, SEM, TARGET
+from emulator.retire import SCOPE, SEM, TARGET
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper, inlined
 from emulator.timing.costs import rest
@@ -8,8 +8,11 @@ from emulator.timing.events import SLOTS, post, put, take_signal
 from emulator.timing.ledger import charge, complete, copy_path, wait_for
 from emulator.timing.mesh import distance
 from emulator.timing.slices import mark_release, mark_signal
+from emulator.timing.tables import prefetch
 
 SELF, TILE, CLUSTER, ALL = range(4)  # isa.spec.sync.SCOPES
+_SCOPE, _TARGET = 8, 12  # bits of a `sync_word`; below are 6 of the semaphore
+_SEM_MASK, _SCOPE_MASK = (1 << _SCOPE) - 1, (1 << _TARGET - _SCOPE) - 1
 LOCAL_SIGNAL = 1  #: cycles of a signal to the own tile: estimate
 
 
@@ -26,10 +29,16 @@ def wake_back(events, p, tile, unit, time):
 
 
 @helper
-def free_record(after, g, record):
+def free_record(free, g, record):
     """Give a record's place back."""
-    after[record] = g[at.G_POOL_FREE]
-    g[at.G_POOL_FREE] = record
+    free[g[at.G_FREE]] = record
+    g[at.G_FREE] += 1
+
+
+@helper
+def sync_word(record):
+    """Semaphore, scope and target of a `wait` or `signal` in one word."""
+    return record[SEM] | record[SCOPE] << _SCOPE | record[TARGET] << _TARGET
 
 
 @inlined
@@ -41,13 +50,16 @@ def pop(s, tile, unit, time):
     u = tile * at.UNITS + unit
     depth = s.p[at.P_DEPTH]
     line = u * depth + s.units[u, at.U_HEAD]
-    free_record(s.after, s.g, s.queue[line, at.Q_REC])
-    s.units[u, at.U_HEAD] = rest(s.p, s.units[u, at.U_HEAD] + 1, at.P_DEPTH)
-    s.units[u, at.U_COUNT] -= 1
+    if s.queue[line, at.Q_REC] >= 0:
+        free_record(s.free, s.g, s.queue[line, at.Q_REC])
+    left = s.units[u, at.U_COUNT] - 1
+    s.units[u, at.U_COUNT] = left
+    head = rest(s.p, s.units[u, at.U_HEAD] + 1, at.P_DEPTH)
+    s.units[u, at.U_HEAD] = head if left > 0 else 0  # lines used lately are in the cache
     ctl = tile * at.UNITS
     if s.units[ctl, at.U_BLOCKED] == unit:
         s.units[ctl, at.U_BLOCKED] = 0
-        row = s.pool[s.tiles[tile, at.T_HEAD], 3]
+        row = s.pool[s.tiles[tile, at.T_HEAD], at.ROW]
         if time > s.units[ctl, at.U_PTR]:
             charge(s.units, s.rows, ctl, time, at.QUEUE_FULL, row)
             copy_path(s.units, u, time, s.units, ctl, at.U_PATH)
@@ -55,10 +67,8 @@ def pop(s, tile, unit, time):
 
 
 @helper
-def try_wait(sems, units, tile, unit, record, pool):
+def try_wait(sems, units, tile, unit, line, need):
     """Take from a semaphore if it has enough, else become its waiter: whether it was taken."""
-    line = tile * at.SEMAPHORES + pool[record, SEM]
-    need = pool[record, COUNT]
     if sems[line, at.S_COUNT] >= need:
         sems[line, at.S_COUNT] -= need
         return True
@@ -68,7 +78,7 @@ def try_wait(sems, units, tile, unit, record, pool):
 
 
 @inlined
-def _send(s, u, target, time, record, ideal):
+def _send(s, u, target, time, sem, count, row, ideal):
     """Put one signal on its way to one tile."""
     tile = u // at.UNITS
     way = LOCAL_SIGNAL
@@ -78,32 +88,35 @@ def _send(s, u, target, time, record, ideal):
     signal = s.g[at.G_SIGNAL_FREE]
     s.g[at.G_SIGNAL_FREE] = s.signals[signal, at.SIG_NEXT]
     s.g[at.G_SIGNALS] -= 1
-    s.signals[signal, at.SIG_SEM] = s.pool[record, SEM]
-    s.signals[signal, at.SIG_COUNT] = s.pool[record, COUNT]
+    s.signals[signal, at.SIG_SEM], s.signals[signal, at.SIG_COUNT] = sem, count
     s.signals[signal, at.SIG_IDEAL] = ideal + way
     if s.g[at.G_TRACED] > 0:
-        mark_signal(s.signals, s.g, signal, s.pool[record, 3], u, time)
+        mark_signal(s.signals, s.g, signal, row, u, time)
     copy_path(s.units, u, time, s.signals, signal, at.SIG_PATH)
     s.signals[signal, at.SIG_PATH + at.SIGNAL_WAY] += way
     arrival = post(s.signals, s.tiles, target, signal, time + way)
-    put(s.events, s.p, SLOTS * target + at.SLOT_SIGNAL, arrival)
+    if s.tiles[target, at.T_SIGNAL] == signal:  # else the event is there
+        put(s.events, s.p, SLOTS * target + at.SLOT_SIGNAL, arrival)
 
 
 @inlined
-def fire(s, u, time, record, ideal):
-    """Carry out a `signal` whose unit has everything before it complete at `time`."""
+def fire(s, u, time, sync, count, row, ideal):
+    """Carry out a `signal` whose unit has everything before it complete at `time`.
+
+    `sync` is its `sync_word`.
+    """
     tile = u // at.UNITS
-    first, count = tile, 1
-    scope = s.pool[record, SCOPE]
+    first, targets = tile, 1
+    scope = sync >> _SCOPE & _SCOPE_MASK
     if scope == TILE:
-        first = s.pool[record, TARGET]
+        first = sync >> _TARGET
     elif scope == CLUSTER:
-        count = s.p[at.P_TILES_PER_CLUSTER]
-        first = tile // count * count
+        targets = s.p[at.P_TILES_PER_CLUSTER]
+        first = tile // targets * targets
     elif scope == ALL:
-        first, count = 0, s.p[at.P_TILES]
-    for target in range(first, first + count):
-        _send(s, u, target, time, record, ideal)
+        first, targets = 0, s.p[at.P_TILES]
+    for target in range(first, first + targets):
+        _send(s, u, target, time, sync & _SEM_MASK, count, row, ideal)
 
 
 @inlined
@@ -139,7 +152,7 @@ def _release(s, tile, unit, signal, time, ideal):
     u = tile * at.UNITS + unit
     s.units[u, at.U_WAITING] = 2
     if unit == 0:
-        row = s.pool[s.tiles[tile, at.T_HEAD], 3]
+        row = s.pool[s.tiles[tile, at.T_HEAD], at.ROW]
         wait_for(s.units, s.rows, u, time, at.SEMAPHORE, row, s.signals, signal, at.SIG_PATH)
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
         if s.g[at.G_TRACED] > 0:
@@ -156,6 +169,23 @@ def _release(s, tile, unit, signal, time, ideal):
             for i in range(at.NP):
                 s.queue[line, at.Q_WAIT_PATH + i] = s.signals[signal, at.SIG_PATH + i]
     wake(s.events, s.p, tile, unit, time)
+
+
+@helper
+def wait_line(queue, tile, line):
+    """(line of its semaphore, what it takes) of a `wait` in a queue."""
+    return tile * at.SEMAPHORES + (queue[line, at.Q_SYNC] & _SEM_MASK), queue[line, at.Q_COUNTED]
+
+
+@helper
+def fetch_next(p, queue, pool, u, head, left):
+    """Bring what lies behind a queue's head, where `left` entries are, into the cache."""
+    if left > 0:
+        record = queue[u * p[at.P_DEPTH] + rest(p, head + 1, at.P_DEPTH), at.Q_REC]
+        if record >= 0:
+            prefetch(pool, record)
+        if left > 1:
+            prefetch(queue, u * p[at.P_DEPTH] + rest(p, head + 2, at.P_DEPTH))
 
 
 @helper

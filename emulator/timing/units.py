@@ -4,7 +4,7 @@ An event of a unit takes the head of its queue. Instructions run in order; what 
 already do while an earlier one is under way is said at each.
 """
 
-from emulator.retire import OPCODE, UNIT
+from emulator.retire import COUNT, OPCODE, SEM, UNIT
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper, inlined
 from emulator.timing.costs import (
@@ -20,17 +20,19 @@ from emulator.timing.reserve import reserve_banks
 from emulator.timing.slices import SIGNAL, issue_slice, turn
 from emulator.timing.sync import (
     end_wait,
+    fetch_next,
     fire,
     free_record,
     pop,
+    sync_word,
     try_wait,
     turn_to,
+    wait_line,
     wake,
 )
 from emulator.timing.tables import prefetch
 from emulator.timing.traced import trace_entry, trace_own, trace_wait, trace_work, work_begin
 
-ROW = 3  #: the record's word `context`, which `feed` replaces by the number of the report's row
 DEQUEUE = 1  #: cycles a unit needs for a wait or signal of its queue: estimate
 
 
@@ -42,7 +44,7 @@ def control_step(s, tile, time):
     """The control processor has reached the instruction of its next record."""
     u = tile * at.UNITS
     record = s.tiles[tile, at.T_HEAD]
-    row, unit = s.pool[record, ROW], s.pool[record, UNIT]
+    row, unit = s.pool[record, at.ROW], s.pool[record, UNIT]
     if tile < s.g[at.G_TRACED]:
         turn(s.units, u)
     charge(s.units, s.rows, u, time, at.EXECUTE, row)
@@ -53,9 +55,9 @@ def control_step(s, tile, time):
     cycles, cause = s.p[at.P_SCALAR], at.EXECUTE
     if kind == at.OP_WAIT:
         if s.units[u, at.U_WAITING] == 0:
-            if not try_wait(s.sems, s.units, tile, 0, record, s.pool):
+            line = tile * at.SEMAPHORES + s.pool[record, SEM]
+            if not try_wait(s.sems, s.units, tile, 0, line, s.pool[record, COUNT]):
                 return
-            line = tile * at.SEMAPHORES + s.pool[record, 7]
             s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], s.sems[line, at.S_IDEAL])
         s.units[u, at.U_WAITING] = 0
     elif kind == at.OP_LOAD:
@@ -70,10 +72,11 @@ def control_step(s, tile, time):
     if tile < s.g[at.G_TRACED]:
         trace_own(s, u, record, kind, time + cycles)
     if kind == at.OP_SIGNAL:
-        fire(s, u, time + cycles, record, s.units[u, at.U_IDEAL])
+        sync, count = sync_word(s.pool[record]), s.pool[record, COUNT]
+        fire(s, u, time + cycles, sync, count, row, s.units[u, at.U_IDEAL])
     complete(s.g, u, time + cycles)
     gap = _next_record(s, tile, record)
-    free_record(s.after, s.g, record)
+    free_record(s.free, s.g, record)
     if kind != at.OP_HALT:
         wake(s.events, s.p, tile, 0, time + cycles + gap)
 
@@ -90,14 +93,14 @@ def fetch(p, pool, units, tile, record):
 @inlined
 def _next_record(s, tile, record):
     """The tile's FIFO moves on: cycles to the next record, 0 if it has not arrived."""
-    following = s.after[record]
+    following = s.pool[record, at.NEXT]
     s.tiles[tile, at.T_HEAD] = following
     s.units[tile * at.UNITS, at.U_FETCHED] = 0
     if following < 0:
         s.tiles[tile, at.T_TAIL] = -1
         return 0
-    if s.after[following] >= 0:
-        prefetch(s.pool, s.after[following])  # FIFOs of many tiles are larger than a cache
+    if s.pool[following, at.NEXT] >= 0:
+        prefetch(s.pool, s.pool[following, at.NEXT])  # FIFOs of many tiles are larger than a cache
     return fetch(s.p, s.pool, s.units, tile, following)
 
 
@@ -110,13 +113,18 @@ def _issue(s, tile, time, record, unit):
         s.units[ctl, at.U_BLOCKED] = unit
         return
     done = time + s.p[at.P_ISSUE]
-    charge(s.units, s.rows, ctl, done, at.EXECUTE, s.pool[record, ROW])
+    row = s.pool[record, at.ROW]
+    charge(s.units, s.rows, ctl, done, at.EXECUTE, row)
     s.units[ctl, at.U_IDEAL] += s.p[at.P_ISSUE]
     complete(s.g, ctl, done)
     line = u * depth + rest(s.p, s.units[u, at.U_HEAD] + s.units[u, at.U_COUNT], at.P_DEPTH)
     s.units[u, at.U_COUNT] += 1
     s.queue[line, at.Q_REC], s.queue[line, at.Q_TIME] = record, done
     s.queue[line, at.Q_IDEAL] = s.units[ctl, at.U_IDEAL]
+    kind = s.opcodes[s.pool[record, OPCODE], 0]
+    s.queue[line, at.Q_WHAT] = row << at.WHAT_BITS | kind
+    s.queue[line, at.Q_SYNC] = sync_word(s.pool[record])
+    s.queue[line, at.Q_COUNTED] = s.pool[record, COUNT]
     if tile < s.g[at.G_TRACED]:
         issue_slice(s.slices, s.marks, s.g, s.p, s.pool, s.units, line, ctl, record, time, done)
     if done > s.units[u, at.U_PTR]:  # else the unit is behind already: `turn_to` will not ask
@@ -125,6 +133,9 @@ def _issue(s, tile, time, record, unit):
         s.units[u, at.U_ACTIVE] = 1
         wake(s.events, s.p, tile, unit, done)
     gap = _next_record(s, tile, record)
+    if s.g[at.G_TRACED] == 0 and (kind == at.OP_WAIT or kind == at.OP_SIGNAL):
+        s.queue[line, at.Q_REC] = -1
+        free_record(s.free, s.g, record)
     wake(s.events, s.p, tile, 0, done + gap)
 
 
@@ -145,12 +156,12 @@ def compute_step(s, tile, unit, time):
     if s.queue[line, at.Q_TIME] > time:  # still on its way from the control processor
         wake(s.events, s.p, tile, unit, s.queue[line, at.Q_TIME])
         return
-    record = s.queue[line, at.Q_REC]
-    row = s.pool[record, ROW]
-    kind = s.opcodes[s.pool[record, OPCODE], 0]
+    record, what = s.queue[line, at.Q_REC], s.queue[line, at.Q_WHAT]
+    row, kind = what >> at.WHAT_BITS, what & (1 << at.WHAT_BITS) - 1
+    fetch_next(s.p, s.queue, s.pool, u, s.units[u, at.U_HEAD], s.units[u, at.U_COUNT] - 1)
     before = s.units[u, at.U_PTR]
     if kind == at.OP_WAIT:
-        if not _wait(s, tile, unit, u, line, record, time):
+        if not _wait(s, tile, unit, line, time):
             return
         if tile < s.g[at.G_TRACED]:
             trace_wait(s, u, line, record, before)
@@ -170,7 +181,8 @@ def compute_step(s, tile, unit, time):
             at_time = max(time, s.units[u, at.U_DONE])
             if tile < s.g[at.G_TRACED]:
                 trace_entry(s, u, line, record, SIGNAL, at_time, at_time)
-            fire(s, u, at_time, record, max(ideal, s.units[u, at.U_IDEAL]))
+            sync, count = s.queue[line, at.Q_SYNC], s.queue[line, at.Q_COUNTED]
+            fire(s, u, at_time, sync, count, row, max(ideal, s.units[u, at.U_IDEAL]))
             following = time + DEQUEUE
         else:
             s.units[u, at.U_ROW] = row
@@ -189,16 +201,17 @@ def compute_step(s, tile, unit, time):
 
 
 @inlined
-def _wait(s, tile, unit, u, line, record, time):
+def _wait(s, tile, unit, line, time):
     """Whether a `wait` at the head of the queue is over; else the unit sleeps."""
+    u = tile * at.UNITS + unit
     if s.units[u, at.U_WAITING] == 2:
         s.units[u, at.U_WAITING] = 0
         return True
     s.queue[line, at.Q_FROM] = s.queue[line, at.Q_TO] = time
-    if not try_wait(s.sems, s.units, tile, unit, record, s.pool):
+    sem, need = wait_line(s.queue, tile, line)
+    if not try_wait(s.sems, s.units, tile, unit, sem, need):
         return False
-    ideal = s.sems[tile * at.SEMAPHORES + s.pool[record, 7], at.S_IDEAL]
-    s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], ideal)
+    s.queue[line, at.Q_IDEAL] = max(s.queue[line, at.Q_IDEAL], s.sems[sem, at.S_IDEAL])
     return True
 
 
