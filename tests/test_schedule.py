@@ -65,17 +65,10 @@ def test_activations_are_shared_by_tiles_with_unequal_parts(
 # ---- registers
 
 
-OUT_OF_REGISTERS = pytest.mark.xfail(
-    strict=True,
-    reason="out of scalar registers: _send_fp32 in _write_finish, with activations in HBM, biases "
-    "and several row groups",
-)
-
-
 @pytest.mark.parametrize(
     ("without", "rows"),
     [
-        pytest.param((), None, marks=OUT_OF_REGISTERS),
+        ((), None),
         ((), 40),
         (("prefetch",), 40),
         (ALL, 4),

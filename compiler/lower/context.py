@@ -257,10 +257,12 @@ class Lowering:
 
     def first_row(self) -> Reg:
         """A new register: first row of this tile's group in the step."""
-        code, first = self.code, self.code.reg(0)
-        if self.most_groups > 1:
-            with code.scope():
-                code.set(first, self.group_rows(self.group())[0])
+        code = self.code
+        if self.most_groups == 1:
+            return code.reg(0)
+        first = self.group()
+        with code.scope():
+            code.alu("mul", first, first, self.rows_each())
         return first
 
     # -- sharing work --------------------------------------------------------------------------
