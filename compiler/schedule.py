@@ -118,8 +118,8 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
     tile, alone = plan.tile, matrix.name == HEAD
     lanes = plan.chip.num_tiles if alone else regime.lanes
     rows = plan.capacity.wanted if alone else regime.each
-    panels = min(-(-matrix.units // lanes) * matrix.unit, matrix.panels)
-    block = max(1, min(panels, tile.block_panels))
+    most = min(-(-matrix.units // lanes) * matrix.unit, matrix.panels)
+    block = max(1, min(most, tile.block_panels))
     k, bits = matrix.k_stored, matrix.precision.bits
     resident = rows <= most_resident(plan, matrix, regime.groups > 1)
     depth = tile.w_slot * 8 // bits // PANEL_COLUMNS // block
@@ -129,8 +129,15 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
     chunks = -(-k // depth)
     even = -(-k // chunks)
     depth = min(k, -(-even // tile.align) * tile.align)
-    nbytes = depth * block * PANEL_COLUMNS * bits // 8
+    panels = _most_panels(matrix, lanes)
+    nbytes = depth * min(block, panels) * PANEL_COLUMNS * bits // 8
     return Cut(matrix.name, panels, block, depth, -(-k // depth), nbytes, resident)
+
+
+def _most_panels(matrix: Matrix, lanes: int) -> int:
+    """Panels of the lane that has most: its last unit may be a smaller one."""
+    edges = [min(n * matrix.units // lanes * matrix.unit, matrix.panels) for n in range(lanes + 1)]
+    return max(end - begin for begin, end in itertools.pairwise(edges))
 
 
 def _dump_regime(regime: Regime, cuts: tuple[Cut, ...]) -> Iterator[str]:

@@ -397,7 +397,8 @@ def _place_pages(
             rows = _attend(arena, sizing)
         finally:
             arena.size = size
-        arena.top = max(arena.top, span[1])
+        # At the very end, so that what lies before is in one piece.
+        arena.top = max(arena.top, span[1], arena.size - 2 * (nbytes + arena.align))
         arena.take("k_block", nbytes)
         arena.take("v_block", nbytes)
         return rows

@@ -232,8 +232,9 @@ def test_bursts_cost_nothing_extra_where_all_is_aligned(weights: str) -> None:
 
 def test_bursts_cost_extra_where_something_is_not() -> None:
     useful, padded = _of_one_token(ALIGNED | {"hidden_size": 90}, "mxfp4")
-    # 96 stored rows of K are three blocks: 48 bytes of scales for a panel. 90 BF16 are 180 bytes.
-    assert padded["scales"][READ] > useful["scales"][READ]
+    # 96 stored rows of K are three blocks: 48 bytes of scales for a panel, but panels of all of K
+    # lie side by side. 90 BF16 are 180 bytes.
+    assert padded["scales"][READ] == useful["scales"][READ]
     assert padded["embeddings"][READ] == 192 + 32 * (useful["embeddings"][READ] % 32 == 0)
 
 

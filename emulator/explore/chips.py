@@ -33,7 +33,7 @@ def presets() -> list[str]:
 
 
 def others() -> list[str]:
-    """Chips that `emu validate` holds against measurements: parts and slices of chips."""
+    """Chips without prices: parts of chips, and variants for one command's use."""
     return [name for name in known_chips() if load_about(name) is None]
 
 

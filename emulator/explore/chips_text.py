@@ -28,8 +28,14 @@ def comparison(found: dict[str, Any], others: list[str]) -> str:
         "  emu chips NAME explains one: its sources, what it cannot represent, its ledgers."
     )
     if others:
-        names = f"For emu validate, parts of chips: {', '.join(others)}"
-        lines += textwrap.wrap(names, WIDTH - 2, initial_indent="  ", subsequent_indent="  ")
+        names = f"Not priced, parts of chips and variants: {', '.join(others)}"
+        lines += textwrap.wrap(
+            names,
+            WIDTH - 2,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
     return "\n".join(lines)
 
 

@@ -30,8 +30,12 @@ SOURCES: Final = (
     "emulator/retire.py",
     "emulator/sampling.py",
     "emulator/tally.py",
+    "emulator/explore/economics/capacity.py",
+    "emulator/explore/economics/part.py",
+    "emulator/explore/economics/values.py",
     "emulator/explore/evaluate.py",
     "emulator/explore/phases.py",
+    "emulator/explore/placement.py",
     "emulator/explore/simulate.py",
 )
 
