@@ -27,7 +27,8 @@ PART_SLOTS = 2  # of parts that the VPU finishes: one comes or goes while it wor
 NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
 LEAST_SLOTS = 2  # of the weight ring
 A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at once
-SLOTS = tuple(1 << n for n in range(17, 9, -1))  # bytes of weights of a chunk: up to 128 KiB
+LARGEST_SLOT = 1 << 17  # bytes of weights of a chunk: 128 KiB, but more where memory is larger
+SLOT_SHARE = 10  # of a tile's memory; so the ring takes less than half of it
 BLOCKS = (32, 16, 8, 4)  # panels of a block: up to four times the columns of t1's array
 ROWS = (128, 64, 32, 16, 8, 4, 2, 1)
 ALIGN = 128  # depth of chunks is a multiple of it, where they are large enough
@@ -96,7 +97,7 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
     """
     last = DoesNotFit(f"{rows} rows are more than {ROWS[0]} for each of {sizing.groups} row groups")
     for candidate in _group_rows(sizing, rows):
-        for slot, block_panels, depth in itertools.product(SLOTS, BLOCKS, (4, 3, LEAST_SLOTS)):
+        for slot, block_panels, depth in itertools.product(_slots(sizing), BLOCKS, (4, 3, LEAST_SLOTS)):
             try:
                 capacity = capacity_for(candidate, rows)
                 return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
@@ -106,6 +107,12 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
         f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows, "
         "--sequences or --logit-rows, or less --context"
     )
+
+
+def _slots(sizing: Sizing) -> Iterator[int]:
+    """Bytes of a slot of the weight ring to try, largest first."""
+    most = max(LARGEST_SLOT, sizing.chip.tile.tsram.bytes // SLOT_SHARE)
+    return (1 << n for n in range(most.bit_length() - 1, 9, -1))
 
 
 def _group_rows(sizing: Sizing, rows: int | None) -> Iterator[int]:
