@@ -97,7 +97,9 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
     """
     last = DoesNotFit(f"{rows} rows are more than {ROWS[0]} for each of {sizing.groups} row groups")
     for candidate in _group_rows(sizing, rows):
-        for slot, block_panels, depth in itertools.product(_slots(sizing), BLOCKS, (4, 3, LEAST_SLOTS)):
+        for slot, block_panels, depth in itertools.product(
+            _slots(sizing), BLOCKS, (4, 3, LEAST_SLOTS)
+        ):
             try:
                 capacity = capacity_for(candidate, rows)
                 return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
