@@ -32,7 +32,8 @@ from compiler.options import Options
 from compiler.precision import KV_FORMATS, precision
 from compiler.safetensors import Checkpoint
 from compiler.schedule import Schedule, schedule, verify_schedule
-from compiler.tile_memory import CapacityFor, Sizing, plan_tile
+from compiler.tile_memory import CapacityFor, plan_tile
+from compiler.tile_phases import Sizing
 from compiler.verify import verify_code, verify_plan
 from isa.chip import MAX_HBM_BYTES, Chip
 from isa.descriptor import Space

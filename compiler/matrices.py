@@ -84,11 +84,6 @@ class Matrix:
         """Bytes of one layer's FP32 column factors, or bias: one per stored column."""
         return self.panels * PANEL_COLUMNS * 4
 
-    @property
-    def element_stride(self) -> int:
-        """Elements from a panel to the next."""
-        return self.k_stored * PANEL_COLUMNS
-
 
 assert PANEL_WORD_BYTES == 4
 

@@ -12,19 +12,14 @@ from dataclasses import dataclass, field
 
 from compiler.arena import ALIGN as ARENA_ALIGN
 from compiler.arena import Arena, DoesNotFit
-from compiler.buffers import partial_bytes
-from compiler.config import ModelConfig
 from compiler.errors import CompileError
-from compiler.fuse import Phases
-from compiler.hbm import PAGE, Capacity, rope_columns
+from compiler.hbm import Capacity
 from compiler.matrices import K_PAD, Matrix
-from compiler.precision import KV_FORMATS, Precision
-from isa.chip import Chip
+from compiler.precision import Precision
+from compiler.tile_phases import Sizing, place_phases, place_sample
 from isa.descriptor import PANEL_COLUMNS
-from isa.formats import Format
 
 PART_SLOTS = 2  # of parts that the VPU finishes: one comes or goes while it works on another
-NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
 LEAST_SLOTS = 2  # of the weight ring
 A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at once
 LARGEST_SLOT = 1 << 17  # bytes of weights of a chunk: 128 KiB, but more where memory is larger
@@ -72,19 +67,6 @@ class TilePlan:
     sizes: dict[str, int] = field(default_factory=dict)
     used: int = 0
     size: int = 0
-
-
-@dataclass(frozen=True)
-class Sizing:
-    """What a layout of TSRAM is made for."""
-
-    config: ModelConfig
-    phases: Phases
-    matrices: tuple[Matrix, ...]
-    activations: Precision
-    kv: str
-    chip: Chip
-    groups: int  #: row groups at most
 
 
 def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tuple[TilePlan, int]:
@@ -180,14 +162,14 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     base = arena.top
     least = _parts(arena, sizing, capacity, stage, align, wide)
     try:
-        found = _phases(arena, sizing, capacity, base, least, apart=True)
+        found = place_phases(arena, sizing, capacity, base, least, apart=True)
     except DoesNotFit:
-        found = _phases(arena, sizing, capacity, base, least, apart=False)
+        found = place_phases(arena, sizing, capacity, base, least, apart=False)
     tops = [arena.top]
     rooms = _activations(arena, sizing, capacity, found.pages_ahead, align, wide)
     tops.append(arena.top)
     arena.top = base
-    _sample(arena, sizing, capacity)
+    place_sample(arena, sizing, capacity)
     tops.append(arena.top)
     return TilePlan(
         block_panels,
@@ -210,45 +192,6 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         max(tops),
         arena.size,
     )
-
-
-@dataclass(frozen=True)
-class _Phases:
-    """What phases but the linear ones take at once: see TilePlan."""
-
-    norm_rows: int
-    head_rows: int
-    attend_rows: int
-    page_slots: int
-    pages_ahead: bool
-    fold_pages: int
-
-
-def _phases(
-    arena: Arena, sizing: Sizing, capacity: Capacity, base: int, end: int, apart: bool
-) -> _Phases:
-    """Attention first, whose pages may lie `apart` from what phases use in turn; then the others.
-
-    `end` is where the linear phases' memory ends; the arena's top is where all of it does.
-    """
-    arena.top = base
-    rows, slots, ahead = _pages(arena, sizing, end, apart)
-    top, size = arena.top, arena.size
-    tops = [top]
-    if ahead:
-        arena.size = arena.names["k_block"][0]
-    found = {}
-    try:
-        for name, layout in (("norm", _norm), ("heads", _heads)):
-            arena.top = base
-            found[name] = layout(arena, sizing, capacity)
-            tops.append(arena.top)
-        arena.top = base
-        fold_pages = _fold(arena, sizing, arena.size if ahead else top)
-    finally:
-        arena.size = size
-    arena.top = max(tops)
-    return _Phases(found["norm"], found["heads"], rows, slots, ahead, fold_pages)
 
 
 def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) -> None:
@@ -328,145 +271,3 @@ def _rooms(p: Precision, size: int) -> tuple[int, int]:
         return max(size, 0), 0
     blocks = max(size, 0) // (p.data_bytes(p.block) + 1) // ARENA_ALIGN * ARENA_ALIGN
     return blocks * p.data_bytes(p.block), blocks
-
-
-def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
-    requantised = [p.ops[0].columns for p in sizing.phases.layer if p.kind == "requantise"]
-    width = max(sizing.config.hidden, *requantised, 0)
-    base = arena.top
-    for rows in (4, 2, 1):
-        arena.top = base
-        try:
-            arena.take("norm_in", NORM_SLOTS * rows * width * 4)
-            arena.take("norm_tmp", rows * width * 4)
-            arena.take("norm_sum", rows * 4)
-            arena.take("norm_out", rows * width * 4)
-            arena.take("norm_scale", rows * (width // 16 + 1))
-            return rows
-        except DoesNotFit as problem:
-            last = problem
-    raise last
-
-
-def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
-    """Rows of a head (rows times heads) that the heads phase takes at once."""
-    dim = sizing.config.head_dim
-    most = capacity.group_rows * (sizing.config.heads + 2 * sizing.config.kv_heads)
-    base = arena.top
-    for rows in (256, 128, 64, 32, 16, 8, 4, 2, 1):
-        arena.top = base
-        try:
-            for name in ("head_in", "head_tmp", "head_rot"):
-                arena.take(name, rows * dim * 4)
-            arena.take("head_sum", rows * 4)
-            arena.take(
-                "head_rope", min(rows, capacity.group_rows) * rope_columns(sizing.config) * 4
-            )
-            arena.take("head_out", rows * dim * 4)
-            return min(rows, most)
-        except DoesNotFit as problem:
-            last = problem
-    raise last
-
-
-def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, int, bool]:
-    """Slots of KV pages, and the rest of attention: query rows, slots, and whether they are apart.
-
-    Slots beyond all that the phases use in turn can be filled while other phases run. Most rows
-    count first, then slots apart from the rest, then their number.
-    """
-    config, base = sizing.config, arena.top
-    element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
-    page = PAGE * config.head_dim * element
-    best: tuple[int, bool, int] | None = None
-    candidates = ((2, False), (4, False), (2, True), (3, True), (4, True))
-    for slots, ahead in candidates if apart else candidates[:2]:
-        try:
-            rows = _place_pages(arena, sizing, (base, end), slots * page, ahead)
-        except DoesNotFit as problem:
-            last = problem
-            continue
-        best = max(best or (0, False, 0), (rows, ahead, slots))
-    if best is None:
-        raise last
-    rows, ahead, slots = best
-    _place_pages(arena, sizing, (base, end), slots * page, ahead)
-    return rows, slots, ahead
-
-
-def _place_pages(
-    arena: Arena, sizing: Sizing, span: tuple[int, int], nbytes: int, ahead: bool
-) -> int:
-    """Attention's memory in what the phases share (`span`), its pages behind that if `ahead`."""
-    arena.top = span[0]
-    if ahead:
-        size = arena.size
-        arena.size -= 2 * (nbytes + arena.align)
-        try:
-            rows = _attend(arena, sizing)
-        finally:
-            arena.size = size
-        # At the very end, so that what lies before is in one piece.
-        arena.top = max(arena.top, span[1], arena.size - 2 * (nbytes + arena.align))
-        arena.take("k_block", nbytes)
-        arena.take("v_block", nbytes)
-        return rows
-    arena.take("k_block", nbytes)
-    arena.take("v_block", nbytes)
-    return _attend(arena, sizing)
-
-
-def _attend(arena: Arena, sizing: Sizing) -> int:
-    """All of attention but its pages; two of what the array and the vector unit hand over."""
-    config = sizing.config
-    group, dim = config.heads // config.kv_heads, config.head_dim
-    base = arena.top
-    for queries in (128, 64, 32, 16, 8, 4, 2, 1):
-        rows = max(1, queries // group) * group
-        arena.top = base
-        try:
-            arena.take("q", 2 * rows * dim * 2)
-            arena.take("bounds", 2 * rows * 8)
-            arena.take("scores", 2 * rows * PAGE * 4)
-            arena.take("probs", 2 * rows * PAGE * 2)
-            arena.take("partial", 3 * rows * partial_bytes(config))
-            arena.take("att_out", rows * dim * 4)
-            arena.take("att_scale", rows * dim // 16 + rows)
-            arena.take("m_new", rows * 4)
-            arena.take("rescale", 2 * rows * 4)
-            if rows * max(PAGE, dim) * 4 * 2 > sizing.chip.tile.acc.bytes:
-                raise DoesNotFit(f"ACC: {rows} rows of scores and outputs")
-            return rows
-        except DoesNotFit as problem:
-            last = problem
-    raise last
-
-
-def _fold(arena: Arena, sizing: Sizing, end: int) -> int:
-    """Pages that the fold takes at once, from the top up to `end`; 0 if not even two fit.
-
-    It follows a barrier behind the last use of what attended to this tile's own pages.
-    """
-    config, base = sizing.config, arena.top
-    group = config.heads // config.kv_heads
-    for pages in (32, 16, 8, 4, 2):
-        arena.top = base
-        arena.take("fold", pages * group * partial_bytes(config))
-        arena.take("fold_peak", pages * group * 4)
-        arena.take("fold_rescale", 2 * pages * group * 4)
-        arena.take("fold_dense", group * config.head_dim * 4)
-        arena.take("fold_out", group * config.head_dim * 4)
-        arena.take("fold_scale", group * config.head_dim // 16 + group)
-        if arena.top <= end:
-            return pages
-    return 0
-
-
-def _sample(arena: Arena, sizing: Sizing, capacity: Capacity) -> None:
-    candidates = sizing.chip.num_tiles * capacity.top_k
-    arena.take("cand_values", 4 * candidates)
-    for name in ("pick_values", "pick_order", "pick_ids", "pick_p", "pick_sum", "pick_flag"):
-        arena.take(name, 4 * capacity.top_k)
-    arena.take("pick_mask", capacity.top_k)
-    for name in ("pick_threshold", "pick_index", "pick_token"):
-        arena.take(name, 4)

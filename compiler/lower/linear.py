@@ -169,9 +169,7 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
     code.set(turn.k, 0)
     code.place(top)
     with code.scope():
-        depth = code.reg(work.matrix.k)
-        code.alu("sub", depth, depth, turn.k)
-        code.alu("min", depth, depth, turn.depth)
+        depth = _chunk_depth(code, work, turn)
         with code.unless("ge", turn.slot, RESIDENT):
             load_chunk(lo, work, turn, depth)
         stream.take(lo)
@@ -188,6 +186,13 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
         code.call(finish.label, finish.taken)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=k, target=top)
+
+
+def _chunk_depth(code: Code, work: Linear, turn: Turn) -> Reg:
+    """A new register: how deep the chunk of activations at `k` is."""
+    depth = code.reg(work.matrix.k)
+    code.alu("sub", depth, depth, turn.k)
+    return code.alu("min", depth, depth, turn.depth)
 
 
 def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
@@ -208,9 +213,7 @@ def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
     code.set(turn.k, 0)
     code.place(top)
     with code.scope():
-        depth = code.reg(work.matrix.k)
-        code.alu("sub", depth, depth, turn.k)
-        code.alu("min", depth, depth, turn.depth)
+        depth = _chunk_depth(code, work, turn)
         load_chunk(lo, work, turn, depth)
         free_slot(lo, work, turn)
     code.alu("add", turn.k, turn.k, turn.depth)

@@ -10,7 +10,7 @@ from compiler.buffers import Rows
 from compiler.emit import Code, Desc, Reg, Scaled, Value
 from compiler.hbm import WANTED_WORDS, norm_floats, norm_stride, rope_columns
 from compiler.lower.context import CONST, IN, OUT, VPU, Lowering
-from compiler.tile_memory import NORM_SLOTS
+from compiler.tile_phases import NORM_SLOTS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
