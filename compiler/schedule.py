@@ -122,6 +122,8 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
     block = max(1, min(most, tile.block_panels))
     k, bits = matrix.k_stored, matrix.precision.bits
     resident = rows <= most_resident(plan, matrix, regime.groups > 1)
+    if resident and len(plan.groups) > 1 and not alone:
+        block = min(block, regime.stage // PANEL_COLUMNS // rows // STAGE_PANELS * STAGE_PANELS)
     depth = tile.w_slot * 8 // bits // PANEL_COLUMNS // block
     if not resident:
         depth = min(depth, ring_elements(plan, alone) // rows)

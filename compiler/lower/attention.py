@@ -30,7 +30,11 @@ from compiler.lower.stream import bring_owed
 
 @dataclass(frozen=True)
 class _Place:
-    """A place in the tile's work, in registers: an item by its number in a segment."""
+    """A place in the tile's work, in registers: an item by its number in a segment.
+
+    ``index`` is twice that number, plus 1 in every second round over the tiles: rounds go back and
+    forth, since later items see more pages, and so tiles get as many.
+    """
 
     segment: Reg
     index: Reg
@@ -120,7 +124,7 @@ Loader = Callable[[Lowering, Item, Reg, Reg], None]
 def _start(lo: Lowering) -> _State:
     """The tile's first item, and its first page."""
     code = lo.code
-    place = _Place(code.reg(0), code.reg(lo.tile))
+    place = _Place(code.reg(0), code.calc("mul", lo.tile, 2))
     _seek(lo, place)
     coming = _Place(code.reg(place.segment), code.reg(place.index))
     state = _State(place, code.reg(0), code.reg(0), coming, code.reg())
@@ -142,12 +146,30 @@ def _seek(lo: Lowering, place: _Place) -> None:
             code.alu("add", items, items, most)
             code.alu("add", items, items, -1)
             code.alu("divu", items, items, most)
-        code.alu("mul", items, items, config.kv_heads)
+        code.alu("mul", items, items, 2 * config.kv_heads)
         code.emit("blt", ra=place.index, b=items, target=out)
         code.alu("sub", place.index, place.index, items)
     code.alu("add", place.segment, place.segment, 1)
     code.emit("jmp", target=top)
     code.place(out)
+
+
+def _next(lo: Lowering, place: _Place) -> None:
+    """The tile's item of the next round: tile t of T has items t, 2T - 1 - t, 2T + t and so on."""
+    code, tiles = lo.code, lo.plan.chip.num_tiles
+    back, done = code.label("back"), code.label("next")
+    with code.scope():
+        ahead = code.calc("mul", lo.tile, 4)
+        with code.scope():
+            code.emit("beq", ra=code.calc("and", place.index, 1), b=0, target=back)
+        code.alu("add", place.index, place.index, ahead)
+        code.alu("add", place.index, place.index, 1)
+        code.emit("jmp", target=done)
+        code.place(back)
+        code.alu("sub", place.index, place.index, ahead)
+        code.alu("add", place.index, place.index, 4 * tiles - 1)
+        code.place(done)
+    _seek(lo, place)
 
 
 def _first_block(lo: Lowering, state: _State) -> None:
@@ -175,8 +197,7 @@ def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ..
         code.alu("add", state.block, state.block, 1)
         _, end = pages_of(lo, item.position, item.count)
         code.emit("blt", ra=state.block, b=end, target=done)
-    code.alu("add", coming.index, coming.index, lo.plan.chip.num_tiles)
-    _seek(lo, coming)
+    _next(lo, coming)
     _first_block(lo, state)
     code.place(done)
 
@@ -206,9 +227,8 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         last = _pages(lo, item, state)
         with code.unless("ne", state.turn, 0):  # among pages that are on their way it costs least
             _write_cache(lo)
-        code.alu("add", place.index, place.index, lo.plan.chip.num_tiles)
         code.alu("add", state.turn, state.turn, 1)
-        _seek(lo, place)
+        _next(lo, place)
         over = code.label("no_queries")
         with code.scope():
             code.emit("bge", ra=place.segment, b=segments_end(lo), target=over)

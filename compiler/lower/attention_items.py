@@ -168,11 +168,12 @@ def rows_of(lo: Lowering, segment: Reg) -> tuple[Reg, Reg]:
 
 
 def place_item(lo: Lowering, segment: Reg, index: Reg, turn: Reg) -> Item:
-    """New registers: the item of a number within its segment, chunk * kv_heads + head."""
+    """New registers: the item of half the index within its segment, chunk * kv_heads + head."""
     code, kv_heads = lo.code, lo.plan.config.kv_heads
     first, count = rows_of(lo, segment)
-    head = code.calc("remu", index, kv_heads)
-    row = code.calc("divu", index, kv_heads)
+    head = code.calc("shr", index, 1)
+    row = code.calc("divu", head, kv_heads)
+    code.alu("remu", head, head, kv_heads)
     with code.scope():
         most = item_rows(lo)
         code.alu("mul", row, row, most)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from compiler.emit import Reg
 from compiler.lower.context import Lowering, Plan
 from compiler.matrices import Matrix
-from compiler.tile_memory import a_slot
+from compiler.tile_memory import PART_SLOTS, STAGE_PANELS, a_slot
 from isa.descriptor import PANEL_COLUMNS
 
 LAYER_MATRICES = ("qkv", "o", "gate_up", "down")  #: of a layer, in the order of their use
@@ -81,14 +81,35 @@ def most_panels(lo: Lowering, matrix: Matrix, alone: bool) -> Reg:
     return code.alu("min", most, most, matrix.panels)
 
 
+def region_panels(lo: Lowering, rows: Reg) -> Reg:
+    """A new register: panels read out at a time, all rows of them; the more, the fewer rows."""
+    code, tile = lo.code, lo.plan.tile
+    panels = code.reg(tile.stage // PANEL_COLUMNS)
+    if tile.wide_stage > tile.stage and lo.most_groups > 1:
+        with code.unless("eq", lo.groups, 1):
+            code.set(panels, tile.wide_stage // PANEL_COLUMNS)
+    with code.scope():
+        code.alu("divu", panels, panels, code.calc("max", rows, 1))
+    code.alu("and", panels, panels, -STAGE_PANELS)  # those that stay together
+    row = tile.stage // PART_SLOTS // PANEL_COLUMNS // STAGE_PANELS * STAGE_PANELS
+    return code.alu("min", panels, panels, min(tile.block_panels, row))  # a part has a row
+
+
 def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> None:
     """Set the panels of a block and the depth of a chunk, the same for every lane.
 
-    As many panels as the accumulator takes, and as much of K as the slot holds, in even chunks.
+    As many panels as the accumulator takes, and as much of K as the slot holds, in even chunks. But
+    where all of K of the activations is in the tile, a block is read out at once: so its results
+    are on their way while the next is worked on.
     """
     code, tile, k = lo.code, lo.plan.tile, matrix.k_stored
     with code.scope():
         code.alu("min", wide, most_panels(lo, matrix, alone), tile.block_panels)
+    if lo.most_groups > 1 and not alone:
+        with code.scope():
+            rows, most = rows_each(lo, alone), resident_rows(lo, matrix)
+            with code.unless("lt", most, rows), code.scope():
+                code.alu("min", wide, wide, region_panels(lo, rows))
     code.set(depth, tile.w_slot * 8 // matrix.precision.bits // PANEL_COLUMNS)
     code.alu("divu", depth, depth, wide)
     with code.scope():

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.context import CONST, MXU, OUT, VPU, Lowering
+from compiler.lower.cutting import region_panels
 from compiler.lower.rowwise import layer_base
 from compiler.lower.stream import Stream
 from compiler.lower.turns import Block, Epilogue, Linear, Turn
-from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
+from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format
 
@@ -64,7 +65,7 @@ def _parts(lo: Lowering, turn: Turn, panels: Reg) -> tuple[Reg, Reg]:
     code = lo.code
     parts, regions = code.reg(), code.reg()
     with code.scope():
-        across = _region_panels(lo, turn.rows)
+        across = region_panels(lo, turn.rows)
         code.alu("add", regions, panels, across)
         code.alu("add", regions, regions, -1)
         code.alu("divu", regions, regions, across)
@@ -75,26 +76,12 @@ def _parts(lo: Lowering, turn: Turn, panels: Reg) -> tuple[Reg, Reg]:
     return parts, regions
 
 
-def _region_panels(lo: Lowering, rows: Reg) -> Reg:
-    """A new register: panels read out at a time, all rows of them; the more, the fewer rows."""
-    code, tile = lo.code, lo.plan.tile
-    panels = code.reg(tile.stage // PANEL_COLUMNS)
-    if tile.wide_stage > tile.stage and lo.most_groups > 1:
-        with code.unless("eq", lo.groups, 1):
-            code.set(panels, tile.wide_stage // PANEL_COLUMNS)
-    with code.scope():
-        code.alu("divu", panels, panels, code.calc("max", rows, 1))
-    code.alu("and", panels, panels, -STAGE_PANELS)  # those that stay together
-    row = tile.stage // PART_SLOTS // PANEL_COLUMNS // STAGE_PANELS * STAGE_PANELS
-    return code.alu("min", panels, panels, min(tile.block_panels, row))  # a part has a row
-
-
 def _part_rows(lo: Lowering, rows: Reg) -> Reg:
     """A new register: rows of a region that the VPU finishes at a time."""
     code = lo.code
     part = code.reg(lo.plan.tile.stage // PART_SLOTS // PANEL_COLUMNS)
     with code.scope():
-        code.alu("divu", part, part, _region_panels(lo, rows))
+        code.alu("divu", part, part, region_panels(lo, rows))
     return part
 
 
@@ -122,7 +109,7 @@ def write_finish(lo: Lowering, work: Linear, turn: Turn, end: Epilogue) -> Strea
         code.alu("sub", first, turn.first, turn.wide)
         code.alu("sub", panels, turn.stop, first)
         code.alu("min", panels, panels, turn.wide)
-        count, stride = code.reg(), _region_panels(lo, turn.rows)
+        count, stride = code.reg(), region_panels(lo, turn.rows)
         with code.scope():
             parts, index = _parts(lo, turn, panels)
             code.alu("mul", index, index, parts)
