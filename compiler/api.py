@@ -119,7 +119,8 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
     top_k = min(options.top_k, config.vocab)
     found = matrices(config, weights, head)
     groups = 1 if "groups" in options.without else chip.clusters
-    sizing = Sizing(config, phases, found, activations, options.kv, chip, groups)
+    whole_heads = "fused-heads" not in options.without
+    sizing = Sizing(config, phases, found, activations, options.kv, chip, groups, whole_heads)
     capacity_for = CapacityFor(groups, options.sequences, context, top_k, options.logit_rows)
     tile, group_rows = plan_tile(sizing, capacity_for, options.rows)
     capacity = capacity_for(group_rows, options.rows)

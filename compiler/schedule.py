@@ -26,7 +26,7 @@ from compiler.lower.context import Plan, Tokens
 from compiler.lower.cutting import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
-from compiler.lower.lives import LIVES, Life, Pair
+from compiler.lower.lives import LIVES, SEVERAL, Life, Pair
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS
@@ -118,12 +118,14 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
     tile, alone = plan.tile, matrix.name == HEAD
     lanes = plan.chip.num_tiles if alone else regime.lanes
     rows = plan.capacity.wanted if alone else regime.each
-    most = min(-(-matrix.units // lanes) * matrix.unit, matrix.panels)
+    units, unit = _units(plan, regime, matrix)
+    most = min(-(-units // lanes) * unit, matrix.panels)
     block = max(1, min(most, tile.block_panels))
     k, bits = matrix.k_stored, matrix.precision.bits
     resident = rows <= most_resident(plan, matrix, regime.groups > 1)
-    if resident and len(plan.groups) > 1 and not alone:
+    if (resident or unit > matrix.unit) and len(plan.groups) > 1 and not alone:
         block = min(block, regime.stage // PANEL_COLUMNS // rows // STAGE_PANELS * STAGE_PANELS)
+        block = block // unit * unit if unit > matrix.unit else block
     depth = tile.w_slot * 8 // bits // PANEL_COLUMNS // block
     if not resident:
         depth = min(depth, ring_elements(plan, alone) // rows)
@@ -131,14 +133,22 @@ def cut(plan: Plan, regime: Regime, matrix: Matrix) -> Cut:
     chunks = -(-k // depth)
     even = -(-k // chunks)
     depth = min(k, -(-even // tile.align) * tile.align)
-    panels = _most_panels(matrix, lanes)
+    panels = _most_panels(matrix, lanes, units, unit)
     nbytes = depth * min(block, panels) * PANEL_COLUMNS * bits // 8
     return Cut(matrix.name, panels, block, depth, -(-k // depth), nbytes, resident)
 
 
-def _most_panels(matrix: Matrix, lanes: int) -> int:
+def _units(plan: Plan, regime: Regime, matrix: Matrix) -> tuple[int, int]:
+    """What lanes share: units of a matrix, or heads, and panels of one."""
+    config = plan.config
+    if matrix.name != "qkv" or regime.groups == 1 or "part_rope" not in plan.tile.at:
+        return matrix.units, matrix.unit
+    return config.heads + 2 * config.kv_heads, config.head_dim // PANEL_COLUMNS
+
+
+def _most_panels(matrix: Matrix, lanes: int, units: int, unit: int) -> int:
     """Panels of the lane that has most: its last unit may be a smaller one."""
-    edges = [min(n * matrix.units // lanes * matrix.unit, matrix.panels) for n in range(lanes + 1)]
+    edges = [min(n * units // lanes * unit, matrix.panels) for n in range(lanes + 1)]
     return max(end - begin for begin, end in itertools.pairwise(edges))
 
 
@@ -213,12 +223,14 @@ def _check_places(found: Schedule) -> None:
             for place in life.places
             if place in tile.at
         }
-        if tile.pages_ahead:
+        if tile.pages_ahead and phase != SEVERAL:
             names |= {"k_block", "v_block"}
         alive = sorted((tile.at[name], tile.at[name] + tile.sizes[name], name) for name in names)
         for (_, end, before), (begin, _, after) in itertools.pairwise(alive):
             _check(end <= begin, f"{phase}: {before} overlaps {after}")
-        _check(alive[-1][1] <= tile.size, f"{phase}: beyond the tile's memory")
+        _check(not alive or alive[-1][1] <= tile.size, f"{phase}: beyond the tile's memory")
+    rope = tile.at.get("part_rope", tile.size)
+    _check(tile.at["a_data"] + tile.wide_room <= rope, f"{SEVERAL}: activations beyond their room")
 
 
 def check_life(life: Life, lines: list[Line], pair: Pair) -> None:

@@ -16,7 +16,7 @@ from compiler.errors import CompileError
 from compiler.hbm import Capacity
 from compiler.matrices import K_PAD, Matrix
 from compiler.precision import Precision
-from compiler.tile_phases import Sizing, place_phases, place_sample
+from compiler.tile_phases import Sizing, part_rope_bytes, place_phases, place_sample
 from isa.descriptor import PANEL_COLUMNS
 
 PART_SLOTS = 2  # of parts that the VPU finishes: one comes or goes while it works on another
@@ -166,7 +166,16 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     except DoesNotFit:
         found = place_phases(arena, sizing, capacity, base, least, apart=False)
     tops = [arena.top]
-    rooms = _activations(arena, sizing, capacity, found.pages_ahead, align, wide)
+    address, size = arena.names["lin_scale"]
+    arena.top = address + size
+    if found.pages_ahead:
+        region = wide_stage // capacity.group_rows // PANEL_COLUMNS // STAGE_PANELS * STAGE_PANELS
+        part = stage // PART_SLOTS
+        kept = _rope_of_parts(arena, sizing, capacity, part, min(region, block_panels))
+        arena.size -= kept
+    logits = _logits_bytes(capacity, wide)
+    rooms = _activations(arena, sizing, capacity, found.pages_ahead, align, logits)
+    arena.size = sizing.chip.tile.tsram.bytes
     tops.append(arena.top)
     arena.top = base
     place_sample(arena, sizing, capacity)
@@ -236,21 +245,19 @@ def _logits_bytes(capacity: Capacity, wide: int) -> int:
 
 
 def _activations(
-    arena: Arena, sizing: Sizing, capacity: Capacity, ahead: bool, align: int, wide: int
+    arena: Arena, sizing: Sizing, capacity: Capacity, ahead: bool, align: int, logits: int
 ) -> tuple[int, int, int, int]:
     """What the parts of a linear phase leave is for activations, and for logits at its end.
 
     Returns bytes for activations, for their scales, for activations with the pages' memory, and
     for activations beside the logits.
     """
-    p, (address, size) = sizing.activations, arena.names["lin_scale"]
-    arena.top = address + size
+    p = sizing.activations
     end = arena.names["k_block"][0] if ahead else arena.size
     whole, scales = _rooms(p, arena.size - arena.top - 4 * ARENA_ALIGN)
     if scales:
         arena.take("a_scale", scales)
     room = (end - arena.top) // ARENA_ALIGN * ARENA_ALIGN - ARENA_ALIGN
-    logits = _logits_bytes(capacity, wide)
     arena.take("a_data", max(room, 0))
     arena.names["logits"] = (arena.names["a_data"][0] + room - logits, logits)
     for have, most in ((room, capacity.group_rows), (room - logits, capacity.wanted)):
@@ -258,6 +265,26 @@ def _activations(
         if slot < most * p.data_bytes(align) or scale_slot < most * p.scale_bytes(align):
             raise DoesNotFit(f"activations of {most} rows")
     return room, scales, max(whole, room) if ahead else room, room - logits
+
+
+def _rope_of_parts(arena: Arena, sizing: Sizing, capacity: Capacity, part: int, region: int) -> int:
+    """Place what lanes need that take whole heads: at the end of the pages' memory, which is free.
+
+    `part` elements are finished at a time, of `region` panels. Returns the bytes taken; 0 if lanes
+    do not, which is so as well where a row group's activations would no longer fit a tile.
+    """
+    rope = -(-part_rope_bytes(sizing, capacity, part, region) // ARENA_ALIGN) * ARENA_ALIGN
+    size = arena.size - arena.top - 4 * ARENA_ALIGN
+    p, k = sizing.activations, sizing.config.hidden
+    fit = [_rooms(p, left)[0] // p.data_bytes(k) for left in (size, size - PART_SLOTS * rope)]
+    if not rope or min(fit[0], capacity.group_rows) > fit[1]:
+        return 0
+    arena.names["part_rope"] = (arena.size - PART_SLOTS * rope, PART_SLOTS * rope)
+    extra, nbytes = arena.names["extra"]
+    for number, name in enumerate(("part_head", "part_turned")):
+        arena.names[name] = (extra + number * nbytes // 2, nbytes // 2)
+    arena.names["part_sums"] = arena.names["lin_scale"]
+    return PART_SLOTS * rope
 
 
 def a_slot(room: int) -> int:

@@ -15,6 +15,7 @@ from compiler.hbm import PAGE, Capacity, rope_columns
 from compiler.matrices import Matrix
 from compiler.precision import KV_FORMATS, Precision
 from isa.chip import Chip
+from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
 NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
@@ -31,6 +32,7 @@ class Sizing:
     kv: str
     chip: Chip
     groups: int  #: row groups at most
+    whole_heads: bool  #: lanes may take whole heads of q, k and v in steps of several row groups
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,25 @@ def _fold(arena: Arena, sizing: Sizing, end: int) -> int:
         if arena.top <= end:
             return pages
     return 0
+
+
+def part_rope_bytes(sizing: Sizing, capacity: Capacity, part: int, panels: int) -> int:
+    """Bytes of RoPE's rows of a part, if lanes take whole heads; else 0.
+
+    They do where the fewest row groups have a head for each lane, and a head is not read out in
+    pieces. `part`: elements of a part; `panels`: of a region, of all rows of a row group.
+    """
+    config, chip = sizing.config, sizing.chip
+    qkv = next(m for m in sizing.matrices if m.name == "qkv")
+    unit = config.head_dim // PANEL_COLUMNS
+    several = [n for n in range(2, chip.clusters + 1) if chip.clusters % n == 0]
+    if not sizing.whole_heads or capacity.rows <= capacity.group_rows or not several:
+        return 0
+    if config.head_dim % PANEL_COLUMNS or panels < unit or (qkv.bias_sources and config.qk_norm):
+        return 0
+    if config.heads + 2 * config.kv_heads < chip.num_tiles // several[0]:
+        return 0
+    return part // (panels * PANEL_COLUMNS) * rope_columns(config) * 4
 
 
 def place_sample(arena: Arena, sizing: Sizing, capacity: Capacity) -> None:

@@ -6,7 +6,7 @@ rows; `compiler/schedule.py` does so once more for people to read.
 
 from __future__ import annotations
 
-from compiler.emit import Reg
+from compiler.emit import Reg, Value
 from compiler.lower.context import Lowering, Plan
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS, a_slot
@@ -17,15 +17,36 @@ LAYER_MATRICES = ("qkv", "o", "gate_up", "down")  #: of a layer, in the order of
 HEAD = "lm_head"
 
 
+def takes_heads(plan: Plan) -> bool:
+    """Whether lanes take whole heads of q, k and v in steps of several row groups.
+
+    They then finish them behind the product (see `whole_heads`).
+    """
+    return "part_rope" in plan.tile.at
+
+
+def _units(lo: Lowering, matrix: Matrix) -> tuple[Value, Value]:
+    """How many units of a matrix lanes share, and panels of one: in registers if steps differ."""
+    code, config = lo.code, lo.plan.config
+    if matrix.name != "qkv" or not takes_heads(lo.plan):
+        return matrix.units, matrix.unit
+    units, unit = code.reg(matrix.units), code.reg(matrix.unit)
+    with code.unless("eq", lo.groups, 1):
+        code.set(units, config.heads + 2 * config.kv_heads)
+        code.set(unit, config.head_dim // PANEL_COLUMNS)
+    return units, unit
+
+
 def own_panels(lo: Lowering, matrix: Matrix, alone: bool) -> tuple[Reg, Reg]:
     """New registers: this tile's panels [begin, stop); `alone`: all tiles share, not the group."""
     code = lo.code
-    begin, stop = lo.share(matrix.units, alone)
-    if matrix.unit > 1:
-        code.alu("mul", begin, begin, matrix.unit)
-        code.alu("mul", stop, stop, matrix.unit)
-    code.alu("min", begin, begin, matrix.panels)
-    code.alu("min", stop, stop, matrix.panels)
+    begin, stop = code.reg(), code.reg()
+    with code.scope():
+        units, unit = _units(lo, matrix)
+        first, last = lo.share(units, alone)
+        for dst, edge in ((begin, first), (stop, last)):
+            code.alu("mul", dst, edge, unit)
+            code.alu("min", dst, dst, matrix.panels)
     return begin, stop
 
 
@@ -72,12 +93,14 @@ def ring_elements(plan: Plan, alone: bool) -> int:
 def most_panels(lo: Lowering, matrix: Matrix, alone: bool) -> Reg:
     """A new register: panels of the lane that has most."""
     code = lo.code
-    most = code.reg(matrix.units - 1)
+    most = code.reg()
     with code.scope():
+        units, unit = _units(lo, matrix)
         lanes = code.reg(lo.plan.chip.num_tiles) if alone else lo.lanes()
+        code.alu("add", most, lanes, -1)
+        code.alu("add", most, most, units)
         code.alu("divu", most, most, lanes)
-    code.alu("add", most, most, 1)
-    code.alu("mul", most, most, matrix.unit)
+        code.alu("mul", most, most, unit)
     return code.alu("min", most, most, matrix.panels)
 
 
@@ -95,6 +118,26 @@ def region_panels(lo: Lowering, rows: Reg) -> Reg:
     return code.alu("min", panels, panels, min(tile.block_panels, row))  # a part has a row
 
 
+def _cut_regions(lo: Lowering, matrix: Matrix, wide: Reg) -> None:
+    """Make blocks no wider than what is read out at once; and of whole heads, where they are."""
+    code = lo.code
+    whole = matrix.name == "qkv" and takes_heads(lo.plan)
+    with code.scope():
+        rows, end = rows_each(lo, alone=False), code.label("regions")
+        with code.scope():
+            if whole:
+                code.emit("beq", ra=lo.groups, b=1, target=end)
+            else:
+                code.emit("blt", ra=resident_rows(lo, matrix), b=rows, target=end)
+        region = region_panels(lo, rows)
+        code.alu("min", wide, wide, region)
+        if whole:
+            _, unit = _units(lo, matrix)
+            code.alu("divu", wide, wide, unit)
+            code.alu("mul", wide, wide, unit)
+        code.place(end)
+
+
 def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> None:
     """Set the panels of a block and the depth of a chunk, the same for every lane.
 
@@ -106,10 +149,7 @@ def cut(lo: Lowering, matrix: Matrix, wide: Reg, depth: Reg, alone: bool) -> Non
     with code.scope():
         code.alu("min", wide, most_panels(lo, matrix, alone), tile.block_panels)
     if lo.most_groups > 1 and not alone:
-        with code.scope():
-            rows, most = rows_each(lo, alone), resident_rows(lo, matrix)
-            with code.unless("lt", most, rows), code.scope():
-                code.alu("min", wide, wide, region_panels(lo, rows))
+        _cut_regions(lo, matrix, wide)
     code.set(depth, tile.w_slot * 8 // matrix.precision.bits // PANEL_COLUMNS)
     code.alu("divu", depth, depth, wide)
     with code.scope():

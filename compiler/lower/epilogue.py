@@ -18,8 +18,8 @@ from isa.formats import Format
 LOG2E = 1.4426950216293335  # FP32 3FB8AA3B, the arithmetic contract's L
 
 
-def _add_bias(lo: Lowering, work: Linear, block: Block) -> None:
-    """stage += bias, where the matrix has one: it comes with a region's first part."""
+def add_bias(lo: Lowering, work: Linear, block: Block) -> None:
+    """Queue on the VPU: stage += bias, if there is one: it comes with a region's first part."""
     matrix, code, tokens = work.matrix, lo.code, lo.tokens
     if matrix.bias < 0:
         return
@@ -39,7 +39,7 @@ def _add_bias(lo: Lowering, work: Linear, block: Block) -> None:
 
 
 def _begin(lo: Lowering, work: Linear, block: Block) -> None:
-    _add_bias(lo, work, block)
+    add_bias(lo, work, block)
     lo.code.wait(VPU, lo.tokens.part_free)
 
 

@@ -28,8 +28,15 @@ def write_rows(
     lo: Lowering, buffer: Bytes, view: Descriptor, row: Reg, *adds: Add, **sets: Value
 ) -> Desc:
     """A descriptor register: a view of a buffer from a row on, in all copies of its group."""
+    return fill_written_rows(lo, lo.code.desc(), buffer, view, row, *adds, **sets)
+
+
+def fill_written_rows(
+    lo: Lowering, desc: Desc, buffer: Bytes, view: Descriptor, row: Reg, *adds: Add, **sets: Value
+) -> Desc:
+    """The same in a register at hand."""
     code = lo.code
-    desc = code.tensor(view, *adds, **sets)
+    code.fill(desc, view, *adds, **sets)
     with code.scope():
         _add_row(lo, desc, buffer, row, spread=False)
         if buffer.space is Space.CSRAM:

@@ -3,16 +3,20 @@
 Heads of q, k and v are split over the tiles; a tile takes its run of them some rows at a time, and
 all its heads of a kind at once. Keys and values go to the cache; but where attention reads pages
 early (see `kv.early`) to CSRAM, from where attention takes them and brings them to the cache.
+
+What is done with a block of heads is the same where QKV finishes them itself (`whole_heads`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from compiler.emit import Desc, Reg, Scaled
+from compiler.config import ModelConfig
+from compiler.emit import Desc, Reg, Scaled, Sem
 from compiler.hbm import PAGE, rope_columns
 from compiler.lower.context import IN, OUT, VPU, Lowering
-from compiler.lower.groups import read_rows, write_rows
+from compiler.lower.groups import fill_written_rows, read_rows
 from compiler.lower.kv import (
     cache_bytes,
     cache_offset,
@@ -29,22 +33,57 @@ from isa.formats import Format
 QUERY, KEY, VALUE = "q", "k", "v"
 
 
+Shift = Callable[[Desc], None]  # queues what moves an address on
+
+
+def _stay(desc: Desc) -> None:
+    """No shift."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Places in TSRAM: `source`, the results of norm and of RoPE (dense), sums, RoPE's rows, `out`.
+
+    ``stride`` elements lie between rows of the source, if it is not dense. The shifts are from
+    places to what of them is at hand.
+    """
+
+    source: str
+    normed: str
+    turned: str
+    sums: str
+    rope: str
+    out: str
+    stride: Reg | None = None
+    in_source: Shift = _stay
+    in_rope: Shift = _stay
+    in_out: Shift = _stay
+
+
 @dataclass(frozen=True)
 class Block:
-    """Rows of some heads of one kind at run time, dense in TSRAM.
+    """Rows of some heads of one kind at run time.
 
     ``head`` is the first of them among its kind, ``heads`` how many; ``row`` is the step's,
-    ``rows`` how many. ``lines`` is rows times heads, ``wide`` the elements of a row.
+    ``rows`` how many.
     """
 
     part: str
-    column: Reg
     head: Reg
     heads: Reg
     row: Reg
     rows: Reg
-    lines: Reg
-    wide: Reg
+    room: Room
+
+
+def wide(lo: Lowering, block: Block) -> Reg:
+    """A new register: elements of a row of the block."""
+    return lo.code.calc("mul", block.heads, lo.plan.config.head_dim)
+
+
+def kinds(config: ModelConfig) -> tuple[tuple[str, int], ...]:
+    """The kinds of heads in the order of QKV's columns, and how many there are of each."""
+    return (QUERY, config.heads), (KEY, config.kv_heads), (VALUE, config.kv_heads)
 
 
 def heads(lo: Lowering, name: str) -> None:
@@ -54,7 +93,7 @@ def heads(lo: Lowering, name: str) -> None:
         begin, end, first, last = _place(lo)
         with code.unless("ge", begin, end):
             if config.qk_norm:
-                _load_gains(lo)
+                load_head_gains(lo)
             most = code.calc("sub", end, begin)
             code.alu("min", most, most, lo.plan.tile.head_rows)
             step = code.reg(lo.plan.tile.head_rows)
@@ -67,6 +106,7 @@ def heads(lo: Lowering, name: str) -> None:
                 code.signal(VPU, tokens.const_free)
 
 
+ROOM = Room("head_in", "head_tmp", "head_rot", "head_sum", "head_rope", "head_out")
 PART_ROWS = 32  # rows for which tiles share a head; fewer are not worth the transfers (estimate)
 PART_TILES = 8  # tiles that divide the heads, at least
 
@@ -108,19 +148,17 @@ def _kinds(lo: Lowering, span: tuple[Reg, Reg], most: Reg, row: Reg, rows: Reg) 
     """The tile's heads of each kind, at most so many at once."""
     code, config = lo.code, lo.plan.config
     first = 0
-    for part, count in ((QUERY, config.heads), (KEY, config.kv_heads), (VALUE, config.kv_heads)):
+    for part, count in kinds(config):
         with code.scope():
             last = code.calc("min", span[1], first + count)
             start = code.calc("max", span[0], first)
             with code.stepping(start, last, most) as (column, number), code.scope():
                 head = code.calc("sub", column, first)
-                lines = code.calc("mul", rows, number)
-                wide = code.calc("mul", number, config.head_dim)
-                _block(lo, Block(part, column, head, number, row, rows, lines, wide))
+                _block(lo, Block(part, head, number, row, rows, ROOM), column)
         first += count
 
 
-def _load_gains(lo: Lowering) -> None:
+def load_head_gains(lo: Lowering) -> None:
     """The q and k head norms of this layer, which lie side by side."""
     code, config = lo.code, lo.plan.config
     load_gains(lo, 8 * config.hidden, "head_gains", 2 * config.head_dim, lo.layer)
@@ -139,85 +177,130 @@ def _load_rope(lo: Lowering, row: Reg, rows: Reg) -> None:
         code.emit("dma", channel=IN, dst=dst, src=src)
 
 
-def _block(lo: Lowering, block: Block) -> None:
+def _block(lo: Lowering, block: Block, column: Reg) -> None:
     """Columns of qkv through norm, RoPE and conversion to where they belong."""
     code, tokens = lo.code, lo.tokens
-    _load(lo, block)
+    _load(lo, block, column)
     code.wait(VPU, tokens.in_full)
-    place = "head_in"
-    if block.part != VALUE:
-        if lo.plan.config.qk_norm:
-            place = _norm(lo, block)
-        place = _rope(lo, place, block)
-    cached = block.part != QUERY and early(lo)
-    code.wait(VPU, tokens.out_free)
-    _convert(lo, place, block)
+    if lo.plan.config.qk_norm and block.part != VALUE:
+        norm_heads(lo, block, block.room.source)
+    turn_heads(lo, block, tokens.out_free)
     code.signal(VPU, tokens.in_free)
     code.signal(VPU, tokens.out_full)
     code.wait(OUT, tokens.out_full)
-    if block.part == QUERY or cached:
-        _send(lo, block)
-    else:
-        _send_cache(lo, block)
+    send_heads(lo, block)
     code.signal(OUT, tokens.out_free)
 
 
-def _load(lo: Lowering, block: Block) -> None:
+def _load(lo: Lowering, block: Block, first: Reg) -> None:
     code, dim = lo.code, lo.plan.config.head_dim
     source = lo.plan.buffers.rows["qkv"].data
     code.wait(IN, lo.tokens.in_free)
     with code.scope():
-        column = ("base", Scaled(block.column, 4 * dim))
+        column = ("base", Scaled(first, 4 * dim))
         view = source.view(Format.FP32, 4, dim)
-        sizes = {"dim0": block.rows, "dim1": block.wide}
+        columns = wide(lo, block)
+        sizes = {"dim0": block.rows, "dim1": columns}
         src = read_rows(lo, source, view, block.row, column, **sizes)
         place = lo.tsram("head_in", Format.FP32, (1, dim))
-        dst = code.tensor(place, dim0=block.rows, dim1=block.wide, stride0=block.wide)
+        dst = code.tensor(place, stride0=columns, **sizes)
         code.emit("dma", channel=IN, dst=dst, src=src)
     code.signal(IN, lo.tokens.in_full)
 
 
-def _norm(lo: Lowering, block: Block) -> str:
-    config = lo.plan.config
-    offset = 4 * config.head_dim if block.part == KEY else 0
-    places = ("head_in", "head_tmp", "head_sum", "head_gains")
+def gather_heads(lo: Lowering, block: Block) -> None:
+    """Queue on the VPU: the heads of the source, dense, where RoPE's result will be."""
+    room, dim = block.room, lo.plan.config.head_dim
     with lo.code.scope():
-        rms_norm(lo, places, config.head_dim, config.rms_eps, block.lines, offset)
-    return "head_tmp"
+        source = Matrix(room.source, room.stride, room.in_source)
+        src = _heads(lo, block, source, Format.FP32, dim)
+        dst = _heads(lo, block, Matrix(room.turned), Format.FP32, dim)
+        lo.code.emit("vcopy", dst=dst, a=src)
 
 
-def _rope(lo: Lowering, place: str, block: Block) -> str:
-    """head_rot = x * cos + rotate_half(x) * sin; the table holds cos, -sin, sin of half a head."""
+def norm_heads(lo: Lowering, block: Block, source: str) -> None:
+    """Queue on the VPU: normed = RMSNorm of each head of `source`, which is dense, * gains."""
+    config, room = lo.plan.config, block.room
+    offset = 4 * config.head_dim if block.part == KEY else 0
+    places = (source, room.normed, room.sums, "head_gains")
+    with lo.code.scope():
+        lines = lo.code.calc("mul", block.rows, block.heads)
+        rms_norm(lo, places, config.head_dim, config.rms_eps, lines, offset)
+
+
+def turn_heads(lo: Lowering, block: Block, free: Sem) -> None:
+    """Queue on the VPU: out = RoPE of the (normed) heads, or the values as they are, converted.
+
+    `free` says that the place they go to is.
+    """
+    code, dim, room = lo.code, lo.plan.config.head_dim, block.room
+    source = Matrix(room.source, room.stride, room.in_source)
+    if lo.plan.config.qk_norm and block.part != VALUE:
+        source = Matrix(room.normed)
+    if block.part != VALUE:
+        _rope(lo, block, source)
+        source = Matrix(room.turned)
+    code.wait(VPU, free)
+    with code.scope():
+        src = _heads(lo, block, source, Format.FP32, dim)
+        dst = _heads(lo, block, Matrix(room.out, shift=room.in_out), _format(lo, block.part), dim)
+        code.emit("vcvt", dst=dst, a=src)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows of heads in TSRAM: dense without a stride."""
+
+    place: str
+    stride: Reg | None = None
+    shift: Shift = _stay
+
+
+def _heads(
+    lo: Lowering, block: Block, matrix: Matrix, fmt: Format, columns: int, first: int = 0
+) -> Desc:
+    """[rows, heads, columns] of a matrix of heads: columns of each head, from `first` on."""
     code, dim = lo.code, lo.plan.config.head_dim
-    half = dim // 2
+    view = lo.tsram(matrix.place, fmt, (1, 1, columns), (dim, dim, 1))
+    desc = code.tensor(view, ("base", 4 * first), dim0=block.rows, dim1=block.heads)
+    with code.scope():
+        stride = matrix.stride or wide(lo, block)
+        code.emit("dset", dst=desc, field="stride0", b=stride)
+    matrix.shift(desc)
+    return desc
 
-    def halves(name: str, offset: int) -> Desc:
-        matrix = lo.tsram(name, Format.FP32, (1, 1, half), (dim, dim, 1))
-        sizes = {"dim0": block.rows, "dim1": block.heads, "stride0": block.wide}
-        return code.tensor(matrix, ("base", offset), **sizes)
+
+def _rope(lo: Lowering, block: Block, source: Matrix) -> None:
+    """turned = x * cos + rotate_half(x) * sin; the table holds cos, -sin, sin of half a head."""
+    code, room, half = lo.code, block.room, lo.plan.config.head_dim // 2
+
+    def part_of(matrix: Matrix, first: int) -> Desc:
+        return _heads(lo, block, matrix, Format.FP32, half, first)
 
     with code.scope():
-        low, high = halves(place, 0), halves(place, 4 * half)
-        table = lo.tsram("head_rope", Format.FP32, (1, 1, half), (3 * half, 0, 1))
+        low, high = part_of(source, 0), part_of(source, half)
+        table = lo.tsram(room.rope, Format.FP32, (1, 1, half), (3 * half, 0, 1))
+        sizes = {"dim0": block.rows, "dim1": block.heads}
         cos, minus, plus = (
-            code.tensor(table, ("base", 4 * half * part), dim0=block.rows, dim1=block.heads)
-            for part in range(3)
+            code.tensor(table, ("base", 4 * half * part), **sizes) for part in range(3)
         )
-        code.emit("vmuladd2", dst=halves("head_rot", 0), a=low, b=cos, c=high, e=minus)
-        code.emit("vmuladd2", dst=halves("head_rot", 4 * half), a=high, b=cos, c=low, e=plus)
-    return "head_rot"
+        for desc in (cos, minus, plus):
+            room.in_rope(desc)
+        out = Matrix(room.turned)
+        code.emit("vmuladd2", dst=part_of(out, 0), a=low, b=cos, c=high, e=minus)
+        code.emit("vmuladd2", dst=part_of(out, half), a=high, b=cos, c=low, e=plus)
 
 
 def _format(lo: Lowering, part: str) -> Format:
     return Format.BF16 if part == QUERY else kv_format(lo)
 
 
-def _convert(lo: Lowering, place: str, block: Block) -> None:
-    code, dim = lo.code, lo.plan.config.head_dim
-    with code.scope():
-        src = code.tensor(lo.tsram(place, Format.FP32, (1, dim)), dim0=block.lines)
-        out = lo.tsram("head_out", _format(lo, block.part), (1, dim))
-        code.emit("vcvt", dst=code.tensor(out, dim0=block.lines), a=src)
+def send_heads(lo: Lowering, block: Block) -> None:
+    """Queue on dma5: the heads to q, to the copies of k or v, or to their places in the cache."""
+    if block.part == QUERY or early(lo):
+        _send(lo, block)
+    else:
+        _send_cache(lo, block)
 
 
 def _send(lo: Lowering, block: Block) -> None:
@@ -226,18 +309,23 @@ def _send(lo: Lowering, block: Block) -> None:
     fmt = _format(lo, block.part)
     size = 2 if fmt is Format.BF16 else 1
     with code.scope():
-        column = ("base", Scaled(block.head, size * dim))
-        sizes = {"dim0": block.rows, "dim1": block.wide}
-        if block.part == QUERY:
-            buffer = lo.plan.buffers.rows["q"].data
-            view = buffer.view(fmt, 2, dim)
-            out = write_rows(lo, buffer, view, block.row, column, **sizes)
-        else:
-            view = new_view(lo, block.part, dim, written=True)
-            offset = ("base", Scaled(block.row, new_row_bytes(lo)))
-            out = code.tensor(view, column, offset, **sizes)
-        place = lo.tsram("head_out", fmt, (1, dim))
-        src = code.tensor(place, dim0=block.rows, dim1=block.wide, stride0=block.wide)
+        out = code.desc()
+        with code.scope():
+            column = ("base", Scaled(block.head, size * dim))
+            if block.part == QUERY:
+                buffer = lo.plan.buffers.rows["q"].data
+                view = buffer.view(fmt, 2, dim)
+                fill_written_rows(lo, out, buffer, view, block.row, column, dim0=block.rows)
+            else:
+                view = new_view(lo, block.part, dim, written=True)
+                offset = ("base", Scaled(block.row, new_row_bytes(lo)))
+                code.fill(out, view, column, offset, dim0=block.rows)
+        src = code.tensor(lo.tsram(block.room.out, fmt, (1, dim)), dim0=block.rows)
+        with code.scope():
+            columns = wide(lo, block)
+            for desc, field in ((out, "dim1"), (src, "dim1"), (src, "stride0")):
+                code.emit("dset", dst=desc, field=field, b=columns)
+        block.room.in_out(src)
         code.emit("dma", channel=OUT, dst=out, src=src)
 
 
@@ -249,10 +337,10 @@ def _send_cache(lo: Lowering, block: Block) -> None:
         stored = cache_view(lo, block.part, rows)
         between = cache_bytes(lo) // (2 if fmt is Format.BF16 else 1)
         view = Descriptor(stored.space, fmt, (rows, 1, dim), (dim, between, 1), stored.base)
-        offset = cache_offset(lo, block.head)
-        dst = code.tensor(view, ("base", offset), dim1=block.heads)
+        dst = code.tensor(view, dim1=block.heads)
+        with code.scope():
+            code.emit("dadd", dst=dst, field="base", b=cache_offset(lo, block.head))
         entries = lo.tsram("kv_rows", Format.I32, (1,))
         index = code.tensor(entries, ("base", Scaled(block.row, 4)), dim0=block.rows)
-        place = lo.tsram("head_out", fmt, (1, 1, dim), (dim, dim, 1))
-        src = code.tensor(place, dim0=block.rows, dim1=block.heads, stride0=block.wide)
+        src = _heads(lo, block, Matrix(block.room.out, shift=block.room.in_out), fmt, dim)
         code.emit("dmas", channel=OUT, dst=dst, src=src, index=index)

@@ -19,6 +19,7 @@ from compiler.lower.context import (
 )
 
 LINEAR = ("linear", "lm_head")
+SEVERAL = "linear, several row groups"  #: whose activations and RoPE's rows lie where pages do
 ATTEND, FOLD = ("attention",), ("fold",)  # the fold of spread pages is behind a barrier
 
 
@@ -79,6 +80,7 @@ LIVES = (
     Life(("row_scale",), LINEAR, IN, MXU, "row_full", None),
     Life(("stage",), LINEAR, MXU, VPU, "stage_full", "stage_free"),
     Life(("extra",), LINEAR, IN, VPU, "old_full", "old_free"),
+    Life(("part_rope",), (SEVERAL,), IN, VPU, "old_full", "old_free"),
     Life(("lin_out", "lin_scale"), LINEAR, VPU, OUT, "part_full", "part_free"),
     Life(("columns",), LINEAR, CONST, MXU, "column_full", "column_free"),
     Life(("gain", "bias", "head_gains"), (), CONST, VPU, "const_full", "const_free"),

@@ -10,14 +10,15 @@ from compiler.fuse import Phase, Phases
 from compiler.hbm import WANTED_WORDS
 from compiler.lower.attention import attend, read_ahead
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan, Tokens
-from compiler.lower.cutting import LAYER_MATRICES
-from compiler.lower.epilogue import residual, store, swiglu
+from compiler.lower.cutting import LAYER_MATRICES, takes_heads
+from compiler.lower.epilogue import residual, swiglu
 from compiler.lower.head import lm_head, sample
 from compiler.lower.heads import heads
 from compiler.lower.linear import linear, most_fused
 from compiler.lower.rowwise import copy_norms, embed, norm, norm_wanted, requantise
 from compiler.lower.stream import close_ring, fill_ring, open_ring, write_stream
 from compiler.lower.turns import Epilogue
+from compiler.lower.whole_heads import qkv_end
 from isa.formats import Format
 
 #: FP32 3FB8AA3B, the arithmetic contract's L (log2 e), exactly.
@@ -187,8 +188,12 @@ def _layer_phase(lo: Lowering, phase: Phase) -> None:
             matrix = plan.hbm.matrices[phase.name]
             linear(lo, phase.name, matrix, src, (epilogue, _NORM.get(phase.name)))
         elif phase.kind == "heads":
+            finished = code.label("heads_finished")
+            if takes_heads(plan):
+                code.emit("bne", ra=lo.groups, b=1, target=finished)
             read_ahead(lo, "attention")
             heads(lo, phase.name)
+            code.place(finished)
         elif phase.kind == "attend":
             attend(lo, phase.name, phase.quantised)
         else:
@@ -201,7 +206,7 @@ _NORM = {"qkv": "attn_norm", "gate_up": "mlp_norm"}
 
 #: Linear phases of a layer: input buffer, and what follows the product (None: SwiGLU).
 _LINEAR: dict[str, tuple[str, Epilogue | None]] = {
-    "qkv": ("h", store("qkv")),
+    "qkv": ("h", qkv_end),
     "o": ("o", residual),
     "gate_up": ("h", None),
     "down": ("f", residual),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.context import CONST, MXU, OUT, VPU, Lowering
-from compiler.lower.cutting import region_panels
+from compiler.lower.cutting import region_panels, takes_heads
 from compiler.lower.rowwise import layer_base
 from compiler.lower.stream import Stream
 from compiler.lower.turns import Block, Epilogue, Linear, Turn
@@ -144,6 +144,9 @@ def write_finish(lo: Lowering, work: Linear, turn: Turn, end: Epilogue) -> Strea
             code.signal(VPU, lo.tokens.stage_free)
             if work.matrix.bias >= 0:
                 code.signal(VPU, lo.tokens.const_free)
+            if work.matrix.name == "qkv" and takes_heads(lo.plan) and lo.plan.config.qk_norm:
+                with code.unless("eq", lo.groups, 1):
+                    code.signal(VPU, lo.tokens.const_free)  # the gains, which came as a bias does
     code.place(over)
     return Stream(label, taken)
 
