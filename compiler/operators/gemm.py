@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.emit import Code, Desc, Reg, Scaled, Sem
-from compiler.lower.linear import SKINNY
 from compiler.operators.gemm_plan import Cutting, Shape, cycles, plan
 from compiler.operators.workspace import (
     Workspace,
@@ -40,6 +39,8 @@ RESULTS = (Format.FP32, *OPERANDS)
 MXU = "mxu"
 Layout = Literal["rows", "blocks"]
 
+
+SKINNY = 32  # rows below which sub-arrays' shorter drain is worth more than long streams (estimate)
 
 @dataclass(frozen=True)
 class GemmFormats:

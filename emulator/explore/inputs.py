@@ -163,7 +163,7 @@ _OPTION_WORDS: Final = {
     "sequences": "sequences the cache holds; null: the batch",
     "logit_rows": "rows a step may want logits of; null: the sequences",
     "top_k": "candidates ranked per row",
-    "split": "ways the array is divided; null: for few rows",
+    "split": "ways the array is divided; null: as many as it can be",
 }
 
 
