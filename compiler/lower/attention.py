@@ -79,11 +79,16 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
             code.place(end)
         bring_owed(lo)
         if early(lo):
-            # The next layer's keys take the place of this one's in CSRAM, its pages in the slots.
+            # The next layer's keys take the place of this one's in CSRAM.
             code.wait(OUT, tokens.k_cached)
             code.wait(OUT, tokens.v_cached)
-            code.signal(MXU, tokens.k_over)
-            code.signal(MXU, tokens.v_over)
+
+
+def leave_pages(lo: Lowering) -> None:
+    """A layer's last product is queued: the slots of pages are free for the next layer's."""
+    if early(lo):
+        lo.code.signal(MXU, lo.tokens.k_over)
+        lo.code.signal(MXU, lo.tokens.v_over)
 
 
 def read_ahead(lo: Lowering, name: str) -> None:

@@ -58,10 +58,11 @@ def rows_each(lo: Lowering, alone: bool) -> Reg:
 def most_resident(plan: Plan, matrix: Matrix, several: bool = False) -> int:
     """The most rows whose activations, all K of them, fit a tile at once.
 
-    `several`: in a step of several row groups.
+    `several`: in a step of several row groups. Where pages lie apart, theirs is free from attention
+    up to the next QKV, and in such steps always.
     """
     p, tile = plan.activations, plan.tile
-    room = tile.wide_room if several else tile.a_room
+    room = tile.wide_room if several or matrix.name != "qkv" else tile.a_room
     if matrix.name == HEAD:
         room = tile.head_room
     most = room // p.data_bytes(matrix.k)

@@ -8,7 +8,7 @@ from decimal import Decimal, getcontext
 from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
 from compiler.hbm import WANTED_WORDS
-from compiler.lower.attention import attend, read_ahead
+from compiler.lower.attention import attend, leave_pages, read_ahead
 from compiler.lower.context import CTL, IN, VPU, Lowering, Plan, Tokens
 from compiler.lower.cutting import LAYER_MATRICES, takes_heads
 from compiler.lower.epilogue import residual, swiglu
@@ -187,6 +187,8 @@ def _layer_phase(lo: Lowering, phase: Phase) -> None:
             epilogue = swiglu(phase.quantised) if end is None else end
             matrix = plan.hbm.matrices[phase.name]
             linear(lo, phase.name, matrix, src, (epilogue, _NORM.get(phase.name)))
+            if phase.name == LAYER_MATRICES[-1]:
+                leave_pages(lo)
         elif phase.kind == "heads":
             finished = code.label("heads_finished")
             if takes_heads(plan):
