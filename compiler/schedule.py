@@ -26,7 +26,8 @@ from compiler.lower.context import Plan, Tokens
 from compiler.lower.cutting import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
-from compiler.lower.lives import LIVES, SEVERAL, Life, Pair
+from compiler.lower.lives import LENT, LIVES, SEVERAL, Life, Pair
+from compiler.lower.ring import lent_slots
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS
@@ -94,7 +95,8 @@ def schedule(plan: Plan) -> Schedule:
         tuple(cut(plan, regime, matrix) for matrix in plan.hbm.matrices.values())
         for regime in regimes
     )
-    return Schedule(plan, regimes, cuts, LIVES)
+    lives = tuple(life for life in LIVES if life != LENT or lent_slots(plan))
+    return Schedule(plan, regimes, cuts, lives)
 
 
 def _regimes(plan: Plan) -> Iterator[Regime]:
@@ -190,9 +192,11 @@ def verify_schedule(found: Schedule, code: Code, tokens: Tokens) -> None:
         for one in cuts:
             _check_cut(found.plan, regime, one)
     _check_places(found)
-    for life in found.lives:
-        for pair in life.pairs(tokens):
-            check_life(life, code.lines, pair)
+    pairs = [(life, pair) for life in found.lives for pair in life.pairs(tokens)]
+    both = {(pair.full, pair.free) for _, pair in pairs}
+    for life, pair in pairs:
+        alone = sum(pair.full in two or pair.free in two for two in both) == 1
+        check_life(life, code.lines, pair, alone)
 
 
 def _check_cut(plan: Plan, regime: Regime, one: Cut) -> None:
@@ -229,15 +233,18 @@ def _check_places(found: Schedule) -> None:
         for (_, end, before), (begin, _, after) in itertools.pairwise(alive):
             _check(end <= begin, f"{phase}: {before} overlaps {after}")
         _check(not alive or alive[-1][1] <= tile.size, f"{phase}: beyond the tile's memory")
+    lent = tile.lent_slots * tile.lent_bytes
+    _check(not lent or lent <= 2 * tile.sizes["k_block"], "lent: beyond the pages' memory")
     rope = tile.at.get("part_rope", tile.size)
     _check(tile.at["a_data"] + tile.wide_room <= rope, f"{SEVERAL}: activations beyond their room")
 
 
-def check_life(life: Life, lines: list[Line], pair: Pair) -> None:
+def check_life(life: Life, lines: list[Line], pair: Pair, alone: bool) -> None:
     """Each filling is behind a wait for room, each use behind one for it; and both tell the other.
 
-    In every operation that does one of the two it must do the other: that a step's counts are
-    right, and that no access comes before its wait, is for `emu run --check` to say.
+    In every operation that does one of the two it must do the other, if the semaphores are `alone`,
+    of no other pair: that a step's counts are right, and that no access comes before its wait, is
+    for `emu run --check` to say.
     """
     what = f"{', '.join(life.places)}: {{}}"
     full, free = pair.full, pair.free
@@ -254,7 +261,7 @@ def check_life(life: Life, lines: list[Line], pair: Pair) -> None:
     rooms = _ops(used, "wait", free, pair.maker)
     _check(bool(rooms), what.format("is filled without a wait"))
     _check(bool(frees), what.format("is never said to be free"))
-    if life.free == life.full.replace("full", "free"):  # no other place has one of them
+    if alone:
         _check(fills <= rooms, what.format("is filled without a wait in some operation"))
         ring = isinstance(life.maker, tuple)  # whose slots are taken back at the end of a step
         _check(ring or rooms <= fills, what.format("is not said to be full in some operation"))

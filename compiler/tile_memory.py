@@ -42,7 +42,9 @@ class TilePlan:
     groups: its ring has a slot less, which lies behind the stage. ``norm_rows``, ``head_rows`` and
     ``attend_rows`` (query rows of one head times the group) are what those phases take at once.
     ``page_slots`` KV pages are on their way to the array, in memory of their own if
-    ``pages_ahead``; ``fold_pages`` are what the fold of pages attended to elsewhere takes at once.
+    ``pages_ahead``, which is memory for ``lent_slots`` slots of weights of ``lent_bytes`` (with
+    scales at the end); ``fold_pages`` are what the fold of pages attended to elsewhere takes at
+    once.
     """
 
     block_panels: int
@@ -62,6 +64,8 @@ class TilePlan:
     page_slots: int
     pages_ahead: bool
     fold_pages: int
+    lent_slots: int
+    lent_bytes: int
     logit_columns: int
     at: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -162,9 +166,9 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     base = arena.top
     least = _parts(arena, sizing, capacity, stage, align, wide)
     try:
-        found = place_phases(arena, sizing, capacity, base, least, apart=True)
+        found = place_phases(arena, sizing, capacity, (base, least), slot + w_scale)
     except DoesNotFit:
-        found = place_phases(arena, sizing, capacity, base, least, apart=False)
+        found = place_phases(arena, sizing, capacity, (base, least), None)
     tops = [arena.top]
     address, size = arena.names["lin_scale"]
     arena.top = address + size
@@ -195,6 +199,8 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         found.page_slots,
         found.pages_ahead,
         found.fold_pages,
+        found.lent_slots,
+        found.lent_bytes,
         wide,
         {name: address for name, (address, _) in arena.names.items()},
         {name: size for name, (_, size) in arena.names.items()},
@@ -231,13 +237,19 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) 
 def _parts(
     arena: Arena, sizing: Sizing, capacity: Capacity, stage: int, align: int, wide: int
 ) -> int:
-    """Places of a linear phase but its activations; one past the least these need, with logits."""
+    """Places of a linear phase but its activations; one past the least these need.
+
+    With logits the whole memory must do, since no pages are read while there are some.
+    """
     for name in ("extra", "lin_out"):
         arena.take(name, stage * 4)
     arena.take("lin_scale", stage // 16)
     p, rows = sizing.activations, max(capacity.group_rows, capacity.wanted)
     least = rows * (p.data_bytes(align) + p.scale_bytes(align)) + 2 * ARENA_ALIGN
-    return arena.top + A_SLOTS * least + _logits_bytes(capacity, wide) + 2 * ARENA_ALIGN
+    end = arena.top + A_SLOTS * least + 2 * ARENA_ALIGN
+    if end + _logits_bytes(capacity, wide) > arena.size:
+        raise DoesNotFit(f"{arena.name}: logits of {capacity.wanted} rows")
+    return end
 
 
 def _logits_bytes(capacity: Capacity, wide: int) -> int:
@@ -259,12 +271,14 @@ def _activations(
         arena.take("a_scale", scales)
     room = (end - arena.top) // ARENA_ALIGN * ARENA_ALIGN - ARENA_ALIGN
     arena.take("a_data", max(room, 0))
-    arena.names["logits"] = (arena.names["a_data"][0] + room - logits, logits)
-    for have, most in ((room, capacity.group_rows), (room - logits, capacity.wanted)):
+    size = sizing.chip.tile.tsram.bytes // ARENA_ALIGN * ARENA_ALIGN
+    arena.names["logits"] = (size - logits, logits)
+    head = size - logits - arena.names["a_data"][0]
+    for have, most in ((room, capacity.group_rows), (head, capacity.wanted)):
         slot, scale_slot = a_slot(have), a_slot(scales)
         if slot < most * p.data_bytes(align) or scale_slot < most * p.scale_bytes(align):
             raise DoesNotFit(f"activations of {most} rows")
-    return room, scales, max(whole, room) if ahead else room, room - logits
+    return room, scales, max(whole, room) if ahead else room, head
 
 
 def _rope_of_parts(arena: Arena, sizing: Sizing, capacity: Capacity, part: int, region: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler.arena import ALIGN as ARENA_ALIGN
 from compiler.arena import Arena, DoesNotFit
 from compiler.buffers import partial_bytes
 from compiler.config import ModelConfig
@@ -45,21 +46,26 @@ class PhaseSizes:
     page_slots: int
     pages_ahead: bool
     fold_pages: int
+    lent_slots: int
+    lent_bytes: int
 
 
 def place_phases(
-    arena: Arena, sizing: Sizing, capacity: Capacity, base: int, end: int, apart: bool
+    arena: Arena, sizing: Sizing, capacity: Capacity, span: tuple[int, int], slot: int | None
 ) -> PhaseSizes:
-    """Attention first, whose pages may lie `apart` from what phases use in turn; then the others.
+    """Attention first, whose pages may lie apart from what phases use in turn; then the others.
 
-    `end` is where the linear phases' memory ends; the arena's top is where all of it does.
+    `span`: where the memory of the linear phases begins and ends; the arena's top is where all of
+    it does. `slot`: bytes of a slot of weights, which such pages may lend; None: not apart.
     """
+    base, end = span
     arena.top = base
-    rows, slots, ahead = _pages(arena, sizing, end, apart)
+    rows, slots, ahead = _pages(arena, sizing, end, slot is not None)
     top, size = arena.top, arena.size
-    tops = [top]
+    tops, lent = [top], (0, 0)
     if ahead:
         arena.size = arena.names["k_block"][0]
+        lent = _lent(2 * arena.names["k_block"][1], slot or 0)
     found = {}
     try:
         for name, layout in (("norm", _norm), ("heads", _heads)):
@@ -71,7 +77,7 @@ def place_phases(
     finally:
         arena.size = size
     arena.top = max(tops)
-    return PhaseSizes(found["norm"], found["heads"], rows, slots, ahead, fold_pages)
+    return PhaseSizes(found["norm"], found["heads"], rows, slots, ahead, fold_pages, *lent)
 
 
 def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
@@ -113,6 +119,12 @@ def _heads(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
     raise last
 
 
+MOST_LENT = 2  # slots of weights that pages lend: more would be used too late (estimate)
+
+
+LEAST_LENT = 0.75  # of a slot: chunks are seldom as large as it is (estimate)
+
+
 def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, int, bool]:
     """Slots of KV pages, and the rest of attention: query rows, slots, and whether they are apart.
 
@@ -136,6 +148,15 @@ def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, in
     rows, ahead, slots = best
     _place_pages(arena, sizing, (base, end), slots * page, ahead)
     return rows, slots, ahead
+
+
+def _lent(have: int, slot: int) -> tuple[int, int]:
+    """Slots of weights that `have` bytes of pages can be, and bytes of one: nearly a whole slot."""
+    for count in range(MOST_LENT, 0, -1):
+        nbytes = have // count // ARENA_ALIGN * ARENA_ALIGN
+        if nbytes >= slot * LEAST_LENT:
+            return count, min(nbytes, slot)
+    return 0, 0
 
 
 def _place_pages(

@@ -158,7 +158,7 @@ def test_compiling_twice_gives_the_same_bytes() -> None:
 @pytest.fixture(scope="module")
 def right() -> tuple[Plan, Code, Tokens]:
     """A plan, with code that fits it: with all places there are."""
-    config = ModelConfig.from_dict(SMALL["qwen3"])
+    config = ModelConfig.from_dict(SMALL["qwen3"] | {"head_dim": 128})
     chip = mini(2, 4, **{"tile.tsram.bytes": 1 << 20})
     options = Options("fp8", "fp8", rows=90, sequences=2, context=384)
     stages = compile_stages(config, chip, options)
@@ -226,6 +226,7 @@ def test_no_place_goes_without_its_waits_and_signals(
     """Those of one slot are left out, or queued on another unit."""
     plan, code, tokens = right
     found, tried = schedule(plan), 0
+    assert life in found.lives
     for name, mnemonic, sem, unit in _sides(life, tokens):
         mine = [
             number

@@ -21,11 +21,20 @@ from compiler.lower.attention_items import (
     rows_of,
     segments_end,
 )
-from compiler.lower.attention_pages import advance, load_ahead, load_new, load_old, scores, values
+from compiler.lower.attention_pages import (
+    Own,
+    advance,
+    load_ahead,
+    load_new,
+    load_old,
+    own_in_place,
+    scores,
+    values,
+)
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import early, page_bytes, write_cache
-from compiler.lower.stream import bring_owed
+from compiler.lower.stream import borrow, bring_owed
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
                 split_pages(lo, quantised)
             code.place(end)
         bring_owed(lo)
+        borrow(lo)
         if early(lo):
             # The next layer's keys take the place of this one's in CSRAM.
             code.wait(OUT, tokens.k_cached)
@@ -123,7 +133,7 @@ def _read_ahead(lo: Lowering) -> None:
         code.place(end)
 
 
-Loader = Callable[[Lowering, Item, Reg, Reg], None]
+Loader = Callable[[Lowering, Item, Reg, Reg, Own], None]
 
 
 def _start(lo: Lowering) -> _State:
@@ -184,7 +194,7 @@ def _first_block(lo: Lowering, state: _State) -> None:
     with code.scope():
         code.emit("bge", ra=state.coming.segment, b=segments_end(lo), target=done)
     with code.scope():
-        item = place_item(lo, state.coming.segment, state.coming.index, state.turn)
+        item = place_item(lo, state.coming.segment, state.coming.index)
         pages_of(lo, item.position, item.count, (state.block, code.reg()))
     code.place(done)
 
@@ -196,9 +206,9 @@ def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ..
     with code.scope():
         code.emit("bge", ra=coming.segment, b=segments_end(lo), target=done)
     with code.scope():
-        item = place_item(lo, coming.segment, coming.index, state.turn)
+        item = place_item(lo, coming.segment, coming.index)
         for load in loaders:
-            load(lo, item, state.block, slot)
+            load(lo, item, state.block, slot, own_in_place(lo))
         code.alu("add", state.block, state.block, 1)
         _, end = pages_of(lo, item.position, item.count)
         code.emit("blt", ra=state.block, b=end, target=done)
@@ -222,11 +232,13 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
     top, out = code.label("item"), code.label("items_end")
     with code.scope():
         code.emit("bge", ra=place.segment, b=segments_end(lo), target=out)
-    _load_queries(lo, state)
+    with code.scope():
+        load_queries(lo, place_item(lo, place.segment, place.index))
     _first_pages(lo, state, (load_new,) if early(lo) else (load_old,))
     code.place(top)
+    _load_next_queries(lo, place)
     with code.scope():
-        item = place_item(lo, place.segment, place.index, state.turn)
+        item = place_item(lo, place.segment, place.index)
         code.wait(MXU, lo.tokens.q_full)
         code.wait(VPU, lo.tokens.bounds_full)
         last = _pages(lo, item, state)
@@ -234,11 +246,6 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
             _write_cache(lo)
         code.alu("add", state.turn, state.turn, 1)
         _next(lo, place)
-        over = code.label("no_queries")
-        with code.scope():
-            code.emit("bge", ra=place.segment, b=segments_end(lo), target=over)
-        _load_queries(lo, state)
-        code.place(over)
         finish(lo, item, last, quantised)
     with code.scope():
         code.emit("blt", ra=place.segment, b=segments_end(lo), target=top)
@@ -247,14 +254,24 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         _write_cache(lo)
 
 
+def _load_next_queries(lo: Lowering, place: _Place) -> None:
+    """Queue on dma4 the queries of the item behind the one at hand, in front of most of its pages.
+
+    Behind all of them they would come when the slots of pages are full, and HBM would be idle.
+    """
+    code, none = lo.code, lo.code.label("no_queries")
+    with code.scope():
+        after = _Place(code.reg(place.segment), code.reg(place.index))
+        _next(lo, after)
+        with code.scope():
+            code.emit("bge", ra=after.segment, b=segments_end(lo), target=none)
+        load_queries(lo, place_item(lo, after.segment, after.index))
+    code.place(none)
+
+
 def _write_cache(lo: Lowering) -> None:
     if early(lo):
         write_cache(lo)
-
-
-def _load_queries(lo: Lowering, state: _State) -> None:
-    with lo.code.scope():
-        load_queries(lo, place_item(lo, state.place.segment, state.place.index, state.turn))
 
 
 def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
@@ -274,15 +291,15 @@ def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
 def _each_page(lo: Lowering, item: Item, state: _State, block: Reg, end: Reg) -> None:
     code, used = lo.code, state.used
     top = code.label("page")
-    scores(lo, item, block, used)
+    scores(lo, item, block, used, own_in_place(lo))
     code.place(top)
     code.alu("add", block, block, 1)
     with code.unless("ge", block, end), code.scope():
         slot = code.reg(used)
         advance(lo, slot)
-        scores(lo, item, block, slot)
+        scores(lo, item, block, slot, own_in_place(lo))
     code.alu("add", block, block, -1)
-    values(lo, item, block, used)
+    values(lo, item, block, used, own_in_place(lo))
     code.signal(MXU, lo.tokens.o_full)
     code.wait(VPU, lo.tokens.o_full)
     fold(lo, item, block)

@@ -167,8 +167,11 @@ def rows_of(lo: Lowering, segment: Reg) -> tuple[Reg, Reg]:
     return first, code.alu("max", count, count, 0)
 
 
-def place_item(lo: Lowering, segment: Reg, index: Reg, turn: Reg) -> Item:
-    """New registers: the item of half the index within its segment, chunk * kv_heads + head."""
+def place_item(lo: Lowering, segment: Reg, index: Reg) -> Item:
+    """New registers: the item of half the index within its segment, chunk * kv_heads + head.
+
+    Its turn is the index, which is odd in every second round.
+    """
     code, kv_heads = lo.code, lo.plan.config.kv_heads
     first, count = rows_of(lo, segment)
     head = code.calc("shr", index, 1)
@@ -185,7 +188,7 @@ def place_item(lo: Lowering, segment: Reg, index: Reg, turn: Reg) -> Item:
     code.alu("add", position, position, row)
     with code.scope():
         code.alu("sub", position, position, segment_word(lo, segment, FIRST_ROW))
-    return Item(segment, row, count, position, head, turn)
+    return Item(segment, row, count, position, head, index)
 
 
 def parity_offset(lo: Lowering, number: Reg, nbytes: int) -> Reg:

@@ -6,6 +6,8 @@ vector unit, the product with the values on the array. The result is [rows, head
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from compiler.buffers import partial_bytes
 from compiler.emit import Desc, Reg, Scaled, Sem, Value
 from compiler.hbm import PAGE
@@ -21,6 +23,7 @@ from compiler.lower.attention_items import (
 )
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import (
+    PARTS,
     cache_offset,
     cache_view,
     early,
@@ -43,20 +46,44 @@ def advance(lo: Lowering, slot: Reg) -> None:
         code.set(slot, 0)
 
 
-def load_old(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+@dataclass(frozen=True)
+class Own:
+    """Who brings a page's rows that are of this step: of keys, and of values.
+
+    ``full``: the semaphore that says so to the array; ``old``: that which says to the channel that
+    older rows are there, unless it brings these itself.
+    """
+
+    channels: tuple[str, str]
+    old: tuple[Sem | None, Sem | None]
+    full: tuple[Sem, Sem]
+
+
+def own_in_place(lo: Lowering) -> Own:
+    """The channels that bring a page bring all of it."""
+    return Own((KEYS, VALUES), (None, None), (lo.tokens.k_own, lo.tokens.v_own))
+
+
+def own_of_split(lo: Lowering) -> Own:
+    """Where few pages come before the barrier, dma4 is behind it first."""
+    tokens = lo.tokens
+    return Own((IN, IN), (tokens.k_old, tokens.v_old), (tokens.k_new, tokens.v_new))
+
+
+def load_old(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
     """Queue a page's keys and values, but for rows that come from CSRAM: on two channels each.
 
     One alone has not as many requests under way as it takes to keep HBM busy.
     """
-    _load(lo, item, block, slot, halves=True)
+    _load(lo, item, block, slot, own, halves=True)
 
 
-def load_ahead(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+def load_ahead(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
     """The same before a barrier, on dma6 and dma7: the other two have results to move first."""
-    _load(lo, item, block, slot, halves=False)
+    _load(lo, item, block, slot, own, halves=False)
 
 
-def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, halves: bool) -> None:
+def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: bool) -> None:
     code, tokens = lo.code, lo.tokens
     with code.scope():
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
@@ -65,12 +92,12 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, halves: bool) -> None
             (
                 "k",
                 ((KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room)),
-                tokens.k_old,
+                own.old[0],
             ),
             (
                 "v",
                 ((VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room)),
-                tokens.v_old,
+                own.old[1],
             ),
         ):
             for number, (unit, full, free) in enumerate(units):
@@ -85,7 +112,7 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, halves: bool) -> None
                             dst = code.tensor(_page(lo, part), ("base", slot), at, dim0=count)
                             code.emit("dma", channel=unit, dst=dst, src=src)
                 code.signal(unit, full)
-            if early(lo):
+            if early(lo) and mixed is not None:
                 with code.scope(), code.unless("ge", old, seen_keys(lo, item, block)):
                     code.signal(units[0][0], mixed)
 
@@ -103,11 +130,11 @@ def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
     return code.alu("mul", most, most, row_bytes(lo)), rest
 
 
-def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
-    """Queue on dma4: the rows of a page that are of this step, if there are any."""
+def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
+    """Queue the rows of a page that are of this step, if there are any."""
     if not early(lo):
         return
-    code, tokens, config = lo.code, lo.tokens, lo.plan.config
+    code, config = lo.code, lo.plan.config
     with code.scope():
         old, new = _old_keys(lo, item, block), seen_keys(lo, item, block)
         code.alu("sub", new, new, old)
@@ -122,17 +149,15 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
             code.alu("mul", source, source, row_bytes(lo))
             code.alu("mul", old, old, row_bytes(lo))
             code.alu("add", old, old, slot)
-            for part, mixed, full in (
-                ("k", tokens.k_old, tokens.k_new),
-                ("v", tokens.v_old, tokens.v_new),
-            ):
-                code.wait(IN, mixed)
+            for part, unit, mixed, full in zip(PARTS, own.channels, own.old, own.full, strict=True):
+                if mixed is not None:
+                    code.wait(unit, mixed)
                 with code.scope():
                     view = new_view(lo, part, config.head_dim)
                     src = code.tensor(view, ("base", source), dim0=new)
                     dst = code.tensor(_page(lo, part), ("base", old), dim0=new)
-                    code.emit("dma", channel=IN, dst=dst, src=src)
-                code.signal(IN, full)
+                    code.emit("dma", channel=unit, dst=dst, src=src)
+                code.signal(unit, full)
 
 
 def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
@@ -222,20 +247,20 @@ def _gemm(lo: Lowering, **operands: Desc | Reg) -> None:
 # -- the page ----------------------------------------------------------------------------------
 
 
-def scores(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+def scores(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
     """scores = q * k^T * L/sqrt(d) on the array; then m, l and p = exp2(s - m) of this page."""
     code = lo.code
     with code.scope():
         part, keys = seen(lo, item, block), seen_keys(lo, item, block)
+        code.wait(MXU, lo.tokens.k_full)
+        code.wait(MXU, lo.tokens.k_rest)
+        _wait_for_new(lo, item, block, keys, own.full[0])
         _multiply_keys(lo, item, block, slot, part, keys)
         _softmax(lo, item, block, part, keys)
 
 
 def _multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, part: Part, keys: Reg) -> None:
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
-    code.wait(MXU, tokens.k_full)
-    code.wait(MXU, tokens.k_rest)
-    _wait_for_new(lo, item, block, keys, tokens.k_new)
     with code.scope():
         acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
         stored = code.tensor(_page(lo, "k"), ("base", slot), dim0=keys)
@@ -277,14 +302,14 @@ def _softmax(lo: Lowering, item: Item, block: Reg, part: Part, keys: Reg) -> Non
     code.signal(VPU, tokens.p_full)
 
 
-def values(lo: Lowering, item: Item, block: Reg, slot: Reg) -> None:
+def values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
     """o of this page = p * v, on the array."""
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
     code.wait(MXU, tokens.v_full)
     code.wait(MXU, tokens.v_rest)
     with code.scope():
         keys = seen_keys(lo, item, block)
-        _wait_for_new(lo, item, block, keys, tokens.v_new)
+        _wait_for_new(lo, item, block, keys, own.full[1])
         code.wait(MXU, tokens.p_full)
         part = seen(lo, item, block)
         behind = lo.plan.tile.attend_rows * PAGE * 4

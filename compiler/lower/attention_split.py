@@ -28,6 +28,7 @@ from compiler.lower.attention_pages import (
     load_ahead,
     load_new,
     load_old,
+    own_of_split,
     partial,
     scores,
     values,
@@ -100,7 +101,7 @@ def first_page(lo: Lowering) -> None:
         item, spread = _sequence(lo, segment, turn)
         works = code.calc("mul", spread.pages, lo.plan.config.kv_heads)
         with code.unless("ge", index, works):
-            load_ahead(lo, item, _work(lo, item, spread, index), slot)
+            load_ahead(lo, item, _work(lo, item, spread, index), slot, own_of_split(lo))
             code.emit("jmp", target=done)
         code.alu("sub", index, index, works)
     code.place(done)
@@ -152,19 +153,19 @@ def _work(lo: Lowering, item: Item, spread: Spread, index: Reg) -> Reg:
 
 def _attend_to(lo: Lowering, item: Item, spread: Spread, block: Reg, slot: Reg) -> None:
     """One page of one head: its m, l, o on their way to the cluster that folds the head."""
-    code, tokens = lo.code, lo.tokens
+    code, tokens, own = lo.code, lo.tokens, own_of_split(lo)
     if early(lo):  # the first page's old rows have been on their way since `first_page`
         with code.unless("eq", item.turn, 0):
-            load_old(lo, item, block, slot)
+            load_old(lo, item, block, slot, own)
     else:
-        load_old(lo, item, block, slot)
+        load_old(lo, item, block, slot, own)
     load_queries(lo, item)
-    load_new(lo, item, block, slot)
+    load_new(lo, item, block, slot, own)
     code.wait(MXU, tokens.q_full)
     code.wait(VPU, tokens.bounds_full)
     code.wait(VPU, tokens.partial_free)
-    scores(lo, item, block, slot)
-    values(lo, item, block, slot)
+    scores(lo, item, block, slot, own)
+    values(lo, item, block, slot, own)
     code.signal(MXU, tokens.o_full)
     code.wait(VPU, tokens.o_full)
     code.signal(VPU, tokens.partial_full)

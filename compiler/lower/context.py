@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from compiler.buffers import Buffers, Bytes, Rows
 from compiler.config import ModelConfig
-from compiler.emit import Code, Desc, Reg, Scaled, Sem, Value
+from compiler.emit import ZERO, Code, Desc, Reg, Scaled, Sem, Value
 from compiler.hbm import Capacity, Hbm
 from compiler.options import Options
 from compiler.precision import Precision
@@ -66,6 +66,11 @@ class Plan:
         return tuple(n for n in ways if n == 1 or ways[ways.index(n) - 1] < need)
 
 
+def owes(plan: Plan) -> bool:
+    """Whether weights may wait until attention's pages are on their way."""
+    return not {"pages-first", "prefetch"} & set(plan.options.without)
+
+
 class Tokens:
     """The semaphores, named by what they guard (see module)."""
 
@@ -82,7 +87,6 @@ class Tokens:
         self.part_full, self.part_free = code.sem(), code.sem()  # vpu -> dma5: parts of products
         self.const_full, self.const_free = code.sem(), code.sem()  # dma7 -> vpu
         self.column_full, self.column_free = code.sem(), code.sem()  # dma7 -> mxu
-        self.row_full = code.sem()  # dma4 -> mxu: the activations' row scales
         self.a_full = tuple(code.sem() for _ in range(A_SLOTS))  # dma4 of a cluster -> mxu
         self.a_free = tuple(code.sem() for _ in range(A_SLOTS))
         self.a_made = code.sem()  # vpu -> mxu: activations normalised in place
@@ -90,6 +94,7 @@ class Tokens:
         self.w_free = tuple(code.sem() for _ in W_CHANNELS)
         self.stage_full, self.stage_free = code.sem(), code.sem()  # mxu -> vpu
         self.q_full, self.q_free = code.sem(), code.sem()  # dma4 -> mxu, freed by vpu
+        self.row_full = self.q_full  # dma4 -> mxu: the activations' row scales
         self.k_full, self.k_free = code.sem(), code.sem()  # dma6 -> mxu
         self.v_full, self.v_free = code.sem(), code.sem()  # dma7 -> mxu
         self.k_rest, self.k_room = code.sem(), code.sem()  # dma4 -> mxu: second half of a page
@@ -98,10 +103,12 @@ class Tokens:
         self.bounds_full = code.sem()  # dma4 -> vpu
         self.k_old, self.v_old = code.sem(), code.sem()  # dma6, dma7 -> dma4: old rows are there
         self.k_new, self.v_new = code.sem(), code.sem()  # dma4 -> mxu: this step's rows are
-        self.rope_free = code.sem()  # vpu -> dma4
+        self.k_own, self.v_own = code.sem(), code.sem()  # the same from dma6, dma7
         self.k_over, self.v_over = code.sem(), code.sem()  # mxu -> dma6, dma7: all slots are free
         self.k_cached, self.v_cached = code.sem(), code.sem()  # dma6, dma7 -> dma5: are in HBM
         self.partial_full, self.partial_free = code.sem(), code.sem()  # vpu -> dma5
+        # Weights in the memory of pages come and go as keys do, all slots at once.
+        self.lent_full, self.lent_room = self.k_full, self.k_over
 
 
 class Lowering:
@@ -120,11 +127,10 @@ class Lowering:
         # plus the depth.
         self.w_left, self.w_at = self.code.reg(), self.code.reg()
         without = plan.options.without
-        late = "pages-first" not in without and "prefetch" not in without
-        self.owed = self.code.reg() if late else None  # chunks that wait for attention's pages
-        self.limit = (
-            self.code.reg() if "prefetch" in without else None
-        )  # the phase it may not leave
+        # The phase that the stream may not leave, without prefetch. With it, chunks that are owed
+        # until pages are read; below 0, see `ring`.
+        self.limit = self.code.reg() if "prefetch" in without else None
+        self.due = ZERO if "prefetch" in without else self.code.reg()
         groups = plan.groups
         self.most_groups = groups[-1]
         self.stream: Stream
@@ -196,7 +202,6 @@ class Lowering:
             (tokens.v_free, self.plan.tile.page_slots),
             (tokens.k_room, self.plan.tile.page_slots),
             (tokens.v_room, self.plan.tile.page_slots),
-            (tokens.rope_free, 1),
             (tokens.partial_free, 1),
             (tokens.k_over, 1),
             (tokens.v_over, 1),

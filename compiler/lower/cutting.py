@@ -6,7 +6,7 @@ rows; `compiler/schedule.py` does so once more for people to read.
 
 from __future__ import annotations
 
-from compiler.emit import Reg, Value
+from compiler.emit import Label, Reg, Value
 from compiler.lower.context import Lowering, Plan
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS, a_slot
@@ -55,14 +55,17 @@ def rows_each(lo: Lowering, alone: bool) -> Reg:
     return lo.code.reg(lo.wanted) if alone else lo.rows_each()
 
 
-def most_resident(plan: Plan, matrix: Matrix, several: bool = False) -> int:
+def most_resident(
+    plan: Plan, matrix: Matrix, several: bool = False, beside_pages: bool = False
+) -> int:
     """The most rows whose activations, all K of them, fit a tile at once.
 
     `several`: in a step of several row groups. Where pages lie apart, theirs is free from attention
-    up to the next QKV, and in such steps always.
+    up to the next QKV, and in such steps always; `beside_pages`: if that is not used.
     """
     p, tile = plan.activations, plan.tile
-    room = tile.wide_room if several or matrix.name != "qkv" else tile.a_room
+    free = several or matrix.name != "qkv"
+    room = tile.wide_room if free and not beside_pages else tile.a_room
     if matrix.name == HEAD:
         room = tile.head_room
     most = room // p.data_bytes(matrix.k)
@@ -103,6 +106,28 @@ def most_panels(lo: Lowering, matrix: Matrix, alone: bool) -> Reg:
         code.alu("divu", most, most, lanes)
         code.alu("mul", most, most, unit)
     return code.alu("min", most, most, matrix.panels)
+
+
+def chunks_of(lo: Lowering, matrix: Matrix, most: int, larger: Label) -> Reg:
+    """A new register: chunks of this tile's part of a layer's matrix; to `larger` if beyond `most`.
+
+    That is bytes of a chunk's elements.
+    """
+    code, k = lo.code, matrix.k_stored
+    count = code.reg()
+    with code.scope():
+        first, stop = own_panels(lo, matrix, alone=False)
+        wide, depth = code.reg(), code.reg()
+        cut(lo, matrix, wide, depth, alone=False)
+        elements = most * 8 // matrix.precision.bits // PANEL_COLUMNS
+        with code.scope():
+            code.emit("bge", ra=code.calc("mul", wide, depth), b=elements + 1, target=larger)
+        for total, piece in ((code.alu("sub", stop, stop, first), wide), (code.reg(k), depth)):
+            code.alu("add", total, total, piece)
+            code.alu("add", total, total, -1)
+            code.alu("divu", piece, total, piece)
+        code.alu("mul", count, wide, depth)
+    return count
 
 
 def region_panels(lo: Lowering, rows: Reg) -> Reg:

@@ -27,6 +27,7 @@ from compiler.lower.kv import (
     new_view,
 )
 from compiler.lower.rowwise import load_gains, rms_norm
+from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import Descriptor
 from isa.formats import Format
 
@@ -101,7 +102,7 @@ def heads(lo: Lowering, name: str) -> None:
             with code.stepping(first, last, step) as (row, rows):
                 _load_rope(lo, row, rows)
                 _kinds(lo, (begin, end), most, row, rows)
-                code.signal(VPU, tokens.rope_free)
+                code.signal(VPU, tokens.old_free, PART_SLOTS)
             if config.qk_norm:
                 code.signal(VPU, tokens.const_free)
 
@@ -169,7 +170,7 @@ def _load_rope(lo: Lowering, row: Reg, rows: Reg) -> None:
     """Queue on dma4: cos, -sin, sin of these rows."""
     code, width, tokens = lo.code, rope_columns(lo.plan.config), lo.tokens
     source = lo.plan.buffers.rows["rope"].data
-    code.wait(IN, tokens.rope_free)
+    code.wait(IN, tokens.old_free, PART_SLOTS)
     with code.scope():
         view = source.view(Format.FP32, 4, width)
         src = code.tensor(view, ("base", Scaled(row, source.row_bytes)), dim0=rows)

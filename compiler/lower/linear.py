@@ -31,6 +31,7 @@ from compiler.lower.readout import (
     sums_of,
     write_finish,
 )
+from compiler.lower.ring import give, next_slot, slot_offset, take
 from compiler.lower.rowwise import NORMS, load_gains, load_rows, rms_norm
 from compiler.lower.turns import Epilogue, Linear, Turn, blocks_of
 from compiler.matrices import Matrix
@@ -169,16 +170,16 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
         depth = _chunk_depth(code, work, turn)
         with code.unless("ge", turn.slot, RESIDENT):
             load_chunk(lo, work, turn, depth)
-        stream.take(lo)
+        take(lo)
         _multiply(lo, work, turn, depth)
-        stream.give(lo, work.alone)
+        give(lo, work.alone)
         with code.unless("ge", turn.slot, RESIDENT):
             free_slot(lo, work, turn)
     if work.matrix.name == "qkv":
         stream.bring_late(lo, (turn.first, turn.stop, turn.wide), (turn.k, turn.depth, k))
     else:
-        stream.bring(lo)
-    stream.next_slot(lo)
+        stream.bring_again(lo)
+    next_slot(lo)
     with code.loop(PARTS_A_CHUNK), code.unless("lt", turn.parts, 2):
         code.call(finish.label, finish.taken)
     code.alu("add", turn.k, turn.k, turn.depth)
@@ -267,18 +268,20 @@ def _weights(lo: Lowering, matrix: Matrix, turn: Turn, columns: Reg, depth: Reg)
         tile.at["weights"],
         layout=Layout.PANEL,
         scale_kind=p.scale_kind,
-        scale=tile.at["weights"] + tile.w_slot if scaled else 0,
+        scale=tile.at["weights"] if scaled else 0,
         scale_strides=(1, PANEL_COLUMNS) if scaled else (0, 0),
     )
     result = code.desc()
     with code.scope():
         stride = code.calc("mul", turn.depth, PANEL_COLUMNS)
         offset = code.reg()
-        stream.slot_offset(lo, offset)
+        slot_offset(lo, offset)
         adds: list[tuple[str, Value]] = [("base", offset)]
         sets: dict[str, Value] = {"stride0": stride}
         if scaled:
-            adds.append(("scale", offset))
+            scales = code.reg()
+            slot_offset(lo, scales, scales=True)
+            adds.append(("scale", scales))
             scale_stride = blocks_of(code, turn.depth, p.block)
             sets["sstride0"] = code.alu("mul", scale_stride, scale_stride, PANEL_COLUMNS)
         code.fill(result, w, *adds, dim0=columns, dim1=depth, **sets)

@@ -73,6 +73,8 @@ class Life:
         return f"{' + '.join(self.places):<26} {who:<18} {pair:<25} {where}"
 
 
+LENT = Life(("lent",), LINEAR, KEYS, MXU, "lent_full", "lent_room")
+
 LIVES = (
     Life(("weights",), (), W_CHANNELS, MXU, "w_full", "w_free"),
     Life(("a_data", "a_scale"), LINEAR, IN, MXU, "a_full", "a_free"),
@@ -89,7 +91,7 @@ LIVES = (
     Life(("norm_in",), ("norm",), IN, VPU, "old_full", "old_free"),
     Life(("norm_out", "norm_scale"), ("embed", "norm"), VPU, OUT, "out_full", "out_free"),
     Life(("head_in",), ("heads",), IN, VPU, "in_full", "in_free"),
-    Life(("head_rope",), ("heads",), IN, VPU, "in_full", "rope_free"),
+    Life(("head_rope",), ("heads",), IN, VPU, "in_full", "old_free"),
     Life(("head_out",), ("heads",), VPU, OUT, "out_full", "out_free"),
     Life(("q",), ATTEND, IN, MXU, "q_full", "q_free", VPU),
     Life(("bounds",), ATTEND, IN, VPU, "bounds_full", "q_free"),
@@ -97,6 +99,7 @@ LIVES = (
     Life(("k_block",), ATTEND, IN, MXU, "k_rest", "k_room"),
     Life(("v_block",), ATTEND, VALUES, MXU, "v_full", "v_free"),
     Life(("v_block",), ATTEND, OUT, MXU, "v_rest", "v_room"),
+    LENT,
     Life(("scores",), ATTEND, MXU, VPU, "s_full", "p_full"),
     Life(("probs",), ATTEND, VPU, MXU, "p_full", "o_full"),
     Life(("partial",), ATTEND, MXU, VPU, "o_full", "p_full"),

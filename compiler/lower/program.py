@@ -15,8 +15,9 @@ from compiler.lower.epilogue import residual, swiglu
 from compiler.lower.head import lm_head, sample
 from compiler.lower.heads import heads
 from compiler.lower.linear import linear, most_fused
+from compiler.lower.ring import close_ring, open_ring
 from compiler.lower.rowwise import copy_norms, embed, norm, norm_wanted, requantise
-from compiler.lower.stream import close_ring, fill_ring, open_ring, write_stream
+from compiler.lower.stream import fill_ring, write_stream
 from compiler.lower.turns import Epilogue
 from compiler.lower.whole_heads import qkv_end
 from isa.formats import Format

@@ -15,8 +15,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.emit import Desc, Label, Reg, Taken
-from compiler.lower.context import MXU, W_CHANNELS, Lowering
-from compiler.lower.cutting import HEAD, LAYER_MATRICES, cut, own_panels
+from compiler.lower.context import KEYS, MXU, W_CHANNELS, Lowering, owes
+from compiler.lower.cutting import (
+    HEAD,
+    LAYER_MATRICES,
+    chunks_of,
+    cut,
+    most_resident,
+    own_panels,
+)
+from compiler.lower.ring import (
+    LENT,
+    advance,
+    lent_slots,
+    ring_slots,
+    shares_weights,
+    slot_offset,
+    tell,
+)
 from compiler.matrices import Matrix
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format
@@ -107,11 +123,6 @@ def _depth(lo: Lowering) -> Reg:
     return lo.code.calc("and", lo.w_at, (1 << DEPTH_BITS) - 1)
 
 
-def shares_weights(lo: Lowering, alone: bool) -> bool:
-    """Whether row groups bring weights for one another, where there are several."""
-    return lo.most_groups > 1 and not alone and "multicast" not in lo.plan.options.without
-
-
 def _own_part(lo: Lowering, chunk: _Chunk, panels: Reg, alone: bool) -> Reg:
     """Set the number of panels this tile brings; a new register: how many come before them."""
     code = lo.code
@@ -131,7 +142,7 @@ def _describe(
     lo: Lowering, matrix: Matrix, chunk: _Chunk, at: tuple[Reg, Reg, Reg], alone: bool
 ) -> None:
     """Fill the descriptors of a chunk's part: `at` is its first panel, those before, the depth."""
-    code, tile, p = lo.code, lo.plan.tile, matrix.precision
+    code, p = lo.code, matrix.precision
     first, part, depth = at
     with code.scope():
         width = code.reg(matrix.k_stored)
@@ -153,7 +164,6 @@ def _describe(
             )
         for name, scale, block, base, layer_bytes, panel_bytes in sides:
             dst, src = chunk.data if name == "data" else chunk.scales
-            within = 0 if name == "data" else tile.w_slot
             with code.scope():
                 address = code.calc("mul", first, panel_bytes)
                 along = code.reg()
@@ -174,8 +184,8 @@ def _describe(
                 code.fill(dst, target, dim0=chunk.count, dim1=along, stride0=address)
                 code.alu("mul", address, address, part)
                 code.emit("dadd", dst=dst, field="base", b=address)
-                slot_offset(lo, along)
-                code.emit("dadd", dst=dst, field="base", b=along + within)
+                slot_offset(lo, along, scales=name == "scales")
+                code.emit("dadd", dst=dst, field="base", b=along)
                 if shares_weights(lo, alone):
                     lanes = lo.lanes()
                     code.emit("dset", dst=dst, field="fan", b=lo.groups)
@@ -198,17 +208,17 @@ def _columns(lo: Lowering, dst: Reg, k: Reg, scale: int, block: int) -> None:
 def _issue(lo: Lowering, chunk: _Chunk) -> None:
     """Queue the chunk on its slot's channel."""
     code, tokens = lo.code, lo.tokens
-    scaled = [matrix for matrix in lo.plan.hbm.matrices.values() if matrix.precision.block]
+    if lent_slots(lo.plan):
+        with code.unless("lt", lo.slot, LENT):
+            _move(lo, KEYS, chunk)
+            code.signal(KEYS, tokens.lent_full)
+            code.emit("ret")
     for slot in range(lo.plan.tile.w_depth):
         channel, other = W_CHANNELS[slot], code.label("other_slot")
         code.emit("bne", ra=lo.slot, b=slot, target=other)
         code.wait(channel, tokens.w_free[slot], lo.groups)
         with code.unless("eq", chunk.count, 0):
-            code.emit("dma", channel=channel, dst=chunk.data[0], src=chunk.data[1])
-            if len(scaled) == len(lo.plan.hbm.matrices):
-                code.emit("dma", channel=channel, dst=chunk.scales[0], src=chunk.scales[1])
-            elif scaled:
-                _issue_if_scaled(lo, channel, chunk)
+            _move(lo, channel, chunk)
         alone = code.label("alone")
         if lo.most_groups > 1:
             code.emit("blt", ra=lo.w_left, b=1, target=alone)
@@ -218,6 +228,17 @@ def _issue(lo: Lowering, chunk: _Chunk) -> None:
         tell(lo, channel, tokens.w_full, slot, alone=True)
         code.emit("ret")
         code.place(other)
+
+
+def _move(lo: Lowering, channel: str, chunk: _Chunk) -> None:
+    """Queue the two transfers of a chunk: elements, and scales if there are any."""
+    code, matrices = lo.code, lo.plan.hbm.matrices.values()
+    scaled = [matrix for matrix in matrices if matrix.precision.block]
+    code.emit("dma", channel=channel, dst=chunk.data[0], src=chunk.data[1])
+    if len(scaled) == len(matrices):
+        code.emit("dma", channel=channel, dst=chunk.scales[0], src=chunk.scales[1])
+    elif scaled:
+        _issue_if_scaled(lo, channel, chunk)
 
 
 def _issue_if_scaled(lo: Lowering, channel: str, chunk: _Chunk) -> None:
@@ -231,32 +252,47 @@ def _issue_if_scaled(lo: Lowering, channel: str, chunk: _Chunk) -> None:
 # -- around it -----------------------------------------------------------------------------------
 
 
-def tell(lo: Lowering, unit: str, sems: object, slot: int, alone: bool) -> None:
-    """Queue on a unit: a signal of a slot to every tile that shares its weights.
-
-    A tile that shares with nobody signals to itself as often, so that counts are always the same.
-    """
-    code, sem = lo.code, sems[slot]  # type: ignore[index]
-    if not shares_weights(lo, alone):
-        code.signal(unit, sem, lo.groups)
-        return
-    several, done = code.label("several"), code.label("told")
-    code.emit("bne", ra=lo.groups, b=1, target=several)
-    code.signal(unit, sem)
-    code.emit("jmp", target=done)
-    code.place(several)
-    with code.scope():
-        lanes = lo.lanes()
-        peer = code.calc("remu", lo.tile, lanes)
-        with code.loop(lo.groups):
-            code.signal_tile(unit, sem, peer)
-            code.alu("add", peer, peer, lanes)
-    code.place(done)
-
-
 def bring(lo: Lowering) -> None:
     """Bring the next chunk of the stream into the current slot."""
     lo.code.call(lo.stream.label, lo.stream.taken)
+
+
+def bring_again(lo: Lowering) -> None:
+    """The same into a slot whose chunk was used; what is lent is filled once only."""
+    if not lent_slots(lo.plan):
+        bring(lo)
+        return
+    with lo.code.unless("ge", lo.slot, LENT):
+        bring(lo)
+
+
+def borrow(lo: Lowering) -> None:
+    """Attention is over: bring the chunks behind the ring's into the memory of its pages.
+
+    They must be used before the products that need it for activations; and all tiles go on alike.
+    """
+    lent, plan = lent_slots(lo.plan), lo.plan
+    if not lent:
+        return
+    code, none = lo.code, lo.code.label("nothing_lent")
+    matrices = [plan.hbm.matrices[name] for name in ("o", "gate_up")]
+    if lo.most_groups > 1:
+        code.emit("bne", ra=lo.groups, b=1, target=none)
+    rows = min(most_resident(plan, matrix, beside_pages=True) for matrix in matrices)
+    code.emit("bge", ra=lo.rows, b=rows + 1, target=none)
+    with code.scope():
+        most = plan.tile.lent_bytes - plan.tile.w_scale_slot
+        first, second = (chunks_of(lo, matrix, most, none) for matrix in matrices)
+        code.alu("add", first, first, second)
+        code.emit("blt", ra=first, b=plan.tile.w_depth + lent, target=none)
+    code.set(lo.due, -(plan.tile.w_depth + lent))
+    code.signal(MXU, lo.tokens.lent_room)
+    code.wait(KEYS, lo.tokens.lent_room)
+    for _ in range(lent):
+        code.alu("add", lo.slot, lo.slot, LENT)
+        bring(lo)
+    code.alu("sub", lo.slot, lo.slot, lent * LENT)
+    code.place(none)
 
 
 def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, Reg, int]) -> None:
@@ -267,8 +303,8 @@ def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, 
     are few, nor where chunks of the same matrix are still to come. `one_block`: first panel, one
     past the last, and panels of a block; `chunk`: where it begins, how deep it is, and K.
     """
-    code, owed = lo.code, lo.owed
-    if owed is None or lo.plan.tile.w_depth == 1:
+    code, owed = lo.code, lo.due
+    if not owes(lo.plan) or lo.plan.tile.w_depth == 1:
         bring(lo)
         return
     now, done = code.label("bring_now"), code.label("brought")
@@ -293,93 +329,25 @@ def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, 
 
 def bring_owed(lo: Lowering) -> None:
     """Bring the chunks that are owed, into the slots before the current one."""
-    if lo.owed is None:
+    if not owes(lo.plan):
         return
     code, none = lo.code, lo.code.label("nothing_owed")
-    code.emit("beq", ra=lo.owed, b=0, target=none)
-    code.alu("sub", lo.slot, lo.slot, lo.owed)
+    code.emit("beq", ra=lo.due, b=0, target=none)
+    code.alu("sub", lo.slot, lo.slot, lo.due)
     with code.unless("ge", lo.slot, 0), code.scope():
-        code.alu("add", lo.slot, lo.slot, _slots(lo))
-    with code.loop(lo.owed):
+        code.alu("add", lo.slot, lo.slot, ring_slots(lo))
+    with code.loop(lo.due):
         bring(lo)
-        next_slot(lo)
-    code.set(lo.owed, 0)
+        advance(lo)
+    code.set(lo.due, 0)
     code.place(none)
-
-
-def slot_offset(lo: Lowering, dst: Reg) -> None:
-    """dst = where the current slot lies among them: the first one is the last in memory."""
-    code, tile = lo.code, lo.plan.tile
-    code.set(dst, tile.w_depth - 1)
-    code.alu("sub", dst, dst, lo.slot)
-    code.alu("mul", dst, dst, tile.w_slot + tile.w_scale_slot)
-
-
-def _slots(lo: Lowering) -> Reg:
-    """A new register: slots of the ring in this step."""
-    code, tile = lo.code, lo.plan.tile
-    slots = code.reg(tile.w_depth)
-    if tile.wide_stage > tile.stage and lo.most_groups > 1:
-        with code.unless("eq", lo.groups, 1):
-            code.set(slots, tile.w_depth - 1)
-    return slots
 
 
 def fill_ring(lo: Lowering) -> None:
     """Bring as many chunks as the ring has slots, from the current one on."""
     code = lo.code
     with code.scope():
-        slots = _slots(lo)
+        slots = ring_slots(lo)
     with code.loop(slots):
         bring(lo)
-        next_slot(lo)
-
-
-def next_slot(lo: Lowering) -> None:
-    """The next slot of the ring is the current one."""
-    code = lo.code
-    code.alu("add", lo.slot, lo.slot, 1)
-    with code.scope(), code.unless("lt", lo.slot, _slots(lo)):
-        code.set(lo.slot, 0)
-
-
-def open_ring(lo: Lowering) -> None:
-    """At the start of a step: every slot is free, for as many tiles as there are row groups."""
-    for slot in range(lo.plan.tile.w_depth):
-        lo.code.signal("ctl", lo.tokens.w_free[slot], lo.groups)
-
-
-def close_ring(lo: Lowering) -> None:
-    """At the end of a step: take the freedom of every slot back."""
-    for slot in range(lo.plan.tile.w_depth):
-        lo.code.wait(W_CHANNELS[slot], lo.tokens.w_free[slot], lo.groups)
-
-
-def take(lo: Lowering) -> None:
-    """Queue on the MXU: wait for the current slot's chunk."""
-    code, done = lo.code, lo.code.label("taken")
-    last = lo.plan.tile.w_depth - 1
-    for slot in range(last + 1):
-        other = code.label("other_slot")
-        if slot < last:
-            code.emit("bne", ra=lo.slot, b=slot, target=other)
-        code.wait(MXU, lo.tokens.w_full[slot], lo.groups)
-        if slot < last:
-            code.emit("jmp", target=done)
-        code.place(other)
-    code.place(done)
-
-
-def give(lo: Lowering, alone: bool) -> None:
-    """Queue on the MXU: the current slot's chunk is used."""
-    code, done = lo.code, lo.code.label("given")
-    last = lo.plan.tile.w_depth - 1
-    for slot in range(last + 1):
-        other = code.label("other_slot")
-        if slot < last:
-            code.emit("bne", ra=lo.slot, b=slot, target=other)
-        tell(lo, MXU, lo.tokens.w_free, slot, alone)
-        if slot < last:
-            code.emit("jmp", target=done)
-        code.place(other)
-    code.place(done)
+        advance(lo)

@@ -42,6 +42,7 @@ Layout = Literal["rows", "blocks"]
 
 SKINNY = 32  # rows below which sub-arrays' shorter drain is worth more than long streams (estimate)
 
+
 @dataclass(frozen=True)
 class GemmFormats:
     """Formats of the two operands and of the result, all without scales."""
