@@ -23,7 +23,7 @@ from compiler.hbm import PAGE, layout_hbm
 from compiler.image import Image
 from compiler.lower.attention_split import split_bytes
 from compiler.lower.context import Plan
-from compiler.lower.cutting import most_resident
+from compiler.lower.cutting import most_resident, takes_heads
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
 from compiler.lower.program import lower
@@ -125,7 +125,9 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
     tile, group_rows = plan_tile(sizing, capacity_for, options.rows)
     capacity = capacity_for(group_rows, options.rows)
     named = {matrix.name: matrix for matrix in found}
-    buffers = layout_buffers(config, phases, named, capacity, activations, options.kv, chip)
+    buffers = layout_buffers(
+        config, phases, named, capacity, activations, options.kv, chip, tile.rankings
+    )
     hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip)
     placed = at_address(buffers, hbm.base["spill"])
     return Plan(config, options, activations, capacity, chip, hbm, placed, tile)
@@ -217,12 +219,15 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
                 for matrix in plan.hbm.matrices.values()
             },
             "block_panels": tile.block_panels,
+            "stage": [tile.stage, tile.wide_stage],
+            "rankings": tile.rankings,
             "weight_slots": tile.w_depth,
             "weight_slot_bytes": tile.w_slot,
             "norm_rows": tile.norm_rows,
             "attend_rows": tile.attend_rows,
             "page_slots": tile.page_slots,
             "early_pages": reads_early(plan),
+            "whole_heads": takes_heads(plan),
             "split_bytes": split_bytes(plan),
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,

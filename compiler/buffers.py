@@ -121,8 +121,9 @@ def layout_buffers(
     activations: Precision,
     kv: str,
     chip: Chip,
+    rankings: int,
 ) -> Buffers:
-    """Place the activations of a step; most reused first."""
+    """Place the activations of a step; most reused first. `rankings`: see TilePlan."""
     place = _Placer(chip, capacity)
     wide = config.heads * config.head_dim
     quantised = {phase.name: phase.quantised for phase in phases.layer}
@@ -142,7 +143,7 @@ def layout_buffers(
         found.append(place.rows("oq", wide, activations))
     if not quantised["gate_up"]:
         found.append(place.rows("fq", config.ffn, activations))
-    candidates = 4 * chip.num_tiles * capacity.top_k
+    candidates = 4 * chip.num_tiles * rankings * capacity.top_k
     raw = {
         "cand_values": place.place("cand_values", _aligned(candidates), capacity.wanted),
         "cand_ids": place.place("cand_ids", _aligned(candidates), capacity.wanted),

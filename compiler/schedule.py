@@ -26,8 +26,7 @@ from compiler.lower.context import Plan, Tokens
 from compiler.lower.cutting import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
-from compiler.lower.lives import LENT, LIVES, SEVERAL, Life, Pair
-from compiler.lower.ring import lent_slots
+from compiler.lower.lives import LIVES, SEVERAL, Life, Pair
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
 from isa.descriptor import PANEL_COLUMNS
@@ -95,8 +94,7 @@ def schedule(plan: Plan) -> Schedule:
         tuple(cut(plan, regime, matrix) for matrix in plan.hbm.matrices.values())
         for regime in regimes
     )
-    lives = tuple(life for life in LIVES if life != LENT or lent_slots(plan))
-    return Schedule(plan, regimes, cuts, lives)
+    return Schedule(plan, regimes, cuts, LIVES)
 
 
 def _regimes(plan: Plan) -> Iterator[Regime]:

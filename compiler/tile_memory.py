@@ -44,7 +44,8 @@ class TilePlan:
     ``page_slots`` KV pages are on their way to the array, in memory of their own if
     ``pages_ahead``, which is memory for ``lent_slots`` slots of weights of ``lent_bytes`` (with
     scales at the end); ``fold_pages`` are what the fold of pages attended to elsewhere takes at
-    once.
+    once. A tile has ``logit_columns`` of logits at most, in blocks of ``head_panels``, ranked in
+    ``rankings`` parts.
     """
 
     block_panels: int
@@ -67,6 +68,8 @@ class TilePlan:
     lent_slots: int
     lent_bytes: int
     logit_columns: int
+    head_panels: int
+    rankings: int
     at: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     used: int = 0
@@ -156,7 +159,9 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
     head = next(m for m in sizing.matrices if m.name == "lm_head")
     wide = logit_columns(head, sizing.chip.num_tiles, capacity.top_k)
-    _persistent(arena, sizing, capacity, columns)
+    head_panels = min(-(-head.units // sizing.chip.num_tiles) * head.unit, block_panels)
+    ways = rankings(head, sizing.chip.num_tiles, capacity.top_k, head_panels)
+    _persistent(arena, sizing, capacity, columns, ways)
     stage = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * STAGE_PANELS * PANEL_COLUMNS
     arena.take("stage", 4 * stage)
     arena.take("weights", depth * (slot + w_scale))
@@ -182,7 +187,7 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     arena.size = sizing.chip.tile.tsram.bytes
     tops.append(arena.top)
     arena.top = base
-    place_sample(arena, sizing, capacity)
+    place_sample(arena, sizing, capacity, ways)
     tops.append(arena.top)
     return TilePlan(
         block_panels,
@@ -202,6 +207,8 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         found.lent_slots,
         found.lent_bytes,
         wide,
+        head_panels,
+        ways,
         {name: address for name, (address, _) in arena.names.items()},
         {name: size for name, (_, size) in arena.names.items()},
         max(tops),
@@ -209,7 +216,21 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     )
 
 
-def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) -> None:
+def rankings(matrix: Matrix, tiles: int, top_k: int, wide: int) -> int:
+    """How often a tile ranks logits: once; or twice, if another block is still to come meanwhile.
+
+    Then both parts have as many columns as candidates are drawn from them, on every tile. `wide`:
+    panels of a block.
+    """
+    most = -(-matrix.units // tiles) * matrix.unit
+    for panels in (most, most - matrix.unit):
+        last = panels - (panels - 1) // wide * wide
+        if panels <= wide or (last - 1) * PANEL_COLUMNS < top_k:  # the last may not be full
+            return 1
+    return 2 if wide * PANEL_COLUMNS >= top_k else 1
+
+
+def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int, ways: int) -> None:
     config, rows = sizing.config, capacity.rows
     sizes = {
         "tokens": 4 * rows,
@@ -227,8 +248,8 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int) 
         "bias": 4 * columns,
         "columns": 4 * columns,
         "row_scale": max(capacity.group_rows, capacity.wanted),
-        "top_values": 4 * capacity.wanted * capacity.top_k,
-        "top_ids": 4 * capacity.wanted * capacity.top_k,
+        "top_values": 4 * capacity.wanted * capacity.top_k * ways,
+        "top_ids": 4 * capacity.wanted * capacity.top_k * ways,
     }
     for name, nbytes in sizes.items():
         arena.take(name, nbytes)

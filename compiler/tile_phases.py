@@ -246,9 +246,9 @@ def part_rope_bytes(sizing: Sizing, capacity: Capacity, part: int, panels: int) 
     return part // (panels * PANEL_COLUMNS) * rope_columns(config) * 4
 
 
-def place_sample(arena: Arena, sizing: Sizing, capacity: Capacity) -> None:
+def place_sample(arena: Arena, sizing: Sizing, capacity: Capacity, rankings: int) -> None:
     """Places of sampling, from the top on: candidates of all tiles, and what is picked of them."""
-    candidates = sizing.chip.num_tiles * capacity.top_k
+    candidates = sizing.chip.num_tiles * rankings * capacity.top_k
     arena.take("cand_values", 4 * candidates)
     for name in ("pick_values", "pick_order", "pick_ids", "pick_p", "pick_sum", "pick_flag"):
         arena.take(name, 4 * capacity.top_k)

@@ -61,7 +61,9 @@ class Plan:
     clusters: int
     cluster_tiles: int
     group_rows: int  #: rows that a row group may have
+    rankings: int  #: parts of a tile's logits that each give candidates
     block_panels: int  #: output panels for which a tile reads its input rows once, if not for all
+    stage: list[int]  #: FP32 values read out at a time; and in steps of several row groups
     resident_rows: dict[str, list[int]]  #: by matrix: rows whose inputs a tile reads once for all
     fused_rows: int  #: rows of a step that every tile normalises itself
     gains_in_csram: bool  #: since `reset`
@@ -72,6 +74,7 @@ class Plan:
     early: bool  #: pages are read before the step's own rows are in the cache
     split_bytes: int  #: room for results of pages that tiles attend to one by one
     multicast: bool  #: what several tiles need is brought once
+    whole_heads: bool  #: in steps of several row groups, lanes take whole heads of q, k and v
 
     @property
     def tiles(self) -> int:
@@ -94,7 +97,9 @@ class Plan:
             chip["clusters"],
             chip["tiles_per_cluster"],
             plan["group_rows"],
+            plan["rankings"],
             plan["block_panels"],
+            plan["stage"],
             plan["resident_rows"],
             plan["fused_rows"],
             plan["gains_in_csram"],
@@ -105,6 +110,7 @@ class Plan:
             plan["early_pages"],
             plan["split_bytes"],
             "multicast" not in program.metadata["options"]["without"],
+            plan["whole_heads"],
         )
 
 
@@ -423,6 +429,9 @@ def _buffers(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
         "q.data": [2 * queries * shape.wide, layers * q],
         "rope.data": [layers * ropes * rope, rows * rope],
     }
+    if plan.whole_heads and len(groups) > 1:
+        times["qkv"], regions = _whole_heads(shape, groups, plan)
+        found |= {"qkv.data": [0, 0], "rope.data": [layers * regions * rope, rows * rope]}
     lanes = plan.tiles // len(groups)
     inputs = [] if fused else [times["qkv"], times["gate_up"]]
     found |= _input("h", shape.hidden, rows, precision, inputs, layers, lanes)
@@ -436,7 +445,7 @@ def _buffers(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
             found[f"{name}.data"] = [whole, whole]
         place = name if local[name] else f"{name}q"
         found |= _input(place, width, rows, precision, [times[matrix]], layers, lanes)
-    candidates = 4 * wanted * plan.tiles * plan.top_k
+    candidates = 4 * wanted * plan.tiles * plan.rankings * plan.top_k
     found["cand_values"] = [candidates, candidates]
     found["cand_ids"] = [4 * wanted * plan.top_k, candidates]
     return found
@@ -500,6 +509,26 @@ def _times(name: str, matrix: Matrix, groups: list[int], plan: Plan) -> int:
     if shared and not alone:
         return sum(groups) * (plan.clusters // len(groups)) * max(blocks)
     return sum(groups) * sum(blocks)
+
+
+def _whole_heads(shape: Shape, groups: list[int], plan: Plan) -> tuple[int, int]:
+    """Input rows that QKV reads, and rows of cosines: the latter for every block of every lane.
+
+    A block is as many heads as are read out at once.
+    """
+    lanes, unit = plan.tiles // len(groups), shape.dim // PANEL
+    heads = shape.qkv // shape.dim
+    shares = [(n + 1) * heads // lanes - n * heads // lanes for n in range(lanes)]
+    region = plan.stage[1] // PANEL // groups[0] // 4 * 4
+    region = min(region, plan.block_panels, plan.stage[0] // 2 // PANEL // 4 * 4)
+    wide = min(max(shares), region // unit)
+    blocks = [-(-share // wide) for share in shares]
+    ropes = sum(groups) * sum(blocks)
+    if groups[0] <= plan.resident_rows["qkv"][1]:
+        blocks = [min(block, 1) for block in blocks]
+    if plan.multicast and plan.cluster_tiles > 1 and sum(groups) >= SHARED_ROWS:
+        return sum(groups) * (plan.clusters // len(groups)) * max(blocks), ropes
+    return sum(groups) * sum(blocks), ropes
 
 
 # ---- what nobody can avoid

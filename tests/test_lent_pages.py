@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from check_runs import checked
 from decoder_runs import SMALL, Model, Step, mini, play
@@ -12,6 +13,7 @@ from test_accounting_decoder import Recorder
 
 from compiler.api import Compiled, compile_checkpoint, compile_stages
 from compiler.config import ModelConfig
+from compiler.lower.context import W_CHANNELS
 from emulator import retire
 from emulator.decoder import Decoder, Request
 from emulator.fast.machine import FastMachine
@@ -19,12 +21,12 @@ from isa.chip import Chip
 from isa.faults import DMA0
 from isa.program import Program
 
-KEYS = DMA0 + 6
 SIZES = {"intermediate_size": 1088, "head_dim": 128}
-#: Slots that are lent: bytes of a tile's memory, and a model whose chunks are small enough.
+#: Slots that are lent: bytes of a tile's memory, tiles, and a model whose chunks are small enough
+#: and whose heads are as many as tiles, or a sequence's pages would be few.
 CASES = {
-    1: (1 << 19, {"hidden_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2}),
-    2: (1 << 20, {"hidden_size": 128, "num_attention_heads": 1, "num_key_value_heads": 1}),
+    1: (1 << 19, 2, {"hidden_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2}),
+    2: (1 << 20, 1, {"hidden_size": 128, "num_attention_heads": 1, "num_key_value_heads": 1}),
 }
 NUMERIC = Numeric("bf16", "mxfp8")  # wide weights make many chunks
 CAPACITY = {"rows": 24, "sequences": 2, "context": 256, "top_k": 3}
@@ -52,22 +54,25 @@ class Lender:
 
 @pytest.fixture(scope="module", params=CASES)
 def lender(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lender:
-    nbytes, sizes = CASES[request.param]
+    nbytes, tiles, sizes = CASES[request.param]
     model = Model.make(tmp_path_factory.mktemp("model"), SMALL["llama"] | SIZES | sizes)
-    return Lender(model, mini(2, 1, **{"tile.tsram.bytes": nbytes}), request.param)
+    return Lender(model, mini(tiles, 1, **{"tile.tsram.bytes": nbytes}), request.param)
 
 
 def _lent(lender: Lender, without: tuple[str, ...], rows: int) -> int:
-    """Chunks of weights that the keys' channels bring in a step."""
+    """Chunks of weights that go to the memory of pages in a step."""
     recorder = Recorder()
     machine = FastMachine(lender.program(without), lender.chip, timing_only=True)
     decoder = Decoder(machine, recorder)
     decoder.step([Request(decoder.open(), [1] * rows)])
     records = recorder.entries[-1]
-    ours = records[records[:, retire.UNIT] == KEYS, retire.SRC_ADDRESS]
-    matrices = lender.stages().plan.hbm.matrices.values()
-    spans = [(one.data, one.data + one.layers * one.data_bytes) for one in matrices]
-    return sum(int(((ours >= begin) & (ours < end)).sum()) for begin, end in spans)
+    plan = lender.stages().plan
+    source, target = records[:, retire.SRC_ADDRESS], records[:, retire.DST_ADDRESS]
+    weights = np.zeros(len(records), bool)
+    for one in plan.hbm.matrices.values():
+        weights |= (source >= one.data) & (source < one.data + one.layers * one.data_bytes)
+    ours = np.isin(records[:, retire.UNIT], DMA0 + np.arange(len(W_CHANNELS)))
+    return int((ours & weights & (target >= plan.tile.at["k_block"])).sum())
 
 
 @pytest.mark.parametrize("rows", [1, 24])

@@ -155,6 +155,7 @@ SHAPES: dict[str, tuple[int, Callable[[], Chip], int]] = {
     "less than a panel": (11, lambda: mini(2, 2), 5),
     "one candidate": (67, lambda: mini(2, 2), 1),
     "a larger vocabulary": (1201, lambda: mini(2, 3), 40),
+    "ranked in two parts": (5000, lambda: mini(2, 2), 20),
 }
 
 
@@ -165,7 +166,10 @@ SHAPES: dict[str, tuple[int, Callable[[], Chip], int]] = {
 def test_draws(shape: str, model_of: Callable[[int], Model]) -> None:
     vocab, chip, top_k = SHAPES[shape]
     model = model_of(vocab)
-    drawing = Drawing(fast(model, chip(), top_k))
+    machine = fast(model, chip(), top_k)
+    parts = 2 if shape == "ranked in two parts" else 1
+    assert machine.program.metadata["plan"]["rankings"] == parts
+    drawing = Drawing(machine)
     most = min(top_k, vocab)
     for index, temperature in enumerate((0.05, 0.7, 1.0, 3.0, 1000.0, 0.001)):
         how = Seeded(temperature, max(1, most - index), index)

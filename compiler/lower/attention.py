@@ -34,7 +34,7 @@ from compiler.lower.attention_pages import (
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import early, page_bytes, write_cache
-from compiler.lower.stream import borrow, bring_owed
+from compiler.lower.stream import bring_owed
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
                 split_pages(lo, quantised)
             code.place(end)
         bring_owed(lo)
-        borrow(lo)
         if early(lo):
             # The next layer's keys take the place of this one's in CSRAM.
             code.wait(OUT, tokens.k_cached)

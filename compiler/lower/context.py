@@ -107,8 +107,6 @@ class Tokens:
         self.k_over, self.v_over = code.sem(), code.sem()  # mxu -> dma6, dma7: all slots are free
         self.k_cached, self.v_cached = code.sem(), code.sem()  # dma6, dma7 -> dma5: are in HBM
         self.partial_full, self.partial_free = code.sem(), code.sem()  # vpu -> dma5
-        # Weights in the memory of pages come and go as keys do, all slots at once.
-        self.lent_full, self.lent_room = self.k_full, self.k_over
 
 
 class Lowering:

@@ -30,7 +30,9 @@ def lm_head(lo: Lowering, name: str) -> None:
         _fill(lo)
         product(lo, work, _keep)
         begin, stop = own_panels(lo, matrix, alone=True)
-        _rank(lo, begin, stop)
+        with code.scope():
+            last = _last_block(lo, begin, stop) if lo.plan.tile.rankings > 1 else begin
+            _rank(lo, (begin, last, stop), lo.plan.tile.rankings - 1)
         code.signal(VPU, tokens.out_full)
         code.wait(OUT, tokens.out_full)
         _send_logits(lo, begin, stop)
@@ -71,6 +73,32 @@ def _keep(lo: Lowering, work: Linear, block: Block) -> None:
         down = ("base", Scaled(block.row, 4 * wide))
         dst = code.tensor(_logits(lo), ("base", offset), down, dim0=block.rows, dim1=left)
         code.emit("vcopy", dst=dst, a=stage(lo, block, left))
+    if lo.plan.tile.rankings > 1:
+        _rank_most(lo, work, block)
+
+
+def _last_block(lo: Lowering, begin: Reg, stop: Reg) -> Reg:
+    """A new register: first panel of this tile's last block."""
+    code, wide = lo.code, lo.plan.tile.head_panels
+    last = code.calc("sub", stop, begin)
+    code.alu("add", last, last, -1)
+    code.alu("divu", last, last, wide)
+    code.alu("mul", last, last, wide)
+    return code.alu("add", last, last, begin)
+
+
+def _rank_most(lo: Lowering, work: Linear, block: Block) -> None:
+    """With the last part of the last block but one: rank what there is while the last comes."""
+    code, other = lo.code, lo.code.label("not_yet")
+    with code.scope():
+        row = code.calc("add", block.row, block.rows)
+        code.emit("blt", ra=row, b=lo.wanted, target=other)
+        begin, stop = own_panels(lo, work.matrix, alone=True)
+        last = _last_block(lo, begin, stop)
+        code.alu("add", row, block.first, block.panels)
+        code.emit("bne", ra=row, b=last, target=other)
+        _rank(lo, (begin, begin, last), 0)
+    code.place(other)
 
 
 def _columns(lo: Lowering, first: Reg) -> Reg:
@@ -94,17 +122,27 @@ def _own_columns(lo: Lowering, begin: Reg, stop: Reg) -> Reg:
         return code.alu("min", left, left, width)
 
 
-def _rank(lo: Lowering, begin: Reg, stop: Reg) -> None:
-    """top_values, top_ids = the k largest of this tile's logits."""
-    code, k = lo.code, lo.plan.capacity.top_k
+def _rank(lo: Lowering, panels: tuple[Reg, Reg, Reg], number: int) -> None:
+    """top_values, top_ids = the k largest of some of this tile's logits, in a part of its places.
+
+    `panels`: the tile's first, the first to rank, and one past the last; `number`: of the part.
+    """
+    code, tile, k = lo.code, lo.plan.tile, lo.plan.capacity.top_k
+    begin, first, stop = panels
     with code.scope():
-        width = _own_columns(lo, begin, stop)
+        width = _own_columns(lo, first, stop)
         code.alu("max", width, width, k)
-        offset = code.calc("mul", begin, PANEL_COLUMNS)
-        values = code.tensor(lo.tsram("top_values", Format.FP32, (1, k)), dim0=lo.wanted)
-        ids = code.tensor(lo.tsram("top_ids", Format.I32, (1, k)), dim0=lo.wanted)
+        offset = code.calc("mul", first, PANEL_COLUMNS)
+        places = []
+        for name, fmt in (("top_values", Format.FP32), ("top_ids", Format.I32)):
+            place = lo.tsram(name, fmt, (1, k), (tile.rankings * k, 1))
+            places.append(code.tensor(place, ("base", 4 * k * number), dim0=lo.wanted))
         src = code.tensor(_logits(lo), dim0=lo.wanted, dim1=width)
-        code.emit("vtopk", values=values, indices=ids, src=src, offset=offset)
+        with code.scope():
+            before = code.calc("sub", first, begin)
+            code.alu("mul", before, before, 4 * PANEL_COLUMNS)
+            code.emit("dadd", dst=src, field="base", b=before)
+        code.emit("vtopk", values=places[0], indices=places[1], src=src, offset=offset)
 
 
 def _send_logits(lo: Lowering, begin: Reg, stop: Reg) -> None:
@@ -119,7 +157,7 @@ def _send_logits(lo: Lowering, begin: Reg, stop: Reg) -> None:
 
 
 def _send_candidates(lo: Lowering, place: str, buffer: Bytes) -> None:
-    code, nbytes = lo.code, 4 * lo.plan.capacity.top_k
+    code, nbytes = lo.code, 4 * lo.plan.capacity.top_k * lo.plan.tile.rankings
     with code.scope():
         offset = code.calc("mul", lo.tile, nbytes)
         view = buffer.view(Format.U8, 1, nbytes)
@@ -150,7 +188,7 @@ def sample(lo: Lowering, name: str) -> None:
 def _merge(lo: Lowering, row: Reg) -> None:
     """pick_values, pick_ids = the k best candidates of all tiles, in rank order."""
     code, tokens, k = lo.code, lo.tokens, lo.plan.capacity.top_k
-    candidates = lo.plan.chip.num_tiles * k
+    candidates = lo.plan.chip.num_tiles * lo.plan.tile.rankings * k
     values, ids = (lo.plan.buffers.raw[name] for name in ("cand_values", "cand_ids"))
     code.wait(IN, tokens.in_free)
     with code.scope():

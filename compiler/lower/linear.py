@@ -22,6 +22,7 @@ from compiler.lower.activations import (
     may_share,
 )
 from compiler.lower.context import MXU, VPU, Lowering, Plan
+from compiler.lower.cutting import LAYER_MATRICES
 from compiler.lower.readout import (
     block_is_done,
     block_panels,
@@ -66,6 +67,8 @@ def linear(
     """
     work = Linear(matrix, lo.plan.buffers.rows[src], lo.layer)
     with lo.phase(name):
+        if name == LAYER_MATRICES[1]:
+            stream.borrow(lo)
         product(lo, work, *around)
 
 

@@ -73,8 +73,6 @@ class Life:
         return f"{' + '.join(self.places):<26} {who:<18} {pair:<25} {where}"
 
 
-LENT = Life(("lent",), LINEAR, KEYS, MXU, "lent_full", "lent_room")
-
 LIVES = (
     Life(("weights",), (), W_CHANNELS, MXU, "w_full", "w_free"),
     Life(("a_data", "a_scale"), LINEAR, IN, MXU, "a_full", "a_free"),
@@ -99,7 +97,6 @@ LIVES = (
     Life(("k_block",), ATTEND, IN, MXU, "k_rest", "k_room"),
     Life(("v_block",), ATTEND, VALUES, MXU, "v_full", "v_free"),
     Life(("v_block",), ATTEND, OUT, MXU, "v_rest", "v_room"),
-    LENT,
     Life(("scores",), ATTEND, MXU, VPU, "s_full", "p_full"),
     Life(("probs",), ATTEND, VPU, MXU, "p_full", "o_full"),
     Life(("partial",), ATTEND, MXU, VPU, "o_full", "p_full"),

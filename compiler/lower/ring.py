@@ -8,6 +8,9 @@ it was. `lo.due` counts up to 0 while there are some: -n for n chunks up to the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+
 from compiler.emit import Reg
 from compiler.lower.context import MXU, W_CHANNELS, Lowering, Plan
 from compiler.lower.kv import reads_early
@@ -47,6 +50,20 @@ def lent_slots(plan: Plan) -> int:
     """How many slots pages lend, in steps that do not need the memory otherwise."""
     without = {"prefetch", "lent-pages"} & set(plan.options.without)
     return 0 if without or not reads_early(plan) else plan.tile.lent_slots
+
+
+def each_lent(lo: Lowering) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Code for each slot that is lent, which must not run on; call what comes along at its end.
+
+    A lent slot has the channel and the semaphores of the ring's slot of its number: what is in that
+    one is used before, and what comes into it is behind.
+    """
+    code, lent = lo.code, lent_slots(lo.plan)
+    for number in range(lent):
+        other = code.label("other_lent")
+        if number < lent - 1:
+            code.emit("bge", ra=lo.slot, b=(number + 2) * LENT, target=other)
+        yield number, partial(code.place, other)
 
 
 def slot_offset(lo: Lowering, dst: Reg, scales: bool = False) -> None:
@@ -124,8 +141,10 @@ def take(lo: Lowering) -> None:
     code, done = lo.code, lo.code.label("taken")
     if lent_slots(lo.plan):
         with code.unless("lt", lo.slot, LENT):
-            code.wait(MXU, lo.tokens.lent_full)
-            code.emit("jmp", target=done)
+            for number, end in each_lent(lo):
+                code.wait(MXU, lo.tokens.w_full[number])
+                code.emit("jmp", target=done)
+                end()
     last = lo.plan.tile.w_depth - 1
     for slot in range(last + 1):
         other = code.label("other_slot")

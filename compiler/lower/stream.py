@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.emit import Desc, Label, Reg, Taken
-from compiler.lower.context import KEYS, MXU, W_CHANNELS, Lowering, owes
+from compiler.lower.context import MXU, W_CHANNELS, Lowering, Plan, owes
 from compiler.lower.cutting import (
     HEAD,
     LAYER_MATRICES,
@@ -27,6 +27,7 @@ from compiler.lower.cutting import (
 from compiler.lower.ring import (
     LENT,
     advance,
+    each_lent,
     lent_slots,
     ring_slots,
     shares_weights,
@@ -210,9 +211,13 @@ def _issue(lo: Lowering, chunk: _Chunk) -> None:
     code, tokens = lo.code, lo.tokens
     if lent_slots(lo.plan):
         with code.unless("lt", lo.slot, LENT):
-            _move(lo, KEYS, chunk)
-            code.signal(KEYS, tokens.lent_full)
-            code.emit("ret")
+            for number, end in each_lent(lo):
+                channel = W_CHANNELS[number]
+                code.wait(channel, tokens.w_free[number])
+                _move(lo, channel, chunk)
+                code.signal(channel, tokens.w_full[number])
+                code.emit("ret")
+                end()
     for slot in range(lo.plan.tile.w_depth):
         channel, other = W_CHANNELS[slot], code.label("other_slot")
         code.emit("bne", ra=lo.slot, b=slot, target=other)
@@ -269,30 +274,37 @@ def bring_again(lo: Lowering) -> None:
 def borrow(lo: Lowering) -> None:
     """Attention is over: bring the chunks behind the ring's into the memory of its pages.
 
-    They must be used before the products that need it for activations; and all tiles go on alike.
+    They are gate and up's, since the ring has all of o's; and must be used before activations of
+    down need that memory.
     """
     lent, plan = lent_slots(lo.plan), lo.plan
     if not lent:
         return
     code, none = lo.code, lo.code.label("nothing_lent")
     matrices = [plan.hbm.matrices[name] for name in ("o", "gate_up")]
+    code.emit("blt", ra=lo.segments, b=_few(plan) + 1, target=none)
     if lo.most_groups > 1:
         code.emit("bne", ra=lo.groups, b=1, target=none)
     rows = min(most_resident(plan, matrix, beside_pages=True) for matrix in matrices)
     code.emit("bge", ra=lo.rows, b=rows + 1, target=none)
     with code.scope():
-        most = plan.tile.lent_bytes - plan.tile.w_scale_slot
-        first, second = (chunks_of(lo, matrix, most, none) for matrix in matrices)
-        code.alu("add", first, first, second)
+        room = plan.tile.lent_bytes - plan.tile.w_scale_slot
+        first = chunks_of(lo, matrices[0], plan.tile.w_slot, none)
+        code.emit("bge", ra=first, b=plan.tile.w_depth + 1, target=none)
+        code.alu("add", first, first, chunks_of(lo, matrices[1], room, none))
         code.emit("blt", ra=first, b=plan.tile.w_depth + lent, target=none)
     code.set(lo.due, -(plan.tile.w_depth + lent))
-    code.signal(MXU, lo.tokens.lent_room)
-    code.wait(KEYS, lo.tokens.lent_room)
-    for _ in range(lent):
+    for number in range(lent):
+        code.signal(MXU, lo.tokens.w_free[number])
         code.alu("add", lo.slot, lo.slot, LENT)
         bring(lo)
     code.alu("sub", lo.slot, lo.slot, lent * LENT)
     code.place(none)
+
+
+def _few(plan: Plan) -> int:
+    """Sequences of a step whose pages do not keep HBM busy for long: they are not one each tile."""
+    return (plan.chip.num_tiles - 1) // plan.config.kv_heads
 
 
 def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, Reg, int]) -> None:
@@ -309,12 +321,13 @@ def bring_late(lo: Lowering, one_block: tuple[Reg, Reg, Reg], chunk: tuple[Reg, 
         return
     now, done = code.label("bring_now"), code.label("brought")
     first, stop, wide = one_block
-    few = (lo.plan.chip.num_tiles - 1) // lo.plan.config.kv_heads
-    code.emit("blt", ra=lo.segments, b=few + 1, target=now)
+    code.emit("blt", ra=lo.segments, b=_few(lo.plan) + 1, target=now)
     if lo.most_groups > 1:
         code.emit("bne", ra=lo.groups, b=1, target=now)
     with code.scope():
         end = code.calc("add", chunk[0], chunk[1])
+        if lent_slots(lo.plan):
+            code.alu("add", end, end, chunk[1])
         code.emit("blt", ra=end, b=chunk[2], target=now)
         code.alu("add", end, first, wide)
         code.emit("blt", ra=end, b=stop, target=now)
