@@ -46,12 +46,19 @@ _SHOWN_POINTS = 5  # of a dry run
     metavar="A B",
     help="Show what changed between two directories of results.",
 )
+@click.option(
+    "--report",
+    "reported",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Make DIR/report.html again, from what a run left there.",
+)
 @click.option("--list", "listed", is_flag=True, help="List what a study can set and measure.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
     study: Path | None, output: Path | None, dry_run: bool, jobs: int | None, executor: str,
     chunk: int | None, settings: tuple[str, ...], compare: tuple[Path, Path] | None,
-    listed: bool, quiet: bool,
+    reported: Path | None, listed: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run the exploration that the file STUDY describes; docs/explore.md shows how to write one.
 
@@ -59,18 +66,23 @@ def command(
     emu explore study.yaml --dry-run
     emu explore study.yaml -o results
     emu explore --compare results other-results
+    emu explore --report results
 
-    DIR gets points.csv, points.parquet (extra `explore`), study.json and results.sqlite. A run that
-    was stopped, however, goes on where it was. Points that cannot be, or violate a constraint, are
-    rows with their reason.
+    DIR gets report.html (charts: extra `report`), points.csv, points.parquet (extra `explore`),
+    study.json, report.json and results.sqlite. A run that was stopped, however, goes on where it
+    was. Points that cannot be, or violate a constraint, are rows with their reason.
     """
     from emulator.errors import InputError
 
-    given = [compare is not None, listed, study is not None]
+    given = [compare is not None, reported is not None, listed, study is not None]
     if sum(given) != 1:
-        raise InputError("give one of STUDY, --compare A B and --list; see `emu explore --help`")
+        raise InputError(
+            "give one of STUDY, --compare A B, --report DIR and --list; see `emu explore --help`"
+        )
     if compare is not None:
         _compare(*compare)
+    elif reported is not None:
+        _report(reported, quiet)
     elif listed:
         _list()
     elif study is not None:
@@ -104,6 +116,8 @@ def _run(
 ) -> None:
     from emulator.explore.executors import executor
     from emulator.explore.export import export
+    from emulator.explore.report.data import report_data
+    from emulator.explore.report.files import write_report
     from emulator.explore.run import Runner, check_complete, results_folder
     from emulator.explore.summary import summary
     from emulator.progress import progress
@@ -118,6 +132,7 @@ def _run(
             points = runner.points()
         rows = runner.rows(points)
         parquet = export(study, rows, output)
+        charts = write_report(output, report_data(study, points, rows, store))
     if not quiet:
         for line in summary(study, rows):
             click.echo(line)
@@ -125,7 +140,21 @@ def _run(
         click.echo(f"\n{counts.timed} points timed, {counts.found} from {output}")
         if not parquet:
             click.echo("points.parquet is left out: it needs the extra `explore`")
+        click.echo(_written(output, charts))
     check_complete(rows)
+
+
+def _report(folder: Path, quiet: bool) -> None:
+    from emulator.explore.report.files import read_data, write_page
+
+    charts = write_page(folder, read_data(folder))
+    if not quiet:
+        click.echo(_written(folder, charts))
+
+
+def _written(folder: Path, charts: bool) -> str:
+    tables = "" if charts else " with tables only: charts need the extra `report`"
+    return f"{folder / 'report.html'} written{tables}"
 
 
 def _settings(texts: tuple[str, ...]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from emulator.explore.basic_metrics import phase
 from emulator.explore.economics.counts import counts_of_work
-from emulator.explore.economics.evaluate import Done, evaluate_phases
+from emulator.explore.economics.evaluate import Done, Evaluation, evaluate_phases
 from emulator.explore.economics.part import Part
 from emulator.explore.economics.technology import Technology, load_technology
 from emulator.explore.economics.values import EconomicsError
@@ -16,7 +16,8 @@ from isa.chip import chip_from_data, known_chips
 
 
 @cache
-def _technology() -> Technology:
+def technology() -> Technology:
+    """The technology that prices points."""
     return load_technology()
 
 
@@ -40,14 +41,18 @@ def _done(found: dict[str, Any] | None) -> Done | None:
     return Done(counts_of_work(work, found["seconds"]), found["tokens"])
 
 
+def evaluation(result: Result) -> Evaluation:
+    """A point's figures and their ledgers. Raises EconomicsError of a chip that cannot be made."""
+    prefill, decode = phase(result, "prefill"), phase(result, "generate", "decode")
+    return evaluate_phases(part_of(result), technology(), _done(prefill), _done(decode))
+
+
 def figure(result: Result, name: str) -> float | None:
     """A metric of docs/economics.md; None of a chip that cannot be made."""
-    prefill, decode = phase(result, "prefill"), phase(result, "generate", "decode")
     try:
-        found = evaluate_phases(part_of(result), _technology(), _done(prefill), _done(decode))
+        return evaluation(result).metrics[name]
     except EconomicsError:
         return None
-    return found.metrics[name]
 
 
 _PREFILL, _DECODE = ("prefill",), ("decode", "generate")
