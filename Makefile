@@ -22,12 +22,13 @@ SETUP := $(VENV)/.setup-$(call checksum,requirements/dev.lock pyproject.toml)
 SETUP_HF := $(VENV)/.setup-hf-$(call checksum,requirements/hf.lock requirements/dev.lock)
 SETUP_PATHS := $(VENV)/.setup-paths-$(call checksum,requirements/paths.lock requirements/dev.lock)
 SETUP_EXPLORE := $(VENV)/.setup-explore-$(call checksum,requirements/explore.lock requirements/dev.lock)
+SETUP_REPORT := $(VENV)/.setup-report-$(call checksum,requirements/report.lock requirements/dev.lock)
 
 MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
 PROMPT ?= Return a new list
 
-.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full paths mutants test-hf test-explore perplexity bench performance figures scale lock clean distclean
+.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full paths mutants test-hf test-explore test-report perplexity bench performance figures scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -60,6 +61,12 @@ $(SETUP_EXPLORE): | $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes -r requirements/explore.lock
 	@rm -f $(VENV)/.setup-explore-*
+	@touch $@
+
+$(SETUP_REPORT): | $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/report.lock
+	@rm -f $(VENV)/.setup-report-*
 	@touch $@
 
 test: $(SETUP) ## Run the tests
@@ -112,6 +119,9 @@ test-hf: $(SETUP_HF) ## Compare with transformers (installs torch)
 test-explore: $(SETUP_EXPLORE) ## Explore on Dask and Slurm's stand-in, by search, to Parquet (installs them)
 	$(BIN)/python -m pytest -q -n $(JOBS) -rs --hypothesis-profile ci $(wildcard tests/test_explore*.py)
 
+test-report: $(SETUP_REPORT) ## Look at reports in headless Chromium, which must be there (installs Plotly)
+	$(BIN)/python -m pytest -q -rs -m browser --hypothesis-profile ci tests/test_explore_report_browser.py
+
 perplexity: $(SETUP_HF) ## Held-out perplexity of the shipped model in every format (installs torch)
 	$(BIN)/python programs/model/perplexity.py
 
@@ -134,7 +144,7 @@ scale: $(SETUP) ## Compile and run a 1B shape and time an 8B one
 	$(BIN)/python programs/bench/scale_1b.py
 
 lock: ## Make the lock files anew (needs uv)
-	for part in dev hf paths explore; do \
+	for part in dev hf paths explore report; do \
 		{ sed -n '/^# /p' requirements/$$part.lock; \
 		  if [ $$part = hf ]; then sed -n '/^torch==/p' requirements/hf.lock; fi; } \
 			> requirements/$$part.new; done
@@ -146,7 +156,9 @@ lock: ## Make the lock files anew (needs uv)
 		$(lock-flags) >> requirements/paths.new
 	uv pip compile requirements/explore.in --constraint requirements/dev.new --generate-hashes \
 		$(lock-flags) >> requirements/explore.new
-	for part in dev hf paths explore; do mv requirements/$$part.new requirements/$$part.lock; done
+	uv pip compile requirements/report.in --constraint requirements/dev.new --generate-hashes \
+		$(lock-flags) >> requirements/report.new
+	for part in dev hf paths explore report; do mv requirements/$$part.new requirements/$$part.lock; done
 
 lock-flags := --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

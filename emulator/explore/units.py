@@ -133,17 +133,15 @@ def chip_unit(key: str) -> Quantity:
 
 
 _PREFIXES: Final = (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
+_SMALL: Final = (("", 1.0), ("m", 1e-3), ("u", 1e-6), ("n", 1e-9))
 
 
 def readable(value: float, unit: str) -> str:
     """A number of a unit as people read it: 6.863e-05 s is `68.63 us`, 1e11 B/s `100 GB/s`."""
-    if unit == "s":
-        small = next(
-            ((u, f) for u, f in (("s", 1), ("ms", 1e-3), ("us", 1e-6)) if value >= f), None
-        )
-        name, factor = small or ("ns", 1e-9)
-        return f"{_digits(value / factor)} {name}"
     first = unit.split("/")[0]
+    if unit == "s" or (first == "J" and 0 < value < 1):
+        prefix, factor = next(((p, f) for p, f in _SMALL if value >= f), _SMALL[-1])
+        return f"{_digits(value / factor)} {prefix}{unit}"
     if first in ("B", "Hz", "tokens", "token", "W") and value >= 1e4:
         prefix, factor = next((p, f) for p, f in _PREFIXES if value >= f)
         if first in ("B", "Hz", "W"):

@@ -37,9 +37,7 @@ def read_data(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
-        raise StudyError(
-            f"{path}: {problem}; give a directory that emu explore -o made"
-        ) from None
+        raise StudyError(f"{path}: {problem}; give a directory that emu explore -o made") from None
     except (ValueError, RecursionError):
         raise StudyError(f"{path}: is not what emu explore writes; run the study again") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:

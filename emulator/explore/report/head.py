@@ -52,16 +52,18 @@ def _asked(data: Data) -> Markup:
     """What varied, and what did not."""
     units = {each["name"]: each["unit"] for each in data["inputs"]}
     rows = [
-        (name, "varied", ", ".join(shown(value, units[name]) for value in values))
+        (name, "axis", ", ".join(shown(value, units[name]) for value in values))
         for name, values in data["axes"].items()
     ]
     rows += [(name, "fixed", shown(value, units[name])) for name, value in data["fixed"].items()]
-    rows += [("objective", each["better"], each["name"]) for each in data["objectives"]]
-    rows += [("constraint", "", text) for text in data["constraints"]]
-    rows += [("technology", "", data["technology"]), ("version of the code", "", data["code"])]
+    rows += [(o["name"], "objective", f"{o['better']} is better") for o in data["objectives"]]
+    rows += [(text, "constraint", "must hold") for text in data["constraints"]]
+    prices = f"Energy, area and cost by the technology {data['technology']}."
+    heads = ("name", "what", "values")
     return joined((
         tag("h2", "What was asked"),
-        table("Inputs, objectives and constraints", ("", "", "values"), rows, (False,) * 3),
+        table("Inputs, objectives and constraints", heads, rows, (False,) * 3),
+        tag("p", f"{prices} Version of the code: {data['code']}.", class_="lead"),
     ))  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -12,8 +12,9 @@ from typing import Any, Final
 from emulator.explore.report.head import head
 from emulator.explore.report.html import Markup, data_block, joined, script_hash, tag
 
-SCRIPTS: Final = ("core", "tables", "detail", "plots", "pareto", "roofline", "stacks", "parallel",
-                  "tornado", "chips", "main")  # fmt: skip
+STYLES: Final = ("page", "controls", "print")
+SCRIPTS: Final = ("core", "numbers", "colours", "tables", "detail", "plots", "pareto", "roofline",
+                  "stacks", "upright", "parallel", "tornado", "chips", "main")  # fmt: skip
 
 #: Parts that scripts fill: id -> heading, what it is.
 PARTS: Final = {
@@ -59,7 +60,7 @@ def page(data: Mapping[str, Any], plotly: str | None) -> str:
         Markup('<meta name="color-scheme" content="light dark">'),
         Markup('<link rel="icon" href="data:,">'),
         tag("title", title),
-        Markup(f"<style>{_asset('style.css')}</style>"),
+        Markup(f"<style>{_joined(STYLES, 'css')}</style>"),
     ]
     body = [
         tag("a", "Skip to the results", class_="skip", href="#pareto"),
@@ -90,10 +91,14 @@ def _asset(name: str) -> str:
     return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
+def _joined(names: Sequence[str], kind: str) -> str:
+    return "\n".join(_asset(f"{name}.{kind}") for name in names)
+
+
 @cache
 def own_script() -> str:
     """All our scripts as one, which has no names in common with the library's."""
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    parts = _joined(SCRIPTS, "js")
     return f'(() => {{\n"use strict";\n{parts}}})();\n'
 
 
@@ -122,7 +127,8 @@ def _missing(charts: bool) -> Markup:
 def _filter() -> Markup:
     return tag("section",
         tag("details",
-            tag("summary", tag("h2", "Filter"), " ", tag("span", class_="count", aria_live="polite")),
+            tag("summary", tag("h2", "Filter"), " ",
+                tag("span", class_="count", aria_live="polite")),
             tag("p", "Only these points are shown below, in charts and tables alike."),
             tag("div", class_="controls")),
         id="filter", class_="noprint")  # fmt: skip

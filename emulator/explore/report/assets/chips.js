@@ -13,7 +13,12 @@ function showChips() {
   const first = data.objectives.map((each) => each.name).find((name) => able.includes(name));
   const state = { metric: first || able[0] };
   const draw = () => drawChips(here, state.metric);
-  here.controls.replaceChildren(choice("Best point by", able, state.metric, (value) => { state.metric = value; draw(); }));
+  here.controls.replaceChildren(
+    choice("Best point by", able, state.metric, (value) => {
+      state.metric = value;
+      draw();
+    }),
+  );
   onFilter(draw);
   draw();
 }
@@ -22,7 +27,9 @@ function showChips() {
 function bestOf(metric) {
   const side = sideOf(metric);
   const found = data.axes.chip.map((name) => {
-    const list = good().filter((point) => valueOf(point, "chip") === name && valueOf(point, metric) !== null);
+    const list = good().filter(
+      (point) => valueOf(point, "chip") === name && valueOf(point, metric) !== null,
+    );
     list.sort((a, b) => side * (valueOf(a, metric) - valueOf(b, metric)));
     return [name, list[0] || null];
   });
@@ -33,24 +40,58 @@ function bestOf(metric) {
 function drawChips(here, metric) {
   const found = bestOf(metric);
   const none = found.filter(([, point]) => !point).map(([name]) => name);
-  here.caption.textContent = `The best good point of each chip by ${metric}.` + (none.length ? ` No good point: ${none.join(", ")}.` : "");
-  chart(here.figure, () => chipsChart(metric, found.filter(([, point]) => point)));
+  here.caption.textContent =
+    `The best good point of each chip by ${metric}.` +
+    (none.length ? ` No good point: ${none.join(", ")}.` : "");
+  chart(here.figure, () =>
+    chipsChart(
+      metric,
+      found.filter(([, point]) => point),
+    ),
+  );
 }
 
 function chipsChart(metric, found) {
-  const scale = commonScale(found.map(([, point]) => valueOf(point, metric)), unitOf(metric));
+  const scale = commonScale(
+    found.map(([, point]) => valueOf(point, metric)),
+    unitOf(metric),
+  );
   const others = varied.filter((name) => name !== "chip");
   return {
-    traces: [{
-      type: "bar", orientation: "h", y: found.map((_, i) => i), x: found.map(([, point]) => valueOf(point, metric) / scale.factor),
-      customdata: found.map(([, point]) => point.i), marker: { color: kinds()[0] }, width: 0.6,
-      text: found.map(([, point]) => plain(`${readable(valueOf(point, metric), unitOf(metric))}  (${others.map((name) => `${name} ${shown(name, valueOf(point, name))}`).join(", ")})`)),
-      textposition: "auto", insidetextanchor: "start", insidetextfont: { color: isDark() ? "#111" : "#fff" }, cliponaxis: false,
-      hovertext: found.map(([, point]) => hover(point)), hovertemplate: "%{hovertext}<extra></extra>",
-    }],
+    traces: [
+      {
+        type: "bar",
+        orientation: "h",
+        y: found.map((_, i) => i),
+        x: found.map(([, point]) => valueOf(point, metric) / scale.factor),
+        customdata: found.map(([, point]) => point.i),
+        marker: { color: kinds()[0] },
+        width: 0.6,
+        text: found.map(([, point]) =>
+          plain(
+            `${readable(valueOf(point, metric), unitOf(metric))}  (${others.map((name) => `${name} ${shown(name, valueOf(point, name))}`).join(", ")})`,
+          ),
+        ),
+        textposition: "auto",
+        insidetextanchor: "start",
+        insidetextfont: { color: isDark() ? "#111" : "#fff" },
+        cliponaxis: false,
+        hovertext: found.map(([, point]) => hover(point)),
+        hovertemplate: "%{hovertext}<extra></extra>",
+      },
+    ],
     layout: {
-      height: 90 + 34 * found.length, showlegend: false, xaxis: { title: better(metric, scale), rangemode: "tozero" },
-      yaxis: { autorange: "reversed", tickmode: "array", tickvals: found.map((_, i) => i), ticktext: found.map(([name]) => plain(name)), title: "", showgrid: false },
+      height: 90 + 34 * found.length,
+      showlegend: false,
+      xaxis: { title: better(metric, scale), rangemode: "tozero" },
+      yaxis: {
+        autorange: "reversed",
+        tickmode: "array",
+        tickvals: found.map((_, i) => i),
+        ticktext: found.map(([name]) => plain(name)),
+        title: "",
+        showgrid: false,
+      },
     },
     click: opens,
   };
@@ -69,16 +110,26 @@ function chipTable(here) {
   const array = (chip) => `${chip.tiles} × ${chip.array.rows}×${chip.array.columns}`;
   const peak = (pair) => (chip) => chip.peak_flops[pair];
   new Table(here.table, {
-    caption: "Chips as their files have them, before axes change them. m: published or measured, d: derived, e: estimate. Peaks are dense; USD is to buy.",
-    rows, open: null,
+    caption:
+      "Chips as their files have them, before axes change them. m: published or measured, d: derived, e: estimate. Peaks are dense; USD is to buy.",
+    rows,
+    open: null,
     columns: [
-      words("chip", (chip) => chip.name), words("node", (chip) => chip.node), words("weights in", (chip) => chip.weights),
-      words("arrays", array), numbers("clock", "Hz", rows, (chip) => chip.clock_hz),
-      numbers("FP4 x FP4", "FLOP/s", rows, peak("fp4 x fp4")), numbers("FP8 x FP8", "FLOP/s", rows, peak("fp8 x fp8")),
-      numbers("BF16 x BF16", "FLOP/s", rows, peak("bf16 x bf16")), numbers("SRAM", "B", rows, (chip) => chip.sram.bytes),
-      numbers("HBM", "B", rows, (chip) => chip.hbm.bytes), numbers("HBM rate", "B/s", rows, (chip) => chip.hbm.bytes_per_second),
-      numbers("FP8 balance", "FLOP/B", rows, (chip) => chip.flop_per_byte), figure("area", "mm2", rows, (chip) => chip.area_mm2),
-      figure("power", "W", rows, (chip) => chip.power_w), figure("price", "USD", rows, (chip) => chip.usd),
+      words("chip", (chip) => chip.name),
+      words("node", (chip) => chip.node),
+      words("weights in", (chip) => chip.weights),
+      words("arrays", array),
+      numbers("clock", "Hz", rows, (chip) => chip.clock_hz),
+      numbers("FP4 x FP4", "FLOP/s", rows, peak("fp4 x fp4")),
+      numbers("FP8 x FP8", "FLOP/s", rows, peak("fp8 x fp8")),
+      numbers("BF16 x BF16", "FLOP/s", rows, peak("bf16 x bf16")),
+      numbers("SRAM", "B", rows, (chip) => chip.sram.bytes),
+      numbers("HBM", "B", rows, (chip) => chip.hbm.bytes),
+      numbers("HBM rate", "B/s", rows, (chip) => chip.hbm.bytes_per_second),
+      numbers("FP8 balance", "FLOP/B", rows, (chip) => chip.flop_per_byte),
+      figure("area", "mm2", rows, (chip) => chip.area_mm2),
+      figure("power", "W", rows, (chip) => chip.power_w),
+      figure("price", "USD", rows, (chip) => chip.usd),
     ],
   });
 }

@@ -6,18 +6,34 @@ function showFilter() {
   const place = document.querySelector("#filter .controls");
   const able = varied.filter((name) => data.axes[name].length > 1);
   const one = (name) => {
-    const options = [[NONE, "all"], ...data.axes[name].map((value, i) => [String(i), shown(name, value)])];
-    return choice(name, options, NONE, (chosen) => setFilter(name, chosen === NONE ? null : [data.axes[name][Number(chosen)]]));
+    const options = [
+      [NONE, "all"],
+      ...data.axes[name].map((value, i) => [String(i), shown(name, value)]),
+    ];
+    return choice(name, options, NONE, (chosen) =>
+      setFilter(name, chosen === NONE ? null : [data.axes[name][Number(chosen)]]),
+    );
   };
-  const reset = el("button", { type: "button", onclick: () => {
-    place.querySelectorAll("select").forEach((select) => { select.value = NONE; });
-    filter.clear();
-    listeners.forEach((listener) => listener());
-  } }, "Show all");
+  const reset = el(
+    "button",
+    {
+      type: "button",
+      onclick: () => {
+        place.querySelectorAll("select").forEach((select) => {
+          select.value = NONE;
+        });
+        filter.clear();
+        listeners.forEach((listener) => listener());
+      },
+    },
+    "Show all",
+  );
   place.replaceChildren(...able.map(one), reset);
   const count = document.querySelector("#filter .count");
   const tell = () => {
-    const set = [...filter].map(([name, values]) => `${name} ${values.map((value) => shown(name, value)).join(", ")}`);
+    const set = [...filter].map(
+      ([name, values]) => `${name} ${values.map((value) => shown(name, value)).join(", ")}`,
+    );
     count.textContent = `${visible().length} of ${points.length} points${set.length ? `: ${set.join("; ")}` : ""}`;
   };
   onFilter(tell);
@@ -29,13 +45,34 @@ function showPoints() {
   const draw = () => {
     const rows = visible();
     const odd = rows.some((point) => point.status !== "ok");
-    const named = { name: "point", value: (row) => row.key, text: (row) => row.key.slice(0, 8), number: false };
+    const named = {
+      name: "point",
+      value: (row) => row.key,
+      text: (row) => row.key.slice(0, 8),
+      number: false,
+    };
     const front = data.objectives.length ? [words("front", (row) => (row.front ? "★" : ""))] : [];
-    const state = odd ? [words("status", (row) => row.status), words("reason", (row) => row.reason)] : [];
-    const rest = data.inputs.map((each) => each.name).filter((name) => !varied.includes(name) && rows.some((row) => !same(valueOf(row, name), valueOf(rows[0], name))));
+    const state = odd
+      ? [words("status", (row) => row.status), words("reason", (row) => row.reason)]
+      : [];
+    const rest = data.inputs
+      .map((each) => each.name)
+      .filter(
+        (name) =>
+          !varied.includes(name) &&
+          rows.some((row) => !same(valueOf(row, name), valueOf(rows[0], name))),
+      );
     new Table(place, {
-      caption: "Every point; units are in the heads", rows, open: openPoint, find: true,
-      columns: [named, ...front, ...[...varied, ...rest, ...metrics.keys()].map((name) => columnOf(name, rows)), ...state],
+      caption: "Every point; units are in the heads",
+      rows,
+      open: openPoint,
+      find: true,
+      columns: [
+        named,
+        ...front,
+        ...[...varied, ...rest, ...metrics.keys()].map((name) => columnOf(name, rows)),
+        ...state,
+      ],
     });
   };
   onFilter(draw);
@@ -43,12 +80,27 @@ function showPoints() {
 }
 
 function start() {
-  for (const show of [showFilter, showPareto, showRoofline, showStacks, showParallel, showTornado, showChips, showPoints]) show();
-  document.getElementById("close").addEventListener("click", () => document.getElementById("point").close());
+  for (const show of [
+    showFilter,
+    showPareto,
+    showRoofline,
+    showStacks,
+    showParallel,
+    showTornado,
+    showChips,
+    showPoints,
+  ])
+    show();
+  document
+    .getElementById("close")
+    .addEventListener("click", () => document.getElementById("point").close());
   darkness.addEventListener("change", redraw);
   printing.addEventListener("change", redraw);
   let waiting = 0;
-  window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 150); });
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(redraw, 150);
+  });
   document.documentElement.dataset.ready = "yes"; // for tests
 }
 
@@ -64,7 +116,11 @@ async function library() {
   packed.remove();
 }
 
-library().catch(() => { document.getElementById("no-charts").hidden = false; }).then(() => {
-  document.body.classList.toggle("charts", Boolean(window.Plotly));
-  start();
-});
+library()
+  .catch(() => {
+    document.getElementById("no-charts").hidden = false;
+  })
+  .then(() => {
+    document.body.classList.toggle("charts", Boolean(window.Plotly));
+    start();
+  });

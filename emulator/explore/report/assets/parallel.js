@@ -5,16 +5,59 @@ const brushes = new Map(); // axis -> [low, high] of its height: only lines thro
 function showParallel() {
   const here = part("parallel");
   const many = varied.filter((name) => data.axes[name].length > 1);
-  const able = [...metrics.keys()].filter((name) => columns.metrics[name].some((value) => value !== null));
+  const able = [...metrics.keys()].filter((name) =>
+    columns.metrics[name].some((value) => value !== null),
+  );
   if (many.length + able.length < 2) return absent(here, "There is but one thing to show.");
-  const wanted = new Set(data.objectives.length ? data.objectives.map((each) => each.name) : able.slice(0, 4));
-  const state = { color: defaultColor(), axes: new Set([...many, ...able.filter((name) => wanted.has(name))]) };
-  const boxes = el("fieldset", {}, el("legend", {}, "Axes"), ...[...many, ...able].map((name) =>
-    tick(name, state.axes.has(name), (on) => { if (on) state.axes.add(name); else { state.axes.delete(name); brushes.delete(name); } draw(); })));
-  const clear = el("button", { type: "button", class: "noprint", onclick: () => { brushes.clear(); draw(); } }, "Clear brushes");
-  here.controls.replaceChildren(choice("Colour by", colorChoices(), state.color, (value) => { state.color = value; draw(); }), clear, boxes);
+  const wanted = new Set(
+    data.objectives.length ? data.objectives.map((each) => each.name) : able.slice(0, 4),
+  );
+  const state = {
+    color: defaultColor(),
+    axes: new Set([...many, ...able.filter((name) => wanted.has(name))]),
+  };
+  const boxes = el(
+    "fieldset",
+    {},
+    el("legend", {}, "Axes"),
+    ...[...many, ...able].map((name) =>
+      tick(name, state.axes.has(name), (on) => {
+        if (on) state.axes.add(name);
+        else {
+          state.axes.delete(name);
+          brushes.delete(name);
+        }
+        draw();
+      }),
+    ),
+  );
+  const clear = el(
+    "button",
+    {
+      type: "button",
+      class: "noprint",
+      onclick: () => {
+        brushes.clear();
+        draw();
+      },
+    },
+    "Clear brushes",
+  );
+  here.controls.replaceChildren(
+    choice("Colour by", colorChoices(), state.color, (value) => {
+      state.color = value;
+      draw();
+    }),
+    clear,
+    boxes,
+  );
   const order = [...many, ...able];
-  const draw = () => drawParallel(here, state, order.filter((name) => state.axes.has(name)));
+  const draw = () =>
+    drawParallel(
+      here,
+      state,
+      order.filter((name) => state.axes.has(name)),
+    );
   onFilter(draw);
   draw();
 }
@@ -22,37 +65,27 @@ function showParallel() {
 function drawParallel(here, state, names) {
   const list = good().filter((point) => names.every((name) => valueOf(point, name) !== null));
   const scales = names.map((name) => upright(name, list));
-  const heights = new Map(list.map((point) => [point.i, scales.map((scale) => scale.at(valueOf(point, scale.name)))]));
-  const bright = list.filter((point) => scales.every((scale, i) => within(brushes.get(scale.name), heights.get(point.i)[i])));
-  here.caption.textContent = `${bright.length} of ${list.length} points; the bold ones are on the front of the objectives. `
-    + "Hover at an axis to see a point, click to open it. Drag along axes to keep only the lines through there." + thinnedNote(list);
+  const heights = new Map(
+    list.map((point) => [point.i, scales.map((scale) => scale.at(valueOf(point, scale.name)))]),
+  );
+  const bright = list.filter((point) =>
+    scales.every((scale, i) => within(brushes.get(scale.name), heights.get(point.i)[i])),
+  );
+  here.caption.textContent =
+    `${bright.length} of ${list.length} points; the bold ones are on the front of the objectives. ` +
+    "Hover at an axis to see a point, click to open it. Drag along axes to keep only the lines through there." +
+    thinnedNote(list);
   if (!names.length) return chart(here.figure, () => ({ traces: [], layout: { height: 80 } }));
   chart(here.figure, () => parallelChart(here, state, scales, heights, list, bright));
   new Table(here.table, {
-    caption: "Lines of the chart", rows: bright, open: openPoint, columns: names.map((name) => columnOf(name, bright)),
+    caption: "Lines of the chart",
+    rows: bright,
+    open: openPoint,
+    columns: names.map((name) => columnOf(name, bright)),
   });
 }
 
 const within = (brush, height) => !brush || (height >= brush[0] && height <= brush[1]);
-
-// An axis from 0 to 1: its values if they are few or texts, else a linear scale.
-function upright(name, list) {
-  const values = data.axes[name];
-  if (values) {
-    const places = new Map(values.map((value, i) => [JSON.stringify(value), values.length > 1 ? i / (values.length - 1) : 0.5]));
-    const ticks = values.length > 12 ? [values[0], values.at(-1)] : values;
-    return { name, title: name, at: (value) => places.get(JSON.stringify(value)), ticks: ticks.map((v) => [places.get(JSON.stringify(v)), shown(name, v)]) };
-  }
-  const numbers_ = list.map((point) => valueOf(point, name));
-  const [low, high] = numbers_.length ? [numbers_.reduce((a, b) => Math.min(a, b)), numbers_.reduce((a, b) => Math.max(a, b))] : [0, 1];
-  const scale = commonScale([high], unitOf(name));
-  const ticks = high > low ? [0, 0.25, 0.5, 0.75, 1] : [0.5];
-  const text = (share) => String(Number(((low + share * (high - low)) / scale.factor).toPrecision(3)));
-  return {
-    name, title: titled(name, scale.unit), at: (value) => (high > low ? (value - low) / (high - low) : 0.5),
-    ticks: ticks.map((share) => [share, text(high > low ? share : 0)]),
-  };
-}
 
 function parallelChart(here, state, scales, heights, list, bright) {
   const color = ink();
@@ -64,7 +97,14 @@ function parallelChart(here, state, scales, heights, list, bright) {
     const rest = members.filter((point) => !point.front);
     const front = members.filter((point) => point.front);
     const name = { name: plain(group.text), legendgroup: group.text };
-    const key = { type: "scatter", mode: "lines", x: [null], y: [null], line: { color: group.color, width: 3 }, showlegend: group.value !== null };
+    const key = {
+      type: "scatter",
+      mode: "lines",
+      x: [null],
+      y: [null],
+      line: { color: group.color, width: 3 },
+      showlegend: group.value !== null,
+    };
     return [
       { ...key, ...name },
       { ...polyline(rest, heights, group.color, shown_.length > 300 ? 0.8 : 1.2, 0.65), ...name },
@@ -73,36 +113,98 @@ function parallelChart(here, state, scales, heights, list, bright) {
   });
   const names = scales.map((scale) => plain(scale.title));
   return {
-    traces: [{ ...polyline(dim, heights, color.line, 0.7, 0.8), hoverinfo: "skip", hovertemplate: undefined }, ...lines].filter((trace) => trace.x.length),
+    traces: [
+      {
+        ...polyline(dim, heights, color.line, 0.7, 0.8),
+        hoverinfo: "skip",
+        hovertemplate: undefined,
+      },
+      ...lines,
+    ].filter((trace) => trace.x.length),
     layout: {
-      height: 500, dragmode: "select", selectdirection: "any", legend: legend(state.color), margin: { l: 50, r: 90, t: 12, b: 20 },
-      xaxis: { range: [-0.15, scales.length - 0.75], tickvals: names.map((_, i) => i), ticktext: names.map(wrap), showgrid: false, zeroline: false, fixedrange: true, showline: false, tickangle: 0 },
+      height: 500,
+      least: 120 * scales.length,
+      dragmode: "select",
+      selectdirection: "any",
+      legend: legend(state.color),
+      margin: { l: 50, r: 90, t: 12, b: 20 },
+      xaxis: {
+        range: [-0.15, scales.length - 0.75],
+        tickvals: names.map((_, i) => i),
+        ticktext: names.map(wrap),
+        showgrid: false,
+        zeroline: false,
+        fixedrange: true,
+        showline: false,
+        tickangle: 0,
+      },
       yaxis: { range: [-0.06, 1.06], visible: false, fixedrange: true },
       shapes: scales.flatMap((scale, i) => [upLine(i, color), ...brushShape(scale.name, i, color)]),
-      annotations: scales.flatMap((scale, i) => scale.ticks.map(([y, text]) => ({
-        x: i, y, text: plain(text), showarrow: false, xanchor: "left", xshift: 5, font: { size: 11.5, color: color.text }, bgcolor: color.back, opacity: 0.85, borderpad: 1,
-      }))),
+      annotations: scales.flatMap((scale, i) =>
+        scale.ticks.map(([y, text]) => ({
+          x: i,
+          y,
+          text: plain(text),
+          showarrow: false,
+          xanchor: "left",
+          xshift: 5,
+          font: { size: 11.5, color: color.text },
+          bgcolor: color.back,
+          opacity: 0.85,
+          borderpad: 1,
+        })),
+      ),
     },
     click: opens,
     selected: (event) => brush(scales, event),
-    cleared: () => { brushes.clear(); listeners.forEach((listener) => listener()); },
+    cleared: () => {
+      brushes.clear();
+      listeners.forEach((listener) => listener());
+    },
   };
 }
 
 // Long names take several lines under their axes.
-const wrap = (text) => text.replace(/(.{9,}?)[_. ](?=.{3,})/g, (whole, head) => `${whole.slice(0, head.length + 1)}<br>`);
+const wrap = (text) =>
+  text.replace(
+    /(.{9,}?)[_. ](?=.{3,})/g,
+    (whole, head) => `${whole.slice(0, head.length + 1)}<br>`,
+  );
 
-const upLine = (i, color) => ({ type: "line", x0: i, x1: i, y0: 0, y1: 1, line: { color: color.muted, width: 1.2 }, layer: "below" });
+const upLine = (i, color) => ({
+  type: "line",
+  x0: i,
+  x1: i,
+  y0: 0,
+  y1: 1,
+  line: { color: color.muted, width: 1.2 },
+  layer: "below",
+});
 
 function brushShape(name, i, color) {
   const brush = brushes.get(name);
-  return brush ? [{ type: "rect", x0: i - 0.05, x1: i + 0.05, y0: brush[0], y1: brush[1], fillcolor: color.accent, opacity: 0.35, line: { width: 0 } }] : [];
+  return brush
+    ? [
+        {
+          type: "rect",
+          x0: i - 0.05,
+          x1: i + 0.05,
+          y0: brush[0],
+          y1: brush[1],
+          fillcolor: color.accent,
+          opacity: 0.35,
+          line: { width: 0 },
+        },
+      ]
+    : [];
 }
 
 function brush(scales, event) {
   if (!event.range) return;
   const [left, right] = event.range.x;
-  scales.forEach((scale, i) => { if (i >= left && i <= right) brushes.set(scale.name, event.range.y); });
+  scales.forEach((scale, i) => {
+    if (i >= left && i <= right) brushes.set(scale.name, event.range.y);
+  });
   setTimeout(() => listeners.forEach((listener) => listener()));
 }
 
@@ -111,11 +213,28 @@ function polyline(list, heights, color, width, opacity) {
   const [x, y, customdata, text] = [[], [], [], []];
   for (const point of list) {
     const seen = hover(point);
-    heights.get(point.i).forEach((height, i) => { x.push(i); y.push(height); customdata.push(point.i); text.push(seen); });
-    x.push(null); y.push(null); customdata.push(null); text.push("");
+    heights.get(point.i).forEach((height, i) => {
+      x.push(i);
+      y.push(height);
+      customdata.push(point.i);
+      text.push(seen);
+    });
+    x.push(null);
+    y.push(null);
+    customdata.push(null);
+    text.push("");
   }
   return {
-    type: "scatter", mode: "lines+markers", x, y, customdata, text, hovertemplate: "%{text}<extra></extra>", opacity, showlegend: false,
-    line: { color, width }, marker: { color, size: 4 },
+    type: "scatter",
+    mode: "lines+markers",
+    x,
+    y,
+    customdata,
+    text,
+    hovertemplate: "%{text}<extra></extra>",
+    opacity,
+    showlegend: false,
+    line: { color, width },
+    marker: { color, size: 4 },
   };
 }

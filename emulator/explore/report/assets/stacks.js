@@ -5,11 +5,16 @@ const WHAT = {
   "energy of a token": { unit: "J/token", ledger: "energy" },
   "cost of a million tokens": { unit: "USD/Mtoken", ledger: "hour" },
 };
-for (const [unit, name] of [["ctl", "control"], ["mxu", "array"], ["vpu", "vector"], ["dma", "DMA"]]) {
+for (const [unit, name] of [
+  ["ctl", "control"],
+  ["mxu", "array"],
+  ["vpu", "vector"],
+  ["dma", "DMA"],
+]) {
   WHAT[`time of the ${name} units, by cause`] = { unit: "s", causes: unit };
 }
 const MOST_BARS = 25;
-const MOST_PARTS = 9;
+const MOST_PARTS = 8;
 
 const groupOf = (phase) => (phase === "prefill" ? "prefill" : "decode");
 // Time is of all prompts in prefill, and of a step in decode: as ttft and tpot are.
@@ -21,10 +26,16 @@ function spent(point, name, what) {
   const { ledger, causes } = WHAT[what];
   if (causes) {
     const scale = phase.seconds / phase.cycles / stepsOf(name, phase);
-    return phase.units.map(([at, cycles]) => [...data.tables.causes[at], cycles * scale])
-      .filter(([unit]) => unit === causes).map(([, cause, value]) => [cause, value]);
+    return phase.units
+      .map(([at, cycles]) => [...data.tables.causes[at], cycles * scale])
+      .filter(([unit]) => unit === causes)
+      .map(([, cause, value]) => [cause, value]);
   }
-  if (!ledger) return phase.operations.map(([at, seconds]) => [data.tables.operations[at], seconds / stepsOf(name, phase)]);
+  if (!ledger)
+    return phase.operations.map(([at, seconds]) => [
+      data.tables.operations[at],
+      seconds / stepsOf(name, phase),
+    ]);
   const number = point.detail.ledgers[`${groupOf(name)} ${ledger}`];
   if (number === undefined) return null;
   const found = data.tables.ledgers[number];
@@ -44,23 +55,46 @@ function showStacks() {
   if (!phases.length) return absent(here, "No point was timed.");
   const fronts = points.some((point) => point.front);
   const sorts = [...metrics.keys()].filter(sideOf);
-  const state = { phase: phases.at(-1), what: Object.keys(WHAT)[0], of: fronts ? "" : sorts[0], share: false };
-  const set = (key) => (value) => { state[key] = value; draw(); };
-  const which = [...(fronts ? [["", "the front of the objectives"]] : []), ...sorts.map((name) => [name, `the best by ${name}`])];
+  const state = {
+    phase: phases.at(-1),
+    what: Object.keys(WHAT)[0],
+    of: fronts ? "" : sorts[0],
+    share: false,
+  };
+  const set = (key) => (value) => {
+    state[key] = value;
+    draw();
+  };
+  const which = [
+    ...(fronts ? [["", "the front of the objectives"]] : []),
+    ...sorts.map((name) => [name, `the best by ${name}`]),
+  ];
   here.controls.replaceChildren(
-    choice("Phase", phases, state.phase, set("phase")), choice("What", Object.keys(WHAT), state.what, set("what")),
-    choice("Points", which, state.of, set("of")), tick("as shares", state.share, set("share")));
+    choice("Phase", phases, state.phase, set("phase")),
+    choice("What", Object.keys(WHAT), state.what, set("what")),
+    choice("Points", which, state.of, set("of")),
+    tick("as shares", state.share, set("share")),
+  );
   const draw = () => drawStacks(here, state);
   onFilter(draw);
   draw();
 }
 
 function chosenFor(state) {
-  const list = good().filter((point) => point.detail && point.detail.phases[state.phase] && spent(point, state.phase, state.what));
-  if (!state.of) return list.filter((point) => point.front).sort(byObjective).slice(0, MOST_BARS);
+  const list = good().filter(
+    (point) =>
+      point.detail && point.detail.phases[state.phase] && spent(point, state.phase, state.what),
+  );
+  if (!state.of)
+    return list
+      .filter((point) => point.front)
+      .sort(byObjective)
+      .slice(0, MOST_BARS);
   const side = sideOf(state.of);
   const having = list.filter((point) => valueOf(point, state.of) !== null);
-  return having.sort((a, b) => side * (valueOf(a, state.of) - valueOf(b, state.of))).slice(0, MOST_BARS);
+  return having
+    .sort((a, b) => side * (valueOf(a, state.of) - valueOf(b, state.of)))
+    .slice(0, MOST_BARS);
 }
 
 function byObjective(a, b) {
@@ -74,19 +108,30 @@ function drawStacks(here, state) {
   if (!list.length) {
     here.caption.textContent = "No such point has this breakdown.";
     here.table.replaceChildren();
-    chart(here.figure, () => ({ traces: [], layout: { height: 80, xaxis: { visible: false }, yaxis: { visible: false } } }));
+    chart(here.figure, () => ({
+      traces: [],
+      layout: { height: 80, xaxis: { visible: false }, yaxis: { visible: false } },
+    }));
     return;
   }
   const parts = list.map((point) => new Map(spent(point, state.phase, state.what)));
   const total = new Map();
-  parts.forEach((each) => each.forEach((value, name) => total.set(name, (total.get(name) || 0) + value)));
+  parts.forEach((each) =>
+    each.forEach((value, name) => total.set(name, (total.get(name) || 0) + value)),
+  );
   const names = [...total.keys()].sort((a, b) => total.get(b) - total.get(a));
   const unit = WHAT[state.what].unit;
   here.caption.textContent = `${state.phase}: ${state.what}. ${list.length} points, the best at the top. ${stackNote(state)}`;
   chart(here.figure, () => stacksChart(state, list, parts, names, unit));
-  const rows = list.map((point, i) => ({ point, parts: parts[i], total: sum([...parts[i].values()]) }));
+  const rows = list.map((point, i) => ({
+    point,
+    parts: parts[i],
+    total: sum([...parts[i].values()]),
+  }));
   new Table(here.table, {
-    caption: `${state.phase}: ${state.what}`, rows, open: (row) => openPoint(row.point),
+    caption: `${state.phase}: ${state.what}`,
+    rows,
+    open: (row) => openPoint(row.point),
     columns: [
       ...varied.map((name) => columnOf(name, rows, (row) => row.point)),
       numbers("total", unit, rows, (row) => row.total),
@@ -97,9 +142,13 @@ function drawStacks(here, state) {
 
 function stackNote(state) {
   const { ledger, causes } = WHAT[state.what];
-  if (ledger) return "The entries are those of the ledgers in docs/economics.md, and sum to the metric.";
-  const span = state.phase === "prefill" ? "Of all prompts" : "Of a step, which gives each sequence a token";
-  return causes ? `${span}; mean of all such units of the chip.` : `${span}. An operation has the time by which it moved the end, so they sum to the whole.`;
+  if (ledger)
+    return "The entries are those of the ledgers in docs/economics.md, and sum to the metric.";
+  const span =
+    state.phase === "prefill" ? "Of all prompts" : "Of a step, which gives each sequence a token";
+  return causes
+    ? `${span}; mean of all such units of the chip.`
+    : `${span}. An operation has the time by which it moved the end, so they sum to the whole.`;
 }
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
@@ -108,28 +157,56 @@ function stacksChart(state, list, parts, names, unit) {
   const totals = parts.map((each) => sum([...each.values()]));
   const scale = state.share ? { factor: 1, unit: "%" } : commonScale(totals, unit);
   const major = names.slice(0, names.length > MOST_PARTS + 1 ? MOST_PARTS : names.length);
-  const stacked = major.map((name, i) => [name, parts.map((each) => each.get(name) || 0), colorOfPart(i)]);
+  const stacked = major.map((name, i) => [
+    name,
+    parts.map((each) => each.get(name) || 0),
+    colorOfPart(i),
+  ]);
   if (major.length < names.length) {
     const rest = names.slice(major.length);
-    stacked.push([`${rest.length} others`, parts.map((each) => sum(rest.map((name) => each.get(name) || 0))), ink().muted]);
+    stacked.push([
+      `${rest.length} others`,
+      parts.map((each) => sum(rest.map((name) => each.get(name) || 0))),
+      ink().line,
+    ]);
   }
   const value = (v, i) => (state.share ? (100 * v) / totals[i] : v / scale.factor);
   const texts = unique(list.map(label));
   return {
     traces: stacked.map(([name, values, color]) => ({
-      type: "bar", orientation: "h", name: plain(name), y: list.map((_, i) => i), x: values.map(value),
-      customdata: list.map((point) => point.i), marker: { color, line: { color: ink().back, width: 1 } },
-      text: values.map((v, i) => `${plain(texts[i])}<br>${plain(name)}: <b>${plain(readable(v, unit))}</b>, ${digits((100 * v) / totals[i])} %`),
-      textposition: "none", hovertemplate: "%{text}<extra></extra>",
+      type: "bar",
+      orientation: "h",
+      name: plain(name),
+      y: list.map((_, i) => i),
+      x: values.map(value),
+      customdata: list.map((point) => point.i),
+      marker: { color, line: { color: ink().back, width: 1 } },
+      text: values.map(
+        (v, i) =>
+          `${plain(texts[i])}<br>${plain(name)}: <b>${plain(readable(v, unit))}</b>, ${digits((100 * v) / totals[i])} %`,
+      ),
+      textposition: "none",
+      hovertemplate: "%{text}<extra></extra>",
     })),
     layout: {
-      barmode: "stack", bargap: 0.25, height: 130 + 26 * list.length, legend: { ...framed({}).legend, traceorder: "normal" },
-      xaxis: { title: state.share ? "share (%)" : titled(state.what, scale.unit) },
-      yaxis: { autorange: "reversed", tickmode: "array", tickvals: texts.map((_, i) => i), ticktext: texts.map(plain), title: "", showgrid: false },
+      barmode: "stack",
+      bargap: 0.25,
+      height: 130 + 26 * list.length,
+      legend: { ...framed({}).legend, traceorder: "normal" },
+      xaxis: { title: state.share ? "share (%)" : plain(titled(state.what, scale.unit)) },
+      yaxis: {
+        autorange: "reversed",
+        tickmode: "array",
+        tickvals: texts.map((_, i) => i),
+        ticktext: texts.map(plain),
+        title: "",
+        showgrid: false,
+      },
     },
     click: opens,
   };
 }
 
 const colorOfPart = (i) => kinds()[i % kinds().length];
-const unique = (texts) => texts.map((text, i) => (texts.indexOf(text) === i ? text : `${text} (${i + 1})`));
+const unique = (texts) =>
+  texts.map((text, i) => (texts.indexOf(text) === i ? text : `${text} (${i + 1})`));

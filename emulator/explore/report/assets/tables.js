@@ -1,7 +1,7 @@
 // Tables: sorted by their heads, filtered by a text, shown in pages, copied as TSV or CSV.
 // A column is {name, text(row), value(row), number}; `value` is what is sorted and copied.
 
-const PAGE = 50;
+const PAGE = 100;
 
 class Table {
   constructor(place, { caption, columns: heads, rows, open = null, find = false, file = "table" }) {
@@ -19,25 +19,58 @@ class Table {
   }
 
   bar(find) {
-    const copy = (kind, sign) => el("button", {
-      type: "button", title: `Copy all rows shown here, in full precision and base units, as ${kind}`,
-      onclick: () => this.copy(kind, sign),
-    }, `Copy ${kind}`);
-    const box = find ? el("input", {
-      type: "search", placeholder: "text in any column",
-      oninput: () => { this.search = box.value.toLowerCase(); this.page = 0; this.draw(); },
-    }) : null;
-    return el("div", { class: "bar noprint" },
+    const copy = (kind, sign) =>
+      el(
+        "button",
+        {
+          type: "button",
+          title: `Copy all rows shown here, in full precision and base units, as ${kind}`,
+          onclick: () => this.copy(kind, sign),
+        },
+        `Copy ${kind}`,
+      );
+    const box = find
+      ? el("input", {
+          type: "search",
+          placeholder: "text in any column",
+          oninput: () => {
+            this.search = box.value.toLowerCase();
+            this.page = 0;
+            this.draw();
+          },
+        })
+      : null;
+    return el(
+      "div",
+      { class: "bar noprint" },
       box && el("label", {}, el("span", {}, "Find"), box),
-      copy("TSV", "\t"), copy("CSV", ","), this.pages, this.status);
+      copy("TSV", "\t"),
+      copy("CSV", ","),
+      this.pages,
+      this.status,
+    );
   }
 
   scroll() {
-    this.buttons = this.heads.map((column, i) => el("button", { type: "button", onclick: () => this.by(i) }, column.name));
-    this.cells = this.heads.map((column, i) => el("th", { scope: "col", class: column.number ? "number" : null }, this.buttons[i]));
+    this.buttons = this.heads.map((column, i) =>
+      el("button", { type: "button", onclick: () => this.by(i) }, ...breakable(column.name)),
+    );
+    this.cells = this.heads.map((column, i) =>
+      el("th", { scope: "col", class: column.number ? "number" : null }, this.buttons[i]),
+    );
     this.head.replaceChildren(...this.cells);
-    const table = el("table", {}, el("caption", {}, this.caption), el("thead", {}, this.head), this.body);
-    return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": this.caption }, table);
+    const table = el(
+      "table",
+      {},
+      el("caption", {}, this.caption),
+      el("thead", {}, this.head),
+      this.body,
+    );
+    return el(
+      "div",
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": this.caption },
+      table,
+    );
   }
 
   by(column) {
@@ -50,10 +83,13 @@ class Table {
   // The rows found, in order.
   found() {
     const kept = this.search
-      ? this.rows.filter((row) => this.heads.some((c) => String(c.text(row)).toLowerCase().includes(this.search)))
+      ? this.rows.filter((row) =>
+          this.heads.some((c) => String(c.text(row)).toLowerCase().includes(this.search)),
+        )
       : [...this.rows];
     const column = this.heads[this.sort.column];
-    if (column) kept.sort((a, b) => compare(column.value(a), column.value(b)) * (this.sort.down ? -1 : 1));
+    if (column)
+      kept.sort((a, b) => compare(column.value(a), column.value(b)) * (this.sort.down ? -1 : 1));
     return kept;
   }
 
@@ -66,31 +102,80 @@ class Table {
       else cell.removeAttribute("aria-sort");
     });
     this.body.replaceChildren(...kept.slice(first, first + this.size).map((row) => this.row(row)));
-    this.status.textContent = kept.length === this.rows.length ? `${kept.length} rows` : `${kept.length} of ${this.rows.length} rows`;
+    this.status.textContent =
+      kept.length === this.rows.length
+        ? `${kept.length} rows`
+        : `${kept.length} of ${this.rows.length} rows`;
     this.turn(kept.length);
   }
 
   row(row) {
-    return el("tr", { class: row.mark ? "marked" : null }, ...this.heads.map((column, i) => {
-      const text = String(column.text(row));
-      const inside = i === 0 && this.open
-        ? el("button", { type: "button", class: "link", title: "Show where its time and joules go", onclick: () => this.open(row) }, text)
-        : text;
-      const attributes = { class: column.number ? "number" : null };
-      return i === 0 && this.open ? el("th", { scope: "row", ...attributes }, inside) : el("td", attributes, inside);
-    }));
+    return el(
+      "tr",
+      {},
+      ...this.heads.map((column, i) => {
+        const text = String(column.text(row));
+        const inside =
+          i === 0 && this.open
+            ? el(
+                "button",
+                {
+                  type: "button",
+                  class: "link",
+                  title: "Show where its time and joules go",
+                  onclick: () => this.open(row),
+                },
+                text,
+              )
+            : text;
+        const attributes = { class: column.number ? "number" : null };
+        return i === 0 && this.open
+          ? el("th", { scope: "row", ...attributes }, inside)
+          : el("td", attributes, inside);
+      }),
+    );
   }
 
   turn(count) {
     const last = Math.max(0, Math.ceil(count / this.size) - 1);
-    const go = (text, page) => el("button", {
-      type: "button", disabled: page < 0 || page > last, onclick: () => { this.page = page; this.draw(); },
-    }, text);
-    const size = choice("", [[String(PAGE), `${PAGE} a page`], ["500", "500 a page"], ["1000000", "all"]], String(this.size),
-      (value) => { this.size = Number(value); this.page = 0; this.draw(); });
+    const go = (text, page) =>
+      el(
+        "button",
+        {
+          type: "button",
+          disabled: page < 0 || page > last,
+          onclick: () => {
+            this.page = page;
+            this.draw();
+          },
+        },
+        text,
+      );
+    const size = choice(
+      "",
+      [
+        [String(PAGE), `${PAGE} a page`],
+        ["500", "500 a page"],
+        ["1000000", "all"],
+      ],
+      String(this.size),
+      (value) => {
+        this.size = Number(value);
+        this.page = 0;
+        this.draw();
+      },
+    );
     size.querySelector("select").setAttribute("aria-label", "Rows of a page");
-    this.pages.replaceChildren(...(count > PAGE
-      ? [go("Previous", this.page - 1), `page ${this.page + 1} of ${last + 1}`, go("Next", this.page + 1), size] : []));
+    this.pages.replaceChildren(
+      ...(count > PAGE
+        ? [
+            go("Previous", this.page - 1),
+            `page ${this.page + 1} of ${last + 1}`,
+            go("Next", this.page + 1),
+            size,
+          ]
+        : []),
+    );
   }
 
   lines(sign) {
@@ -106,9 +191,18 @@ class Table {
 
   async copy(kind, sign) {
     const ok = await copyText(this.lines(sign));
-    this.status.textContent = ok ? `Copied ${this.found().length} rows as ${kind}` : "The browser does not let pages copy";
+    this.status.textContent = ok
+      ? `Copied ${this.found().length} rows as ${kind}`
+      : "The browser does not let pages copy";
   }
 }
+
+// A name that may be broken after its underscores and dots.
+const breakable = (name) =>
+  name
+    .split(/(?<=[_.])/)
+    .flatMap((text) => [text, el("wbr")])
+    .slice(0, -1);
 
 function compare(a, b) {
   const none = (value) => value === null || value === undefined;
@@ -137,6 +231,7 @@ function columnOf(name, rows, point = (row) => row) {
   const values = rows.map((row) => valueOf(point(row), name));
   const number = values.every((value) => value === null || typeof value === "number");
   const scale = number ? commonScale(values, unitOf(name)) : null;
+  const write = number ? writer(values.map((value) => value && value / scale.factor)) : null;
   return {
     name: number ? titled(name, scale.unit) : name,
     raw: titled(name, unitOf(name)),
@@ -144,17 +239,25 @@ function columnOf(name, rows, point = (row) => row) {
     value: (row) => valueOf(point(row), name),
     text: (row) => {
       const value = valueOf(point(row), name);
-      return value === null || !number ? shown(name, value) : digits(value / scale.factor);
+      return value === null || !number ? shown(name, value) : write(value / scale.factor);
     },
   };
 }
 
 // A column of plain numbers that have a unit.
 function numbers(name, unit, rows, value) {
-  const scale = commonScale(rows.map(value), unit);
+  const values = rows.map(value);
+  const scale = commonScale(values, unit);
+  const write = writer(values.map((each) => each && each / scale.factor));
   return {
-    name: titled(name, scale.unit), raw: titled(name, unit), number: true, value,
-    text: (row) => { const found = value(row); return found === null || found === undefined ? "–" : digits(found / scale.factor); },
+    name: titled(name, scale.unit),
+    raw: titled(name, unit),
+    number: true,
+    value,
+    text: (row) => {
+      const found = value(row);
+      return found === null || found === undefined ? "–" : write(found / scale.factor);
+    },
   };
 }
 
