@@ -145,9 +145,9 @@ def _run(
 
 
 def _report(folder: Path, quiet: bool) -> None:
-    from emulator.explore.report.files import read_data, write_page
+    from emulator.explore.report.files import remake_page
 
-    charts = write_page(folder, read_data(folder))
+    charts = remake_page(folder)
     if not quiet:
         click.echo(_written(folder, charts))
 

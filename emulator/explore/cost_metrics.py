@@ -41,10 +41,26 @@ def _done(found: dict[str, Any] | None) -> Done | None:
     return Done(counts_of_work(work, found["seconds"]), found["tokens"])
 
 
+#: The last result asked for, and its figures or why it has none: a point's metrics come together.
+_latest: list[tuple[Result, Evaluation | EconomicsError]] = []
+
+
 def evaluation(result: Result) -> Evaluation:
     """A point's figures and their ledgers. Raises EconomicsError of a chip that cannot be made."""
+    if not _latest or _latest[0][0] is not result:
+        _latest[:] = [(result, _evaluated(result))]
+    found = _latest[0][1]
+    if isinstance(found, EconomicsError):
+        raise found
+    return found
+
+
+def _evaluated(result: Result) -> Evaluation | EconomicsError:
     prefill, decode = phase(result, "prefill"), phase(result, "generate", "decode")
-    return evaluate_phases(part_of(result), technology(), _done(prefill), _done(decode))
+    try:
+        return evaluate_phases(part_of(result), technology(), _done(prefill), _done(decode))
+    except EconomicsError as problem:
+        return problem
 
 
 def figure(result: Result, name: str) -> float | None:

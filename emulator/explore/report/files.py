@@ -30,6 +30,19 @@ def write_page(folder: Path, data: dict[str, Any]) -> bool:
     return script is not None
 
 
+def remake_page(folder: Path) -> bool:
+    """Write the page again of the data in a directory. Raises StudyError."""
+    data = read_data(folder)
+    try:
+        return write_page(folder, data)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        raise StudyError(_not_ours(folder / DATA)) from None
+
+
+def _not_ours(path: Path) -> str:
+    return f"{path}: is not what emu explore writes; run the study again"
+
+
 def read_data(folder: Path) -> dict[str, Any]:
     """The data of an earlier report. Raises StudyError."""
     path = folder / DATA
@@ -39,7 +52,7 @@ def read_data(folder: Path) -> dict[str, Any]:
         problem = (error.strerror or str(error)).lower()
         raise StudyError(f"{path}: {problem}; give a directory that emu explore -o made") from None
     except (ValueError, RecursionError):
-        raise StudyError(f"{path}: is not what emu explore writes; run the study again") from None
+        raise StudyError(_not_ours(path)) from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise StudyError(
             f"{path}: not a report's data of schema {SCHEMA}; run the study again: what was timed "

@@ -118,6 +118,7 @@ function paretoChart(state, list, front, bad) {
     type: "scatter",
     mode: "lines",
     name: "front",
+    legendrank: 1001, // after the others
     x: front.map(fx),
     y: front.map(fy),
     hoverinfo: "skip",
@@ -135,6 +136,7 @@ function paretoChart(state, list, front, bad) {
   const violating = scatter(thinned(bad), "", fx, fy).map((trace) => ({
     ...trace,
     name: "violates a constraint",
+    legendrank: 1002,
     showlegend: bad.length > 0,
     marker: {
       color: color.muted,
@@ -144,12 +146,7 @@ function paretoChart(state, list, front, bad) {
     },
   }));
   return {
-    traces: [
-      ...scatter(thinned(list), state.color, fx, fy),
-      ...violating,
-      { ...line, zorder: -1 },
-      rings,
-    ],
+    traces: [line, ...violating, ...scatter(thinned(list), state.color, fx, fy), rings],
     layout: {
       height: 480,
       xaxis: { title: better(x, sx), ...along(state.logx) },

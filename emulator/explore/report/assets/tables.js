@@ -83,14 +83,18 @@ class Table {
   // The rows found, in order.
   found() {
     const kept = this.search
-      ? this.rows.filter((row) =>
-          this.heads.some((c) => String(c.text(row)).toLowerCase().includes(this.search)),
-        )
+      ? this.rows.filter((row) => this.heads.some((column) => this.has(column, row)))
       : [...this.rows];
     const column = this.heads[this.sort.column];
     if (column)
       kept.sort((a, b) => compare(column.value(a), column.value(b)) * (this.sort.down ? -1 : 1));
     return kept;
+  }
+
+  // Whether a cell has what is searched for, as it is shown or as it is.
+  has(column, row) {
+    const texts = [column.text(row), column.value(row) ?? ""];
+    return texts.some((text) => String(text).toLowerCase().includes(this.search));
   }
 
   draw() {
