@@ -23,8 +23,8 @@ def head(data: Data, parts: Sequence[tuple[str, str]]) -> Markup:
     links = (tag("a", heading, href=f"#{name}") for name, heading in parts)
     return tag("header",
         tag("h1", data["name"]),
-        tag("p", f"An architecture exploration: {total:,} points, each timed in "
-                 f"{_listed(data['workloads'])}.", class_="lead"),
+        tag("p", f"An architecture exploration: {total:,} {'points' if total != 1 else 'point'}, each "
+                 f"timed in {_listed(data['workloads'])}.", class_="lead"),
         tag("nav", *links, aria_label="Parts of this page", class_="noprint"),
         _tiles(data, total),
         _asked(data),
@@ -40,7 +40,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _tiles(data: Data, total: int) -> Markup:
     counts = data["counts"]
-    found = [(total, "points")]
+    found = [(total, "points" if total != 1 else "point")]
     found += [(counts[status], word) for status, word in WORDS.items() if counts.get(status)]
     if data["objectives"]:
         found.append((sum(data["points"]["front"]), "on the Pareto front"))
@@ -86,7 +86,10 @@ def _estimates(data: Data) -> Markup:
     notes = data["notes"]
     if not notes:
         return Markup("")
-    items = [tag("li", f"{n:,} points: {note}") for note, n in notes[:MOST_REASONS]]
+    items = [
+        tag("li", f"{n:,} {'point' if n == 1 else 'points'}: {note}")
+        for note, n in notes[:MOST_REASONS]
+    ]
     if len(notes) > MOST_REASONS:
         items.append(tag("li", f"and {len(notes) - MOST_REASONS} other ways"))
     return joined((

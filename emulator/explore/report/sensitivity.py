@@ -1,8 +1,8 @@
 """What each axis does to each metric, all other inputs held.
 
 Good points that agree in every other input are a group. A group that has the axis's first and last
-value gives a swing: the metric at the last over that at the first, which are the lowest and the
-highest if they are numbers, else as the study lists them.
+value gives a swing: the metric at the last over that at the first. Of the values that have a good
+point, these are the lowest and the highest if they are numbers, else as the study lists them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ Plain = dict[str, Any]
 def swings(
     rows: Sequence[Row], axes: Mapping[str, Sequence[Any]], metrics: Sequence[str]
 ) -> list[Plain]:
-    """For each axis with two ends: its ends, and the swings of every metric that has some.
+    """For each axis with several values: its ends, and every metric's swing (None: it has none).
 
     `axes` are all varied inputs, each with its values in order.
     """
     good = [row for row in rows if row.status == OK]
     found = []
     for axis, values in axes.items():
-        if len(values) > 1:
-            ends = (values[0], values[-1])
+        there = {repr(row.inputs[axis]) for row in good}
+        able = [value for value in values if repr(value) in there]
+        if len(values) > 1 and able:
+            ends = (able[0], able[-1])
             pairs = _pairs(good, axis, ends, [name for name in axes if name != axis])
             found.append({
                 "axis": axis, "from": ends[0], "to": ends[1],
