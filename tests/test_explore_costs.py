@@ -24,7 +24,9 @@ def result(chip: str, **changes: object) -> dict[str, Any]:
     work = {"macs": {"fp8 x fp4": 10**12}, "vector_elements": 3, "instructions": 4}
     decode = {"seconds": 1.0, "tokens": 10, "traffic": traffic, "work": work}
     data = asdict(load_chip(chip).with_(**changes))
-    return {"chip": data, "inputs": {"chip": chip}, "phases": {"decode": decode}}
+    inputs = {"chip": chip}
+    return {"chip": data, "inputs": inputs, "phases": {"decode": decode},
+            "technology": "public-2026"}  # fmt: skip
 
 
 def test_every_metric_of_a_phase_is_the_librarys() -> None:

@@ -40,7 +40,8 @@ def result(model: Path, *workloads: str, **values: Any) -> metrics.Result:
     outcome = timed(model, workloads, **values)
     assert outcome["status"] == "done", outcome["reason"]
     point = outcome["point"]
-    return outcome["result"] | {"inputs": point.inputs, "chip": point.chip}
+    facts = {"inputs": point.inputs, "chip": point.chip, "technology": point.technology}
+    return outcome["result"] | facts
 
 
 def value(found: metrics.Result, name: str) -> float:

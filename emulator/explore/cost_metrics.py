@@ -1,4 +1,4 @@
-"""Metrics of energy, area and cost: a point's phases, priced by the default technology."""
+"""Metrics of energy, area and cost: a point's phases, priced by its technology."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from isa.chip import chip_from_data, known_chips
 
 
 @cache
-def technology() -> Technology:
-    """The technology that prices points."""
-    return load_technology()
+def technology(name_or_path: str) -> Technology:
+    """A technology that prices points."""
+    return load_technology(name_or_path)
 
 
 @cache
@@ -58,7 +58,8 @@ def evaluation(result: Result) -> Evaluation:
 def _evaluated(result: Result) -> Evaluation | EconomicsError:
     prefill, decode = phase(result, "prefill"), phase(result, "generate", "decode")
     try:
-        return evaluate_phases(part_of(result), technology(), _done(prefill), _done(decode))
+        prices = technology(result["technology"])
+        return evaluate_phases(part_of(result), prices, _done(prefill), _done(decode))
     except EconomicsError as problem:
         return problem
 

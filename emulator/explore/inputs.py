@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, Final, get_type_hints
 
 from compiler.errors import CompileError
-from compiler.options import Options
+from compiler.options import TECHNIQUES, Options
 from emulator.explore.units import NONE, Dimension, chip_unit, parse_quantity, shown
 from isa.chip import Chip
 from isa.errors import ChipError
@@ -93,6 +93,17 @@ def a_text(value: Any) -> str:
     return value
 
 
+def techniques(value: Any) -> tuple[str, ...]:
+    """A check for techniques of the compiler, each once and in its order."""
+    known = ", ".join(TECHNIQUES)
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"expected a list of techniques, got {show(value)}; known are {known}")
+    for name in value:
+        if not isinstance(name, str) or name not in TECHNIQUES:
+            raise ValueError(f"{show(name)} is no technique; known are {known}")
+    return tuple(name for name in TECHNIQUES if name in value)
+
+
 def _option(name: str) -> Callable[[Any], Any]:
     """A check by the compiler's own rules."""
 
@@ -137,6 +148,8 @@ _OWN: Final = (
     Input("chip", "name of a chip, or its YAML file", a_text, "t1", dimension=None),
     Input("model", "config.json, a model's directory, or a shipped config's name", a_text,
           dimension=None),
+    Input("technology", "name of a technology, or its YAML file: energy, area and cost", a_text,
+          "public-2026", simulated=False, dimension=None),
     Input("batch", "sequences at a time", whole(1, 1 << 16), 1),
     Input("context", "positions each decoded token attends to, its own included",
           whole(1, _POSITIONS), 1024),
@@ -163,6 +176,7 @@ _OPTION_WORDS: Final = {
     "sequences": "sequences the cache holds; null: the batch",
     "logit_rows": "rows a step may want logits of; null: the sequences",
     "top_k": "candidates ranked per row",
+    "without": "list of techniques that the compiler leaves out (emu compile --without)",
     "split": "ways the array is divided; null: as many as it can be",
 }
 
@@ -188,6 +202,8 @@ def _add_own() -> None:
             raise TypeError(f"compiler option {each.name} has no default")
         if each.name == "sequences":
             check, default = _nullable(check), None
+        if each.name == "without":
+            check = techniques
         what = _OPTION_WORDS.get(each.name, "compiler option")
         is_number = hints[each.name] in (int, int | None)
         add(Input(each.name, what, check, default, dimension=NONE if is_number else None))

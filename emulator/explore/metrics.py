@@ -9,6 +9,7 @@ A result is plain data (docs/explore.md has every key):
     model     sizes of the model: layers, hidden, heads, ...
     program   hbm_bytes it needs, rows of a step, sequences, context, numeric (formats)
     phases    what was timed: name -> phase, of prefill, decode, generate
+    technology  name or path of what prices it
 
 Other modules add metrics by naming themselves in `PROVIDERS`.
 """

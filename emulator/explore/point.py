@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from compiler.config import ModelConfig
@@ -30,6 +31,7 @@ class Point:
     """Values of inputs: every one of `inputs.known()`, and the chip's keys that the study sets.
 
     `chip` is the whole chip as plain data, or None with `reason` where there can be no such chip.
+    `technology`, a name or a path, prices it, and is not in the key.
     """
 
     inputs: Mapping[str, Any]
@@ -37,6 +39,7 @@ class Point:
     job: Job | None
     key: str
     reason: str = ""
+    technology: str = ""
 
 
 @cache
@@ -63,25 +66,32 @@ def model_facts(path: str) -> dict[str, Any]:
 class Points:
     """Makes points of values, for one study's workloads.
 
-    `chips` and `models` say where the names of a study are: name -> path (or a chip's name).
+    `chips`, `models` and `technologies` say where the names of a study are: name -> path (or a
+    name of the package's).
     """
 
     def __init__(
-        self, workloads: tuple[str, ...], chips: Mapping[str, str], models: Mapping[str, str]
+        self,
+        workloads: tuple[str, ...],
+        chips: Mapping[str, str],
+        models: Mapping[str, str],
+        technologies: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.workloads, self.chips, self.models = workloads, chips, models
+        self.technologies = technologies
         self.version = code_version()
         self.phases = sorted({phase for name in workloads for phase in PHASES[name]})
 
     def point(self, values: Mapping[str, Any]) -> Point:
         """The point with these values; all others are the defaults."""
         inputs = {name: item.default for name, item in known().items()} | dict(values)
+        technology = self.technologies.get(inputs["technology"], inputs["technology"])
         chip, reason = self._chip(inputs)
         if chip is None:
             key = _hash({"inputs": inputs, "reason": reason, "code": self.version})
-            return Point(inputs, None, None, key, reason)
+            return Point(inputs, None, None, key, reason, technology)
         job = self._job(inputs, chip)
-        return Point(inputs, chip, job, _hash(job))
+        return Point(inputs, chip, job, _hash(job), technology=technology)
 
     def _chip(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
         changes = {name: value for name, value in inputs.items() if name in chip_keys()}

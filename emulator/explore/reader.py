@@ -48,6 +48,7 @@ class _Reader:
         self.folder = path.parent
         self.chips: dict[str, str] = {}
         self.models: dict[str, str] = {}
+        self.technologies: dict[str, str] = {}
 
     def study(self, root: Node) -> Study:
         fixed, axes = self.settings()
@@ -67,6 +68,7 @@ class _Reader:
             sampling=sampling,
             chips=self.chips,
             models=self.models,
+            technologies=self.technologies,
             units=names.units,
         )
         if study.size > MOST_POINTS:
@@ -122,11 +124,13 @@ class _Reader:
         return values
 
     def checked(self, key: str, node: Node) -> Any:
-        """A value of an input, as it is used; names of chips and models are looked up."""
+        """A value of an input, as it is used; names of chips, models and technologies are found."""
         if key == "chip":
             return values.chip(node, self.folder, self.chips)
         if key == "model":
             return values.model(node, self.folder, self.models)
+        if key == "technology":
+            return values.technology(node, self.folder, self.technologies)
         return value_of(key, node)
 
     # -- the rest --------------------------------------------------------------------------------

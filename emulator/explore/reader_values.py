@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from emulator.explore import inputs
+from emulator.explore.economics.technology import known_technologies, load_technology
 from emulator.explore.located import Node, nearest
 from emulator.explore.point import model_facts
 from isa.chip import known_chips, load_chip
@@ -93,6 +94,21 @@ def chip(node: Node, folder: Path, found: dict[str, str]) -> str:
     except TesseraError as error:
         node.fail(f"chip: {error}")
     found[name] = str(path)
+    return name
+
+
+def technology(node: Node, folder: Path, found: dict[str, str]) -> str:
+    """A technology's name; adds where it is to `found`. A file's path counts from the study."""
+    name = node.text("technology")
+    path = name if name in known_technologies() else str(folder / name)
+    if path != name and not Path(path).is_file():
+        known = ", ".join(known_technologies())
+        node.fail(f"technology: `{name}` is neither a file nor one of {known}")
+    try:
+        load_technology(path)
+    except TesseraError as error:
+        node.fail(f"technology: {error}")
+    found[name] = path
     return name
 
 

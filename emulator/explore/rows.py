@@ -100,6 +100,7 @@ def whole_result(point: Point, stored: Stored) -> Result:
         "model": point.job["model"],
         "program": result["program"],
         "phases": result["phases"],
+        "technology": point.technology,
     }
 
 

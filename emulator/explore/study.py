@@ -57,6 +57,7 @@ class Study:
     chips: Mapping[str, str]  #: name in the study -> path, or name of a chip
     models: Mapping[str, str]
     units: Mapping[str, str] = field(default_factory=dict)  #: of definitions
+    technologies: Mapping[str, str] = field(default_factory=dict)  #: as chips
 
     @property
     def size(self) -> int:
@@ -68,7 +69,7 @@ class Study:
     @cached_property
     def points(self) -> Points:
         """What makes points of values."""
-        return Points(self.workloads, self.chips, self.models)
+        return Points(self.workloads, self.chips, self.models, self.technologies)
 
     @property
     def varied(self) -> tuple[str, ...]:

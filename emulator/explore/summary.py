@@ -118,7 +118,7 @@ def shown(name: str, value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list | tuple):
-        return "/".join(map(str, value))
+        return "/".join(map(str, value)) or "none"
     if name in chip_keys() and type(value) in (int, float):
         return readable(value, chip_unit_name(name))
     text = str(value)

@@ -43,7 +43,7 @@ def report_data(study: Study, points: Sequence[Point], rows: Sequence[Row], stor
     return {
         "schema": SCHEMA,
         **{name: about[name] for name in kept},
-        "technology": technology().name,
+        "technologies": list(dict.fromkeys(technology(p.technology).name for p in ordered)),
         "sampling": study.sampling.kind,
         "axes": axes,
         "inputs": [_input(study, name) for name in study.shown],
@@ -57,7 +57,7 @@ def report_data(study: Study, points: Sequence[Point], rows: Sequence[Row], stor
         "details": [broken_down.get(i) for i in range(len(rows))],
         "tables": details.tables,
         "sensitivity": swings(rows, axes, study.metrics),
-        "chips": _chips(study),
+        "chips": _chips(study, ordered[0].technology),
     }  # fmt: skip
 
 
@@ -145,13 +145,13 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None
 
 
-def _chips(study: Study) -> list[Plain]:
+def _chips(study: Study, prices: str) -> list[Plain]:
     """Facts of the study's chips as their files are, before axes change them."""
     kept = ("summary", "node", "weights", "tiles", "clock_hz", "array", "peak_flops", "sram",
             "hbm", "flop_per_byte", "area_mm2", "power_w", "usd_to_make", "usd",
             "unpriced")  # fmt: skip
     found = []
     for name, place in study.chips.items():
-        chip = facts(Part.load(place), technology())
+        chip = facts(Part.load(place), technology(prices))
         found.append({"name": name} | {key: chip[key] for key in kept})
     return found

@@ -23,8 +23,8 @@ def head(data: Data, parts: Sequence[tuple[str, str]]) -> Markup:
     links = (tag("a", heading, href=f"#{name}") for name, heading in parts)
     return tag("header",
         tag("h1", data["name"]),
-        tag("p", f"An architecture exploration: {total:,} {'points' if total != 1 else 'point'}, each "
-                 f"timed in {_listed(data['workloads'])}.", class_="lead"),
+        tag("p", f"An architecture exploration: {_points(total)}, each timed in "
+                 f"{_listed(data['workloads'])}.", class_="lead"),
         tag("nav", *links, aria_label="Parts of this page", class_="noprint"),
         _tiles(data, total),
         _asked(data),
@@ -32,6 +32,10 @@ def head(data: Data, parts: Sequence[tuple[str, str]]) -> Markup:
         _estimates(data),
         _best(data),
     )  # fmt: skip
+
+
+def _points(n: int) -> str:
+    return f"{n:,} point" if n == 1 else f"{n:,} points"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -58,7 +62,8 @@ def _asked(data: Data) -> Markup:
     rows += [(name, "fixed", shown(value, units[name])) for name, value in data["fixed"].items()]
     rows += [(o["name"], "objective", f"{o['better']} is better") for o in data["objectives"]]
     rows += [(text, "constraint", "must hold") for text in data["constraints"]]
-    prices = f"Energy, area and cost by the technology {data['technology']}."
+    several = "technology" if len(data["technologies"]) == 1 else "technologies"
+    prices = f"Energy, area and cost by the {several} {_listed(data['technologies'])}."
     heads = ("name", "what", "values")
     return joined((
         tag("h2", "What was asked"),
@@ -82,19 +87,16 @@ def _reasons(data: Data) -> Markup:
 
 
 def _estimates(data: Data) -> Markup:
-    """Layers and steps that were left out, if any were."""
+    """What rows note: layers and steps that were left out, and the like."""
     notes = data["notes"]
     if not notes:
         return Markup("")
-    items = [
-        tag("li", f"{n:,} {'point' if n == 1 else 'points'}: {note}")
-        for note, n in notes[:MOST_REASONS]
-    ]
+    items = [tag("li", f"{_points(n)}: {note}") for note, n in notes[:MOST_REASONS]]
     if len(notes) > MOST_REASONS:
         items.append(tag("li", f"and {len(notes) - MOST_REASONS} other ways"))
     return joined((
         tag("h2", "Estimates"),
-        tag("p", "Layers or steps were left out of the simulation, and stand for others:"),
+        tag("p", "What of the points is an estimate, or stands for something else:"),
         tag("ul", *items),
     ))  # fmt: skip
 
@@ -127,7 +129,7 @@ def shown(value: object, unit: str) -> str:
     if value is None:
         return "–"
     if isinstance(value, list | tuple):
-        return "/".join(map(str, value))
+        return "/".join(map(str, value)) or "none"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return readable(value, unit) if unit else f"{value:g}" if value < 1e6 else f"{value:,}"
     return str(value)

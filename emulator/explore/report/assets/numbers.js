@@ -86,7 +86,7 @@ function unitOf(name) {
 // An input's or metric's value for people.
 function shown(name, value) {
   if (value === null || value === undefined) return "–";
-  if (Array.isArray(value)) return value.join("/");
+  if (Array.isArray(value)) return value.join("/") || "none";
   return typeof value === "number" ? readable(value, unitOf(name)) : String(value);
 }
 
