@@ -183,6 +183,30 @@ def test_the_front_is_the_one_of_the_metrics_chosen(load: Open, results: Path) -
     assert page.locator("#pareto tbody tr").count() == 1
 
 
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_bars_sum_to_their_metrics(load: Open, results: Path, phase: str) -> None:
+    page, data = load(results), json.loads((results / DATA).read_bytes())
+    page.locator("#stacks summary").click()
+    choose(page, "stacks", "Phase", phase)
+    choose(page, "stacks", "Points", "tpot")
+    wholes = {"time": {"prefill": "ttft", "decode": "tpot"}[phase]}
+    if phase == "decode":
+        wholes |= {"energy": "joules_per_output_token", "cost": "usd_per_million_output_tokens"}
+    for what in page.locator("#stacks .controls label").nth(1).locator("option").all():
+        name = str(what.get_attribute("value"))
+        metric = wholes.get(name.split()[0])
+        if metric is None:
+            continue
+        choose(page, "stacks", "What", name)
+        page.locator("#stacks").get_by_text("Copy TSV").click()
+        page.locator("#stacks").get_by_text("as TSV").and_(page.locator(".status")).wait_for()
+        lines = [t.split("\t") for t in page.evaluate("navigator.clipboard.readText()").split("\n")]
+        at = next(i for i, head in enumerate(lines[0]) if head.startswith("total"))
+        found = sorted(float(line[at]) for line in lines[1:] if len(line) > at)
+        values = zip(data["points"]["metrics"][metric], data["points"]["status"], strict=True)
+        assert found == pytest.approx(sorted(v for v, s in values if s == "ok"), rel=1e-4), name
+
+
 def test_dragging_along_an_axis_keeps_the_lines_through_there(load: Open, results: Path) -> None:
     page = load(results, viewport={"width": 1300, "height": 900})
     chart = page.locator("#parallel .chart")
@@ -300,6 +324,9 @@ def test_on_paper(load: Open, results: Path) -> None:
     fill = page.locator("#pareto .xtick text").first.evaluate("each => getComputedStyle(each).fill")
     assert fill == "rgb(0, 0, 0)"
     assert page.locator("#pareto .controls").is_hidden()
+    assert page.pdf().startswith(b"%PDF")
+    page.locator("#points tbody button").first.click()
+    assert page.locator("main").is_hidden() and page.locator("dialog .body").is_visible()
     assert page.pdf().startswith(b"%PDF")
 
 

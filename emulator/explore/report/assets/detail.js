@@ -71,12 +71,13 @@ function shares(caption, unit, rows, extra = []) {
   );
 }
 
+const count = (number, name) => `${number} ${name}${number === 1 ? "" : "s"}`;
+
 function phaseParts(name, phase) {
-  const of =
-    name === "prefill"
-      ? `${phase.batch} prompts, ${phase.tokens} tokens`
-      : `${phase.batch} sequences, ${phase.tokens} tokens`;
-  const steps = `${phase.steps} step${phase.steps === 1 ? "" : "s"}${phase.estimated ? `, ${phase.simulated} of them simulated` : ""}`;
+  const each = name === "prefill" ? "prompt" : "sequence";
+  const of = `${count(phase.batch, each)}, ${count(phase.tokens, "token")}`;
+  const simulated = phase.estimated ? `, ${phase.simulated} of them simulated` : "";
+  const steps = count(phase.steps, "step") + simulated;
   const roof = phase.roof;
   const lines = [
     ["time", readable(phase.seconds, "s")],

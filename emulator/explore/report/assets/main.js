@@ -79,6 +79,14 @@ function showPoints() {
   draw();
 }
 
+// An open breakdown is printed alone, which a modal one cannot be.
+function reopen(how) {
+  const dialog = document.getElementById("point");
+  if (!dialog.open) return;
+  dialog.close();
+  dialog[how]();
+}
+
 function start() {
   for (const show of [
     showFilter,
@@ -96,6 +104,8 @@ function start() {
     .addEventListener("click", () => document.getElementById("point").close());
   darkness.addEventListener("change", redraw);
   printing.addEventListener("change", redraw);
+  window.addEventListener("beforeprint", () => reopen("show"));
+  window.addEventListener("afterprint", () => reopen("showModal"));
   let waiting = 0;
   window.addEventListener("resize", () => {
     clearTimeout(waiting);

@@ -52,8 +52,8 @@ function digits(value) {
 }
 
 // What writes the numbers of a column: whole ones whole, others with as many decimals as the median
-// needs for four digits, and more for those that would be nothing.
-function writer(values) {
+// needs for four digits, `most` at most, and more for those that would be nothing.
+function writer(values, most = 6) {
   const sizes = values
     .filter((v) => typeof v === "number" && v)
     .map(Math.abs)
@@ -61,7 +61,7 @@ function writer(values) {
   if (!sizes.length) return digits;
   const middle = sizes[sizes.length >> 1];
   if (sizes.every(Number.isInteger) || middle >= 1e7 || middle < 1e-4) return digits;
-  const places = Math.max(0, 3 - Math.floor(Math.log10(middle)));
+  const places = Math.min(most, Math.max(0, 3 - Math.floor(Math.log10(middle))));
   return (value) => {
     if (value === 0) return "0";
     if (Math.abs(value) < 5 * 10 ** -places) return digits(Number(value.toPrecision(2)));

@@ -24,18 +24,17 @@ const stepsOf = (name, phase) => (name === "prefill" ? 1 : phase.steps);
 function spent(point, name, what) {
   const phase = point.detail.phases[name];
   const { ledger, causes } = WHAT[what];
+  const operations = phase.operations.map(([at, seconds]) => [
+    data.tables.operations[at],
+    seconds / stepsOf(name, phase),
+  ]);
   if (causes) {
-    const scale = phase.seconds / phase.cycles / stepsOf(name, phase);
-    return phase.units
-      .map(([at, cycles]) => [...data.tables.causes[at], cycles * scale])
-      .filter(([unit]) => unit === causes)
-      .map(([, cause, value]) => [cause, value]);
+    const host = operations.find(([operation]) => operation === "host");
+    const scale = (phase.seconds / stepsOf(name, phase) - host[1]) / phase.cycles;
+    const found = phase.units.map(([at, cycles]) => [...data.tables.causes[at], cycles * scale]);
+    return [...found.filter(([unit]) => unit === causes).map(([, ...rest]) => rest), host];
   }
-  if (!ledger)
-    return phase.operations.map(([at, seconds]) => [
-      data.tables.operations[at],
-      seconds / stepsOf(name, phase),
-    ]);
+  if (!ledger) return operations;
   const number = point.detail.ledgers[`${groupOf(name)} ${ledger}`];
   if (number === undefined) return null;
   const found = data.tables.ledgers[number];
@@ -147,7 +146,7 @@ function stackNote(state) {
   const span =
     state.phase === "prefill" ? "Of all prompts" : "Of a step, which gives each sequence a token";
   return causes
-    ? `${span}; mean of all such units of the chip.`
+    ? `${span}; mean of all such units of the chip, and the host.`
     : `${span}. An operation has the time by which it moved the end, so they sum to the whole.`;
 }
 

@@ -252,7 +252,10 @@ function columnOf(name, rows, point = (row) => row) {
 function numbers(name, unit, rows, value) {
   const values = rows.map(value);
   const scale = commonScale(values, unit);
-  const write = writer(values.map((each) => each && each / scale.factor));
+  const write = writer(
+    values.map((each) => each && each / scale.factor),
+    unit === "%" ? 2 : 6,
+  );
   return {
     name: titled(name, scale.unit),
     raw: titled(name, unit),
