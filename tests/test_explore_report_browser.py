@@ -357,6 +357,17 @@ def test_hostile_texts_do_nothing(load: Open, tmp_path: Path) -> None:
     assert page.locator("script:not([id])").count() == 2  # ours and the library's
 
 
+def test_no_good_point(load: Open, tmp_path: Path) -> None:
+    path = write_study(tmp_path, fixed={"rows": 1 << 20, "prompt": 40, "context": 100})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executors, "_local", _here)
+        done("explore", path, "-o", tmp_path / "r", "--quiet")
+    page = load(tmp_path / "r")
+    assert page.locator("#pareto figcaption").inner_text() == "No point has metrics."
+    assert page.locator("#pareto details").is_hidden()
+    assert page.locator("#points tbody tr").count() == 4
+
+
 def test_thousands_of_points(load: Open, results: Path, tmp_path: Path) -> None:
     data = many(json.loads((results / DATA).read_bytes()), 6000)
     write_page(tmp_path, data)

@@ -62,6 +62,7 @@ def _asked(data: Data) -> Markup:
     rows += [(name, "fixed", shown(value, units[name])) for name, value in data["fixed"].items()]
     rows += [(o["name"], "objective", f"{o['better']} is better") for o in data["objectives"]]
     rows += [(text, "constraint", "must hold") for text in data["constraints"]]
+    rows.append(("points", "chosen by", data["sampling"]))
     several = "technology" if len(data["technologies"]) == 1 else "technologies"
     prices = f"Energy, area and cost by the {several} {_listed(data['technologies'])}."
     heads = ("name", "what", "values")

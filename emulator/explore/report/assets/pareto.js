@@ -171,4 +171,5 @@ function absent(here, why) {
   here.figure.replaceChildren();
   here.caption.textContent = why;
   here.table.replaceChildren();
+  here.section.querySelector("details").hidden = true;
 }
