@@ -122,7 +122,7 @@ test-explore: $(SETUP_EXPLORE) ## Explore on Dask and Slurm's stand-in, by searc
 test-report: $(SETUP_REPORT) ## Look at reports in headless Chromium, which must be there (installs Plotly)
 	$(BIN)/python -m pytest -q -rs -m browser --hypothesis-profile ci tests/test_explore_report_browser.py
 
-perplexity: $(SETUP_HF) ## Held-out perplexity of the shipped model in every format (installs torch)
+perplexity: $(SETUP) ## Held-out perplexity of the shipped model in every format
 	$(BIN)/python programs/model/perplexity.py
 
 bench: $(SETUP) ## Measure the emulator beside this machine's limits (minutes)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cli_runs import done, emu
-from explore_runs import here, write_study  # noqa: F401
+from explore_runs import STUDY, here, write_study  # noqa: F401
 
 from emulator.explore.export import CSV, META, PARQUET
 
@@ -33,8 +33,10 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study with good points, invalid ones, and one axis that shares programs."""
-    return write_study(tmp_path, axes=AXES)
+    """A study with good points, invalid ones, one axis that shares programs, and quality."""
+    fixed = STUDY["fixed"] | {"quality_windows": 1}
+    metrics = ["ttft", "tpot", "perplexity", "loss_over_bf16_error", "greedy_agreement"]
+    return write_study(tmp_path, axes=AXES, fixed=fixed, metrics=metrics)
 
 
 @pytest.fixture
@@ -75,7 +77,8 @@ def test_submitit(study: Path, expected: dict[str, bytes], tmp_path: Path) -> No
     assert result.status == 0, result
     assert "6 points timed" in result.out
     assert files(tmp_path / "r") == expected
-    assert len(list((tmp_path / "r" / "slurm").glob("*_submitted.pkl"))) == 2, "two tasks of three"
+    tasks = list((tmp_path / "r" / "slurm").glob("*_submitted.pkl"))
+    assert len(tasks) == 3, "six points and three formats in tasks of three"
 
 
 @needs("submitit", "slurm")

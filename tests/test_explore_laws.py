@@ -273,5 +273,5 @@ def test_metrics_are_numbers_where_their_phases_are(model: Path) -> None:
     for workload, phases in metrics.PHASES.items():
         found = result(model, workload, prompt=20, output=3, context=30)
         for metric in metrics.known().values():
-            if metric.has(set(phases)):
+            if metric.has(set(phases)) and not metric.quality:
                 assert metric.value(found) is not None, (workload, metric.name)

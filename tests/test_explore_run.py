@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from cli_runs import Result, done, emu
-from explore_runs import CONFIG, here, write_study  # noqa: F401
+from explore_runs import CONFIG, STUDY, here, write_study  # noqa: F401
 
 from emulator.explore import run as running
 from emulator.explore import simulate, store
@@ -270,9 +271,21 @@ def _killed(path: Path, folder: Path, moment: int) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_kill_9_at_ten_random_moments(tmp_path: Path) -> None:
+def _done_now(out: str) -> int:
+    """How many points a run timed, and formats it measured."""
+    return sum(map(int, re.findall(r"(\d+) (?:points timed|measured)", out)))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "jobs"),
+    [(None, 6), (["tpot", "perplexity"], 6 + 3)],  # the formats, bf16, the reference
+    ids=["timing", "quality"],
+)
+def test_kill_9_at_ten_random_moments(tmp_path: Path, metrics: list[str] | None, jobs: int) -> None:
     axes = {"hbm.bytes_per_second": ["50 GB/s", "80 GB/s"], "batch": [1, 2, 3]}
-    path = write_study(tmp_path, axes=axes)
+    path = write_study(
+        tmp_path, axes=axes, metrics=metrics, fixed=STUDY["fixed"] | {"quality_windows": 1}
+    )
     calls = _calls(path, tmp_path / "whole")
     expected = (tmp_path / "whole" / CSV).read_bytes()
     generator, kills, runs, before = random.Random(7), 0, 0, dict[str, str]()
@@ -286,12 +299,12 @@ def test_kill_9_at_ten_random_moments(tmp_path: Path) -> None:
         if (folder / CSV).exists():
             assert (folder / CSV).read_bytes() == expected, "half a file"
         if not killed:  # nothing is left to be done here
-            assert len(after) == 6
+            assert len(after) == jobs
             runs += 1
             folder, before = tmp_path / f"r{runs}", {}
     result = explore(path, folder)
-    assert f"{6 - len(before)} points timed, {len(before)} from" in result.out
-    assert before.items() <= stored(folder).items() and len(stored(folder)) == 6
+    assert _done_now(result.out) == jobs - len(before)
+    assert before.items() <= stored(folder).items() and len(stored(folder)) == jobs
     assert (folder / CSV).read_bytes() == expected
 
 

@@ -138,6 +138,8 @@ def _run(
             click.echo(line)
         counts = runner.counts
         click.echo(f"\n{counts.timed} points timed, {counts.found} from {output}")
+        if study.asks_quality:
+            click.echo(f"quality of formats: {counts.measured} measured, the others were there")
         if not parquet:
             click.echo("points.parquet is left out: it needs the extra `explore`")
         click.echo(_written(output, charts))
@@ -168,7 +170,7 @@ def _settings(texts: tuple[str, ...]) -> dict[str, object]:
 def _dry_run(study: Study, output: Path | None) -> None:
     """How many points there are, how many need timing, and the first of them."""
     from emulator.explore.rows import Judge
-    from emulator.explore.run import all_points
+    from emulator.explore.run import all_points, jobs, of_formats
     from emulator.explore.store import FILE, Store
     from emulator.explore.study import SEARCH
 
@@ -179,16 +181,21 @@ def _dry_run(study: Study, output: Path | None) -> None:
     points, judge = all_points(study), Judge(study)
     invalid = sum(point.job is None for point in points)
     violating = sum(point.job is not None and bool(judge.forbidden(point)) for point in points)
-    wanted = {p.key for p in points if p.job is not None and not judge.forbidden(p)}
-    stored = 0
+    wanted = jobs(judge, points)
+    timings = {key for key, job in wanted.items() if not of_formats(job)}
+    stored: set[str] = set()
     if output is not None and (output / FILE).is_file():
         store = Store(output, read_only=True)
-        stored = len(store.known(wanted))
+        stored = store.known(wanted)
         store.close()
+    there = len(stored & timings)
     click.echo(
-        f"{study.name}: {len(points)} points: {len(wanted) - stored} to be timed, {stored} stored, "
+        f"{study.name}: {len(points)} points: {len(timings) - there} to be timed, {there} stored, "
         f"{violating} violate a constraint by their inputs, {invalid} have no such chip"
     )
+    if study.asks_quality:
+        left = len(wanted.keys() - timings - stored)
+        click.echo(f"quality of formats: {left} to be measured")
     for point in points[:_SHOWN_POINTS]:
         values = (f"{name}={point.inputs[name]}" for name in study.varied if name in point.inputs)
         click.echo(f"  {point.key[:16]}  {' '.join(values)}")

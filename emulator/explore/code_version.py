@@ -36,6 +36,7 @@ SOURCES: Final = (
     "emulator/explore/evaluate.py",
     "emulator/explore/phases.py",
     "emulator/explore/placement.py",
+    "emulator/explore/quality",
     "emulator/explore/simulate.py",
 )
 

@@ -1,4 +1,7 @@
-"""Times jobs, in whatever process: the function that executors call."""
+"""Does jobs, in whatever process: the function that executors call.
+
+A job times a point's phases, or measures the quality of its formats.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from emulator.explore.code_version import code_version
 from emulator.explore.errors import StudyError
+from emulator.explore.quality.job import KIND, measure
 from isa.errors import TesseraError
 
 DONE, INVALID, ERROR = "done", "invalid", "error"
@@ -35,6 +39,8 @@ def _outcome(key: str, job: dict[str, Any]) -> Outcome:
     start, status, reason, result = time.process_time(), DONE, "", None
     try:
         result = _result(job)
+    except StudyError:
+        raise  # of this machine, not of the job
     except TesseraError as error:
         status, reason = INVALID, str(error).splitlines()[0]
     except MemoryError:
@@ -52,6 +58,8 @@ def _outcome(key: str, job: dict[str, Any]) -> Outcome:
 
 
 def _result(job: dict[str, Any]) -> dict[str, Any]:
+    if job.get("kind") == KIND:
+        return measure(job)
     from emulator.explore.phases import phase  # imports Numba: only where jobs run
     from emulator.explore.simulate import Simulator
 

@@ -143,6 +143,7 @@ def _type_name(wanted: Any) -> str:
 # ---- the inputs that come along
 
 _POSITIONS: Final = 1 << 24  # as compiler.config_reader has it
+_MOST_WINDOWS: Final = 4096  # the text has 32
 
 _OWN: Final = (
     Input("chip", "name of a chip, or its YAML file", a_text, "t1", dimension=None),
@@ -162,6 +163,8 @@ _OWN: Final = (
           "around it; or all", whole(1, _POSITIONS, ALL), 1),
     Input("decode_samples", "steps of an answer simulated, each standing for those around it; or "
           "all", whole(1, _POSITIONS, ALL), 2),
+    Input("quality_windows", "windows of held-out text, of 512 tokens at most, that metrics of "
+          "quality are of; or all", whole(1, _MOST_WINDOWS, ALL), 8, simulated=False),
 )  # fmt: skip
 
 #: Options whose value follows from other inputs: the cache holds what the workloads need.

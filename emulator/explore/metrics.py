@@ -10,6 +10,8 @@ A result is plain data (docs/explore.md has every key):
     program   hbm_bytes it needs, rows of a step, sequences, context, numeric (formats)
     phases    what was timed: name -> phase, of prefill, decode, generate
     technology  name or path of what prices it
+    quality   None, or what the shipped model says of the held-out text: `own` in the point's
+              formats, `base` in bf16, `reference` without Tessera (quality/job.py)
 
 Other modules add metrics by naming themselves in `PROVIDERS`.
 """
@@ -30,6 +32,7 @@ Result = dict[str, Any]
 PROVIDERS: Final[list[str]] = [
     "emulator.explore.basic_metrics",
     "emulator.explore.cost_metrics",
+    "emulator.explore.quality_metrics",
 ]
 
 LESS, MORE = "less", "more"  #: which way is better
@@ -57,6 +60,7 @@ class Metric:
     phases: tuple[str, ...]
     value: Callable[[Result], float | None]
     every: bool = False
+    quality: bool = False  #: needs `quality`, which is measured for studies that ask for it
 
     @property
     def dimension(self) -> Dimension:

@@ -88,10 +88,10 @@ class Points:
         technology = self.technologies.get(inputs["technology"], inputs["technology"])
         chip, reason = self._chip(inputs)
         if chip is None:
-            key = _hash({"inputs": inputs, "reason": reason, "code": self.version})
+            key = key_of({"inputs": inputs, "reason": reason, "code": self.version})
             return Point(inputs, None, None, key, reason, technology)
         job = self._job(inputs, chip)
-        return Point(inputs, chip, job, _hash(job), technology=technology)
+        return Point(inputs, chip, job, key_of(job), technology=technology)
 
     def _chip(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
         changes = {name: value for name, value in inputs.items() if name in chip_keys()}
@@ -143,6 +143,7 @@ def _positions(phase: str, inputs: Mapping[str, Any]) -> int:
     return positions
 
 
-def _hash(data: Any) -> str:
+def key_of(data: Any) -> str:
+    """A hash of plain data."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -10,9 +10,11 @@ from typing import Any, Final
 
 from emulator.explore import inputs
 from emulator.explore import reader_values as values
+from emulator.explore.errors import StudyError
 from emulator.explore.located import Node, nearest, read
 from emulator.explore.metrics import PHASES
 from emulator.explore.names import Names
+from emulator.explore.quality.text import checkpoint
 from emulator.explore.reader_values import axis_values, value_of
 from emulator.explore.study import GRID, LIST, RANDOM, SEARCH, Sampling, Study
 
@@ -77,7 +79,16 @@ class _Reader:
                 f"{study.size:,} points; at most {MOST_POINTS:,}: shorten the axes, or choose some "
                 "with `sampling: {kind: random, n: 200, seed: 1}`"
             )
+        if study.asks_quality:
+            self.check_quality(root)
         return study
+
+    def check_quality(self, root: Node) -> None:
+        """Whether the model that quality is measured with is here."""
+        try:
+            checkpoint()
+        except StudyError as error:
+            self.parts.get("metrics", root).fail(str(error))
 
     # -- inputs ----------------------------------------------------------------------------------
 

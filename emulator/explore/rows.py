@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from emulator.explore import inputs
 from emulator.explore.evaluate import DONE, ERROR, INVALID
 from emulator.explore.expressions import Expression
 from emulator.explore.metrics import Result, known
-from emulator.explore.point import Point
+from emulator.explore.point import Job, Point, key_of
+from emulator.explore.quality.job import jobs_of
 from emulator.explore.store import Stored
 from emulator.explore.study import Study
 from emulator.explore.units import chip_unit
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+#: A note that is no estimate: whose quality it is.
+PROXY: Final = "quality is tessera-tiny's in these formats"
 
 OK, VIOLATES = "ok", "violates"  #: beside INVALID and ERROR
 
@@ -37,6 +45,7 @@ class Judge:
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self._of_formats: dict[str, Any] = {}  # few, and large
 
     def forbidden(self, point: Point) -> str:
         """The constraint that the inputs alone violate; empty if none: no need to time it."""
@@ -56,8 +65,28 @@ class Judge:
                 return False
         return True
 
-    def row(self, point: Point, stored: Stored | None, error: str = "") -> Row:
-        """The row of a point; `stored` is what the store has of it."""
+    def jobs(self, point: Point) -> dict[str, Job]:
+        """What must be known of a point, by key, where it is not forbidden.
+
+        The last is its timing: those before it are of its formats, shared with other points.
+        Raises StudyError.
+        """
+        if point.job is None or self.forbidden(point):
+            return {}
+        quality = dict(self._quality(point).values())
+        return quality | {point.key: point.job}
+
+    def _quality(self, point: Point) -> dict[str, tuple[str, Job]]:
+        """The jobs of a point's formats, by what they are of, with their keys."""
+        if not self.study.asks_quality:
+            return {}
+        found = jobs_of(point.inputs, self.study.points.version)
+        return {name: (key_of(job), job) for name, job in found.items()}
+
+    def row(
+        self, point: Point, found: Mapping[str, Stored], errors: Mapping[str, str] = _NONE
+    ) -> Row:
+        """The row of a point; `found` is what the store has of its jobs, by key."""
         shown = self._shown(point)
         empty = dict.fromkeys(self.study.metrics)
         if point.job is None:
@@ -65,19 +94,30 @@ class Judge:
         forbidden = self.forbidden(point)
         if forbidden:
             return Row(point.key, VIOLATES, forbidden, shown, empty)
-        if stored is None:
-            return Row(point.key, ERROR, error or "not timed", shown, empty)
-        if stored.status != DONE:
-            return Row(point.key, stored.status, stored.reason, shown, empty)
-        return self._timed(point, stored, shown)
+        for key in reversed(self.jobs(point)):
+            stored = found.get(key)
+            if stored is None:
+                return Row(point.key, ERROR, errors.get(key, "not timed"), shown, empty)
+            if stored.status != DONE:
+                return Row(point.key, stored.status, stored.reason, shown, empty)
+        return self._timed(point, found, shown)
 
-    def _timed(self, point: Point, stored: Stored, shown: dict[str, Any]) -> Row:
-        result = whole_result(point, stored)
+    def _timed(self, point: Point, found: Mapping[str, Stored], shown: dict[str, Any]) -> Row:
+        result = whole_result(point, found[point.key], self._measured(point, found))
         values = _Values(self.study, point, result)
         metrics = {name: values.column(name) for name in self.study.metrics}
         broken = [c.text for c in self.study.constraints if c.value(values) is not True]
         status, reason = (VIOLATES, broken[0]) if broken else (OK, "")
         return Row(point.key, status, reason, shown, metrics, _note(result))
+
+    def _measured(self, point: Point, found: Mapping[str, Stored]) -> dict[str, Any] | None:
+        """The results of a point's formats, by what they are of; None: nothing asks for them."""
+        measured = {}
+        for name, (key, _) in self._quality(point).items():
+            if key not in self._of_formats:
+                self._of_formats[key] = found[key].result
+            measured[name] = self._of_formats[key]
+        return measured or None
 
     def _shown(self, point: Point) -> dict[str, Any]:
         """The columns of the inputs; a chip's key that this point leaves is the chip's own."""
@@ -90,7 +130,7 @@ class Judge:
         return found
 
 
-def whole_result(point: Point, stored: Stored) -> Result:
+def whole_result(point: Point, stored: Stored, quality: dict[str, Any] | None = None) -> Result:
     """What metrics are functions of (see `metrics.py`)."""
     result = stored.result
     assert result is not None and point.job is not None
@@ -101,6 +141,7 @@ def whole_result(point: Point, stored: Stored) -> Result:
         "program": result["program"],
         "phases": result["phases"],
         "technology": point.technology,
+        "quality": quality,
     }
 
 
@@ -157,4 +198,6 @@ def _note(result: Result) -> str:
     if program["beyond_capacity"]:
         needed, there = (value / 1e9 for value in program["beyond_capacity"].values())
         parts.append(f"needs {needed:.1f} GB of HBM, there are {there:.1f}")
+    if result["quality"]:
+        parts.append(PROXY)
     return "; ".join(parts)

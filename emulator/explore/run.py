@@ -14,6 +14,7 @@ from emulator.explore.errors import StudyError
 from emulator.explore.evaluate import ERROR, evaluate
 from emulator.explore.executors import Place
 from emulator.explore.point import Job, Point
+from emulator.explore.quality.job import KIND
 from emulator.explore.rows import Judge, Row
 from emulator.explore.sampling import sampled
 from emulator.explore.store import Store
@@ -31,10 +32,11 @@ Task = tuple[str, Job]
 
 @dataclass
 class Counts:
-    """What a run did: points timed now, found in the store, and the errors by key."""
+    """What a run did: points timed now, found in the store, jobs of formats, errors by key."""
 
     timed: int = 0
     found: int = 0
+    measured: int = 0
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -96,27 +98,38 @@ class Runner:
 
     def time(self, points: Sequence[Point]) -> None:
         """Time those of the points that need it. Raises StudyError and FileError."""
-        wanted = {
-            point.key: point.job
-            for point in points
-            if point.job is not None and not self.judge.forbidden(point)
-        }
+        wanted = jobs(self.judge, points)
         there = self.store.known(wanted)
         missing = [(key, job) for key, job in wanted.items() if key not in there]
-        tasks = chunks(missing, self.place.chunk)
-        self.counts.found += len(there)
-        self.advance(len(points) - len(missing))
-        for outcomes in self.place.run(evaluate, tasks):
+        timings = {key for key, job in missing if not of_formats(job)}
+        self.counts.found += sum(not of_formats(wanted[key]) for key in there)
+        self.advance(len(points) - len(timings))
+        for outcomes in self.place.run(evaluate, chunks(missing, self.place.chunk)):
             for outcome in outcomes:
                 self.store.put(outcome, self.study.points.version)
-                self.counts.timed += 1
                 if outcome["status"] == ERROR:
                     self.counts.errors[outcome["key"]] = outcome["reason"]
-            self.advance(len(outcomes))
+            timed = sum(outcome["key"] in timings for outcome in outcomes)
+            self.counts.timed += timed
+            self.counts.measured += len(outcomes) - timed
+            self.advance(timed)
 
     def rows(self, points: Sequence[Point]) -> list[Row]:
         """The rows of points, sorted by key."""
         return rows(self.study, self.store, points, self.counts.errors)
+
+
+def jobs(judge: Judge, points: Sequence[Point]) -> dict[str, Job]:
+    """All jobs of the points by key; those of formats first, for they take longest."""
+    found: dict[str, Job] = {}
+    for point in points:
+        found |= judge.jobs(point)
+    return dict(sorted(found.items(), key=lambda item: not of_formats(item[1])))
+
+
+def of_formats(job: Job) -> bool:
+    """Whether a job measures the quality of formats; else it times a point."""
+    return job.get("kind") == KIND
 
 
 def chunks(items: Sequence[Task], size: int | None) -> list[list[Task]]:
@@ -156,12 +169,16 @@ def rows(study: Study, store: Store, points: Sequence[Point], errors: dict[str, 
     judge, found = Judge(study), []
     ordered = sorted(points, key=identity)
     for first in range(0, len(ordered), 100):
-        part = ordered[first : first + 100]
-        stored = store.get(point.key for point in part)
-        found += [
-            judge.row(point, stored.get(point.key), errors.get(point.key, "")) for point in part
-        ]
+        found += judged(judge, store, ordered[first : first + 100], errors)
     return found
+
+
+def judged(
+    judge: Judge, store: Store, points: Sequence[Point], errors: dict[str, str]
+) -> list[Row]:
+    """The rows of a few points, in their order."""
+    stored = store.get(jobs(judge, points))
+    return [judge.row(point, stored, errors) for point in points]
 
 
 def check_complete(found: Sequence[Row]) -> None:

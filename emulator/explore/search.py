@@ -76,12 +76,9 @@ def _values(study: Study, trial: Any) -> dict[str, Any]:
 
 def _rows(runner: Runner, points: list[Point]) -> list[Row]:
     """Rows of the points, in their order."""
-    stored = runner.store.get(point.key for point in points)
-    errors = runner.counts.errors
-    return [
-        runner.judge.row(point, stored.get(point.key), errors.get(point.key, ""))
-        for point in points
-    ]
+    from emulator.explore.run import judged
+
+    return judged(runner.judge, runner.store, points, runner.counts.errors)
 
 
 def _tell(optuna: Any, session: Any, trial: Any, study: Study, row: Row) -> None:

@@ -86,6 +86,13 @@ class Study:
         formats = ("chip", "model", "weights", "activations", "kv", "lm_head")
         return tuple(dict.fromkeys([*formats, *used, *self.fixed, *self.varied]))
 
+    @cached_property
+    def asks_quality(self) -> bool:
+        """Whether anything it says needs the quality of its points' formats to be measured."""
+        expressions = [*self.constraints, *self.definitions.values()]
+        names = {*self.metrics, *(name for each in expressions for name in each.names)}
+        return any(name in known() and known()[name].quality for name in names)
+
     def unit(self, column: str) -> str:
         """The unit of a metric or definition."""
         metric = self.metric(column)

@@ -9,7 +9,7 @@ from typing import Any
 from emulator.explore.evaluate import ERROR, INVALID
 from emulator.explore.inputs import chip_keys
 from emulator.explore.metrics import LESS
-from emulator.explore.rows import OK, VIOLATES, Row
+from emulator.explore.rows import OK, PROXY, VIOLATES, Row
 from emulator.explore.study import Objective, Study
 from emulator.explore.units import chip_unit_name, readable
 from emulator.report_table import table
@@ -46,11 +46,14 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
 
 
 def _notes(good: Sequence[Row]) -> list[str]:
-    if not any(row.note for row in good):
-        return []
-    return [
-        "  ESTIMATES: layers or steps were left out; the column `note` of points.csv says which"
-    ]
+    lines = []
+    if any(row.note not in ("", PROXY) for row in good):
+        lines.append(
+            "  ESTIMATES: layers or steps were left out; the column `note` of points.csv says which"
+        )
+    if any(PROXY in row.note for row in good):
+        lines.append(f"  A proxy: {PROXY}, whatever model is timed")
+    return lines
 
 
 def _best(study: Study, good: Sequence[Row]) -> list[str]:
