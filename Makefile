@@ -26,9 +26,10 @@ SETUP_REPORT := $(VENV)/.setup-report-$(call checksum,requirements/report.lock r
 
 MODEL := programs/model/tessera-tiny
 DEMO := programs/build/tessera-tiny.bin
+STUDIES ?= fp4-fp8 split-array sram-bandwidth
 PROMPT ?= Return a new list
 
-.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full paths mutants test-hf test-explore test-report perplexity bench performance figures scale lock clean distclean
+.PHONY: help setup test laws fuzz lint format docs demo conformance conformance-full paths mutants test-hf test-explore test-report perplexity bench performance figures studies scale lock clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -139,6 +140,11 @@ figures: $(SETUP) ## Renew pictures and tables of speed from docs/bench.json and
 	$(BIN)/emu bench plot docs/bench.json -o docs/img/bars.svg --picture bars
 	$(BIN)/emu bench plot docs/growth.json -o docs/img/growth.svg \
 		--into docs/performance.md --into README.md
+
+studies: $(SETUP) ## Run docs/studies, and renew their pictures and tables (minutes)
+	for name in $(STUDIES); do \
+		$(BIN)/emu explore docs/studies/$$name.yaml -o programs/build/studies/$$name && \
+		$(BIN)/python docs/studies/figures $$name programs/build/studies/$$name || exit 1; done
 
 scale: $(SETUP) ## Compile and run a 1B shape and time an 8B one
 	$(BIN)/python programs/bench/scale_1b.py

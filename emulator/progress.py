@@ -37,6 +37,7 @@ class _Bar:
         self.label = label
         self.total = max(total, 1e-9)
         self.done = 0.0
+        self.early = 0.0  #: of it, in the first moments: much of that may have been there already
         self.clock = clock
         self.start = clock()
         self.shown = False
@@ -47,7 +48,12 @@ class _Bar:
 
     def advance(self, amount: float) -> None:
         self.done += amount
-        if self.enabled and (now := self.clock()) >= self.next:
+        if not self.enabled:
+            return
+        now = self.clock()
+        if now - self.start < _PATIENCE:
+            self.early += amount
+        if now >= self.next:
             self.next = now + self.period
             if self.terminal:
                 self.show()
@@ -68,11 +74,11 @@ class _Bar:
         self.shown = True
 
     def left(self) -> str:
-        """How long it will take, at the speed so far; at first nobody knows."""
-        seconds = self.clock() - self.start
-        if not self.done or seconds < _PATIENCE:
+        """How long it will take, at the speed since the first moments; at first nobody knows."""
+        seconds, later = self.clock() - self.start, self.done - self.early
+        if not later or seconds < _PATIENCE:
             return ""
-        left = round(seconds / self.done * max(0.0, self.total - self.done))
+        left = round(seconds / later * max(0.0, self.total - self.done))
         return f", {left // 60}:{left % 60:02} left"
 
     def close(self) -> None:

@@ -38,6 +38,16 @@ def test_a_log_gets_a_line_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "running 300 cases: 180 of 300, 4:00 left"
 
 
+def test_what_was_there_already_is_no_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with progress("exploring", 135, log=True, clock=clock) as advance:
+        advance(90)
+        for _ in range(3):
+            clock.now += 30
+            advance(5)
+    assert capsys.readouterr().err == "exploring: 100 of 135, 3:30 left\n"
+
+
 def test_time_passes_while_nothing_ends(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with progress("running 2 cases", 2, log=True, clock=clock) as advance:
