@@ -93,7 +93,7 @@ def _finding(rows: list[Row]) -> str:
     slow, small = (OWN_SRAM, 3.5e12), (1024 * KIB, 14e12)
     first, last = contexts[0], contexts[-1]
     return quoted(
-        """In decode SRAM does not replace bandwidth: half of 7 TB/s leaves {half} of the speed,
+        """In decode SRAM does not replace bandwidth: half the bandwidth leaves {half} of the speed,
         and four times the SRAM at 7 TB/s is worth {decode} times. In prefill it does, up to what
         attention needs: 1.25 MiB a tile with 3.5 TB/s are {short:.2f} ({first:,.0f} tokens) to
         {long:.2f} ({last:,.0f} tokens) times as fast as 1 MiB with 14 TB/s. Beyond that SRAM buys
