@@ -40,7 +40,7 @@ def tables(rows: list[Row]) -> dict[str, str]:
 
 def _prefill(rows: list[Row]) -> str:
     head = ("arrays, weight rows loaded a cycle", "whole, tokens/s", "array used", "in two",
-            "in four", "array used")  # fmt: skip
+            "in four", "array used", "joules in four")  # fmt: skip
     lines = []
     for chip, name in ARRAYS.items():
         for load in values(rows, LOAD):
@@ -54,6 +54,7 @@ def _prefill(rows: list[Row]) -> str:
                     *(f"{gain(rows, 'prefill_tokens_per_s', split, *where, batch=1.0):.2f}x"
                       for split in (TWO, FOUR)),
                     f"{number(four, 'prefill_array_utilisation'):.0%}",
+                    f"{gain(rows, 'joules_per_input_token', FOUR, *where, batch=1.0):.2f}x",
                 )
             )  # fmt: skip
     return table(head, lines)
@@ -96,14 +97,16 @@ def _finding(rows: list[Row]) -> str:
         arrays of 256 x 256, a split in four decodes {many:.2f} times as fast at batch 32 and 2,048
         positions ({alone:.2f} times at batch 1; {short:.2f} times at batch 32 and 256 positions),
         and prefills {prefill:.2f} times as fast. In 64 arrays of 128 x 128 it gives {four:.0%} at
-        most, and {one:.0%} where one row of weights is loaded a cycle. Split in four, the large
-        arrays still decode at {behind:.0%} of the speed of the small ones whole.""",
+        most, and {one:.0%} where one row of weights is loaded a cycle, while prefill takes
+        {joules:.2f} times the joules. Split in four, the large arrays still decode at
+        {behind:.0%} of the speed of the small ones whole.""",
         many=decode(32.0),
         alone=decode(1.0),
         short=decode(32.0, 256.0),
         prefill=gain(rows, "prefill_tokens_per_s", FOUR, *large, batch=1.0),
         four=most(4.0) - 1,
         one=most(1.0) - 1,
+        joules=gain(rows, "joules_per_input_token", FOUR, "t1", 4.0, 2048.0, batch=1.0),
         behind=number(row_of(rows, *large, FOUR, 32.0), "tokens_per_s_chip") / small,
     )
 
