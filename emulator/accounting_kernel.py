@@ -179,27 +179,29 @@ def tally(at_address, first):
     `at_address` has address and length of the arrays that `Accounting` keeps, in its order.
     """
     p, f, opcodes = (
-        row_at(at_address[0, 0]),
-        float_row(at_address[1, 0]),
-        table_at(at_address[2, 0], 2),
+        row_at(at_address[0, 0], "p"),
+        float_row(at_address[1, 0], "f"),
+        table_at(at_address[2, 0], 2, "opcodes"),
     )
     places = (
-        row_at(at_address[3, 0]),
-        row_at(at_address[4, 0]),
-        row_at(at_address[5, 0]),
-        row_at(at_address[6, 0]),
-        row_at(at_address[7, 0]),
+        row_at(at_address[3, 0], "tile_node"),
+        row_at(at_address[4, 0], "csram_node"),
+        row_at(at_address[5, 0], "port_node"),
+        row_at(at_address[6, 0], "port_order"),
+        row_at(at_address[7, 0], "channel_port"),
     )
-    stamps, last_stamp = row_at(at_address[8, 0]), at_address[8, 1] - 1
-    op_of_pc, pcs = row_at(at_address[9, 0]), at_address[9, 1]
-    classes = (row_at(at_address[10, 0]), at_address[10, 1] - 1)
-    index = (row_at(at_address[11, 0]), at_address[11, 1])
-    count, keys = row_at(at_address[12, 0]), table_at(at_address[13, 0], 2)
+    stamps, last_stamp = row_at(at_address[8, 0], "stamps"), at_address[8, 1] - 1
+    op_of_pc, pcs = row_at(at_address[9, 0], "op_of_pc"), at_address[9, 1]
+    classes = (row_at(at_address[10, 0], "classes"), at_address[10, 1] - 1)
+    index = (row_at(at_address[11, 0], "hash"), at_address[11, 1])
+    count, keys = row_at(at_address[12, 0], "count"), table_at(at_address[13, 0], 2, "keys")
     room = at_address[13, 1]
-    by_row = table_at(at_address[14, 0], len(ROW_COLUMNS))
-    hbm = table_at(at_address[15, 0], len(HBM_COLUMNS))
-    totals, macs = row_at(at_address[16, 0]), table_at(at_address[17, 0], FORMAT_COUNT)
-    chunk, rows = table_at(at_address[18, 0], WORDS), row_at(at_address[19, 0])
+    by_row = table_at(at_address[14, 0], len(ROW_COLUMNS), "by_row")
+    hbm = table_at(at_address[15, 0], len(HBM_COLUMNS), "hbm")
+    totals = row_at(at_address[16, 0], "totals")
+    macs = table_at(at_address[17, 0], FORMAT_COUNT, "macs")
+    chunk = table_at(at_address[18, 0], WORDS, "chunk")
+    rows = row_at(at_address[19, 0], "chunk rows")
     if index[0][0] == _STALE:
         _refill(index, keys, count[0])
     for i in range(first, at_address[18, 1]):

@@ -19,27 +19,29 @@ LEAVES = model.leaves(TILES)
 @njit
 def put_one(address, constants, slot, time):  # type: ignore[no-untyped-def]
     """Put an event, and say which is first."""
-    put(row(address), row(constants), slot, time)
-    return row(address)[1]
+    put(row(address, "events"), row(constants, "p"), slot, time)
+    return row(address, "events")[1]
 
 
 @njit
 def drop(address, constants, event):  # type: ignore[no-untyped-def]
     """Drop an event, and say which is first."""
-    settle(row(address), row(constants)[at.P_LEAVES] + slot_of(event), model.NOTHING)
-    return row(address)[1]
+    settle(row(address, "events"), row(constants, "p")[at.P_LEAVES] + slot_of(event), model.NOTHING)
+    return row(address, "events")[1]
 
 
 @njit
 def post_one(signals, tiles, signal, time):  # type: ignore[no-untyped-def]
     """Enter a signal for tile 0: the time of the first."""
-    return post(table(signals, at.SIG_FIELDS), table(tiles, at.T_FIELDS), 0, signal, time)
+    lists = table(signals, at.SIG_FIELDS, "signals"), table(tiles, at.T_FIELDS, "tiles")
+    return post(*lists, 0, signal, time)
 
 
 @njit
 def take_one(signals, tiles):  # type: ignore[no-untyped-def]
     """Take tile 0's first signal."""
-    return take_signal(table(signals, at.SIG_FIELDS), table(tiles, at.T_FIELDS), 0)
+    lists = table(signals, at.SIG_FIELDS, "signals"), table(tiles, at.T_FIELDS, "tiles")
+    return take_signal(*lists, 0)
 
 
 Slots = st.integers(0, TILES * model.SLOTS - 1)

@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import cases
 
 from emulator.jit import njit
-from emulator.timing import reserve as model
-from emulator.timing.reserve import reserve, reserve_banks
+from emulator.timing import reserve as lists
+from emulator.timing import ways
+from emulator.timing import windows as model
+from emulator.timing.reserve import reserve
 from emulator.timing.tables import table
+from emulator.timing.ways import reserve_way
+from emulator.timing.windows import reserve_banks
 
 
 @njit
-def reserve_one(address, arrival, length, now):
+def by_list(address, arrival, length, now):
     """`reserve` on the only resource of a table."""
-    return reserve(table(address, model.FIELDS), 0, arrival, length, now)
+    return reserve(table(address, ways.FIELDS, "res"), 0, arrival, length, now)
+
+
+@njit
+def by_bits(address, arrival, length, now):
+    """`reserve_way` on the only resource of a table."""
+    return reserve_way(table(address, ways.FIELDS, "res"), 0, arrival, length, now)
 
 
 @njit
 def banks_one(address, begin, length, accesses, banks, now):
     """`reserve_banks` on the only tile of a table."""
-    return reserve_banks(
-        table(address, model.WINDOW_FIELDS), 0, begin, length, accesses, banks, now
-    )
+    windows = table(address, model.WINDOW_FIELDS, "ts")
+    return reserve_banks(windows, 0, begin, length, accesses, banks, now)
 
 
+EITHER = pytest.mark.parametrize("reserve_one", [by_list, by_bits])
+
+
+Seeds = st.integers(0, 2**32 - 1)
 Requests = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 150), st.integers(0, 20)), max_size=60
 )
 
 
+Reserve = Callable[[int, int, int, int], tuple[int, int]]
+
+
+@EITHER
 @settings(max_examples=cases(100))
-@given(Requests)
-def test_a_reservation_takes_the_first_free_cycles(requests: list[tuple[int, int, int]]) -> None:
+@given(requests=Requests)
+def test_a_reservation_takes_the_first_free_cycles(
+    reserve_one: Reserve, requests: list[tuple[int, int, int]]
+) -> None:
     """(time passed, arrival after now, length): as if every cycle were looked at one by one."""
-    row = np.zeros((1, model.FIELDS), np.int64)
+    row = np.zeros((1, ways.FIELDS), np.int64)
     taken: set[int] = set()
     now = 0
     for passed, ahead, length in requests:
@@ -46,27 +68,67 @@ def test_a_reservation_takes_the_first_free_cycles(requests: list[tuple[int, int
         taken.update(free)
         expected = (free[0], free[-1] + 1) if free else (arrival, arrival)
         assert reserve_one(row.ctypes.data, arrival, length, now) == expected
-    assert row[0, model.BUSY] == len(taken)
+    assert row[0, lists.BUSY] == len(taken)
 
 
+Scattered = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 9)), min_size=200, max_size=300)
+
+
+@EITHER
 @settings(max_examples=cases(100))
-@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 9)), min_size=200, max_size=300))
+@given(requests=Scattered)
 def test_more_intervals_than_there_is_room_for_never_overlap(
-    requests: list[tuple[int, int]],
+    reserve_one: Reserve, requests: list[tuple[int, int]]
 ) -> None:
     """Joining intervals may lose a gap; it never gives a cycle twice, nor one too early."""
-    row = np.zeros((1, model.FIELDS), np.int64)
+    row = np.zeros((1, ways.FIELDS), np.int64)
     taken = np.zeros(20_000, np.int64)
     for arrival, length in requests:
         begin, end = reserve_one(row.ctypes.data, arrival, length, 0)
         assert arrival <= begin and end >= begin + length
         if end == begin + length:
             taken[begin:end] += 1
-        assert row[0, model.COUNT] <= model.INTERVALS
+        assert row[0, lists.COUNT] < lists.INTERVALS
     assert taken.max() <= 1
-    intervals = row[0, 2 : 2 + 2 * row[0, model.COUNT]]
+    intervals = row[0, lists.FIRST : lists.FIRST + 2 * row[0, lists.COUNT]]
     assert (np.diff(intervals) >= 0).all()
-    assert row[0, model.BUSY] == sum(length for _, length in requests)
+    assert row[0, lists.BUSY] == sum(length for _, length in requests)
+
+
+Moments = st.lists(
+    st.tuples(
+        st.one_of(st.just(0), st.integers(0, 100), st.integers(0, 30_000)),
+        st.one_of(st.integers(0, 300), st.integers(0, 4000), st.integers(0, 40_000)),
+        st.one_of(st.integers(0, 70), st.integers(0, 1000)),
+    ),
+    max_size=150,
+)
+
+
+@settings(max_examples=cases(200))
+@given(Moments)
+def test_bits_and_lists_are_the_same(requests: list[tuple[int, int, int]]) -> None:
+    """(time passed, arrival after now, length), also beyond what has bits."""
+    bits, listed = (np.zeros((1, ways.FIELDS), np.int64) for _ in range(2))
+    now = 0
+    for passed, ahead, length in requests:
+        now += passed
+        expected = by_list(listed.ctypes.data, now + ahead, length, now)
+        assert by_bits(bits.ctypes.data, now + ahead, length, now) == expected
+
+
+@settings(max_examples=cases(50))
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2500), st.integers(1, 9))), Seeds)
+def test_bits_and_lists_forget_the_same_gaps(more: list[tuple[int, int, int]], seed: int) -> None:
+    """So many short requests at once that a list is full."""
+    bits, listed = (np.zeros((1, ways.FIELDS), np.int64) for _ in range(2))
+    rng = np.random.default_rng(seed)
+    now = 0
+    many = np.stack([rng.integers(0, 3, 300), rng.integers(0, 2500, 300), rng.integers(1, 9, 300)])
+    for passed, ahead, length in [*map(tuple, many.T.tolist()), *more]:
+        now += passed
+        expected = by_list(listed.ctypes.data, now + ahead, length, now)
+        assert by_bits(bits.ctypes.data, now + ahead, length, now) == expected
 
 
 Accesses = st.lists(

@@ -91,7 +91,7 @@ def _take_up(s, tile, unit, u, time):
     ideal = s.queue[line, at.Q_IDEAL]
     fetch_next(s.p, s.queue, s.pool, u, s.units[u, at.U_HEAD], s.units[u, at.U_COUNT] - 1)
     if kind == at.OP_DMA:
-        turn_to(s.units, s.rows, s.queue, u, line, row)
+        turn_to(s.units, s.rows, s.queue, u, at.DMA, line, row)
         first = _begin(s, tile, u, line, record, row, time)
         if s.chans[u, at.C_REC] >= 0:
             wake_back(s.events, s.p, tile, unit, first)
@@ -100,11 +100,11 @@ def _take_up(s, tile, unit, u, time):
         if tile < s.g[at.G_TRACED]:
             begin = max(s.units[u, at.U_PTR], s.queue[line, at.Q_FROM])
             trace_entry(s, u, line, record, WAIT, begin, s.queue[line, at.Q_TO])
-        end_wait(s.units, s.rows, s.queue, u, line, row)
+        end_wait(s.units, s.rows, s.queue, u, at.DMA, line, row)
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
         complete(s.g, u, max(s.queue[line, at.Q_TO], s.chans[u, at.C_FINISH]))
     else:
-        turn_to(s.units, s.rows, s.queue, u, line, row)
+        turn_to(s.units, s.rows, s.queue, u, at.DMA, line, row)
         done = max(time, s.chans[u, at.C_FINISH], s.queue[line, at.Q_FROM])
         if tile < s.g[at.G_TRACED]:
             trace_entry(s, u, line, record, SIGNAL, done, done)
@@ -139,7 +139,7 @@ def _leave(s, tile, unit, time):
 def _begin(s, tile, u, line, record, row, time):
     """Take up a transfer: when its first piece may be issued."""
     doorbell = s.queue[line, at.Q_FROM]
-    charge(s.units, s.rows, u, doorbell, at.ISSUE, row)
+    charge(s.units, s.rows, u, at.DMA, doorbell, at.ISSUE, row)
     begin_row(s.rows, row, doorbell)
     if tile < s.g[at.G_TRACED]:
         s.marks[line, M_BEGIN] = max(doorbell, s.units[u, at.U_PTR])
@@ -148,7 +148,7 @@ def _begin(s, tile, u, line, record, row, time):
     s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
     if s.pool[record, BYTES] <= 0:
         done = max(s.chans[u, at.C_FINISH], doorbell + start)
-        charge(s.units, s.rows, u, done, at.START, row)
+        charge(s.units, s.rows, u, at.DMA, done, at.START, row)
         if tile < s.g[at.G_TRACED]:
             trace_entry(s, u, line, record, WORK, s.marks[line, M_BEGIN], done)
         s.chans[u, at.C_FINISH] = done
@@ -336,9 +336,9 @@ def _account(units, rows, chans, u, row, finish, pace, noc, banks, hbm, csram):
         csram = min(csram, free - banks - noc)
         hbm = min(hbm, free - banks - noc - csram)
         other = at.START if chans[u, at.C_FIRST] == 1 else at.LATENCY
-        charge(units, rows, u, before - banks - noc - csram - hbm, other, row)
-        charge(units, rows, u, before - banks - noc - csram, at.HBM_SLOW, row)
-        charge(units, rows, u, before - banks - noc, at.CSRAM_BUSY, row)
-        charge(units, rows, u, before - banks, at.NOC_BUSY, row)
-        charge(units, rows, u, before, at.BANKS, row)
-    charge(units, rows, u, finish, at.EXECUTE, row)
+        charge(units, rows, u, at.DMA, before - banks - noc - csram - hbm, other, row)
+        charge(units, rows, u, at.DMA, before - banks - noc - csram, at.HBM_SLOW, row)
+        charge(units, rows, u, at.DMA, before - banks - noc, at.CSRAM_BUSY, row)
+        charge(units, rows, u, at.DMA, before - banks, at.NOC_BUSY, row)
+        charge(units, rows, u, at.DMA, before, at.BANKS, row)
+    charge(units, rows, u, at.DMA, finish, at.EXECUTE, row)

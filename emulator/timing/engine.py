@@ -14,12 +14,13 @@ from emulator.timing.compiled import helper, inlined
 from emulator.timing.dma import back_step, front_step
 from emulator.timing.events import NOTHING, SLOT_BITS, SLOTS, settle, slot_of
 from emulator.timing.ledger import charge
-from emulator.timing.reserve import FIELDS, WINDOW_FIELDS
 from emulator.timing.slices import M_FIELDS, METERS, ROOM, S_FIELDS
 from emulator.timing.state import FIELD_NAMES, State
 from emulator.timing.sync import arrive, wake
 from emulator.timing.tables import float_row, row, table
 from emulator.timing.units import compute_step, control_step, fetch
+from emulator.timing.ways import FIELDS
+from emulator.timing.windows import WINDOW_FIELDS
 
 #: Why `run` returned: records wanted, no room for signals or slices, no event.
 STARVED, FULL, IDLE = range(3)
@@ -31,33 +32,33 @@ def _open(at_address):
     """The state, from the (address, row length) of each of its arrays."""
     _ = FIELD_NAMES  # their order is in nothing else that the key of the cache is made from
     return State(
-        row(at_address[0, 0]),
-        float_row(at_address[1, 0]),
-        table(at_address[2, 0], 2),
-        row(at_address[3, 0]),
-        row(at_address[4, 0]),
-        row(at_address[5, 0]),
-        row(at_address[6, 0]),
-        row(at_address[7, 0]),
-        row(at_address[8, 0]),
-        table(at_address[9, 0], at.T_FIELDS),
-        table(at_address[10, 0], at.U_FIELDS),
-        table(at_address[11, 0], at.Q_FIELDS),
-        table(at_address[12, 0], at.S_FIELDS),
-        table(at_address[13, 0], at_address[13, 1]),
-        row(at_address[14, 0]),
-        table(at_address[15, 0], at.SIG_FIELDS),
-        table(at_address[16, 0], 16),
-        row(at_address[17, 0]),
-        table(at_address[18, 0], FIELDS),
-        table(at_address[19, 0], at.SEEN_FIELDS),
-        table(at_address[20, 0], WINDOW_FIELDS),
-        table(at_address[21, 0], at.B_FIELDS),
-        table(at_address[22, 0], at.HQ_FIELDS),
-        table(at_address[23, 0], at.ROW_FIELDS),
-        table(at_address[24, 0], S_FIELDS),
-        table(at_address[25, 0], M_FIELDS),
-        table(at_address[26, 0], len(METERS)),
+        row(at_address[0, 0], "p"),
+        float_row(at_address[1, 0], "f"),
+        table(at_address[2, 0], 2, "opcodes"),
+        row(at_address[3, 0], "tile_node"),
+        row(at_address[4, 0], "csram_node"),
+        row(at_address[5, 0], "port_node"),
+        row(at_address[6, 0], "port_order"),
+        row(at_address[7, 0], "channel_port"),
+        row(at_address[8, 0], "g"),
+        table(at_address[9, 0], at.T_FIELDS, "tiles"),
+        table(at_address[10, 0], at.U_FIELDS, "units"),
+        table(at_address[11, 0], at.Q_FIELDS, "queue"),
+        table(at_address[12, 0], at.S_FIELDS, "sems"),
+        table(at_address[13, 0], at_address[13, 1], "chans"),
+        row(at_address[14, 0], "events"),
+        table(at_address[15, 0], at.SIG_FIELDS, "signals"),
+        table(at_address[16, 0], 16, "pool"),
+        row(at_address[17, 0], "free"),
+        table(at_address[18, 0], FIELDS, "res"),
+        table(at_address[19, 0], at.SEEN_FIELDS, "seen"),
+        table(at_address[20, 0], WINDOW_FIELDS, "ts"),
+        table(at_address[21, 0], at.B_FIELDS, "banks"),
+        table(at_address[22, 0], at.HQ_FIELDS, "hbm_queues"),
+        table(at_address[23, 0], at.ROW_FIELDS, "rows"),
+        table(at_address[24, 0], S_FIELDS, "slices"),
+        table(at_address[25, 0], M_FIELDS, "marks"),
+        table(at_address[26, 0], len(METERS), "meters"),
     )
 
 
@@ -65,7 +66,7 @@ def _open(at_address):
 def store(addresses, chunk_address, rows_address, first, count):
     """Append records first..count-1 to their tiles' FIFOs while there is room: the next one."""
     s = _open(addresses)
-    chunk, rows = table(chunk_address, WORDS), row(rows_address)
+    chunk, rows = table(chunk_address, WORDS, "chunk"), row(rows_address, "chunk rows")
     for i in range(first, count):
         left = s.g[at.G_FREE] - 1
         if left < 0:
@@ -146,5 +147,6 @@ def finish(addresses):
     s = _open(addresses)
     end = s.g[at.G_END]
     for u in range(s.p[at.P_TILES] * at.UNITS):
-        charge(s.units, s.rows, u, end, at.AFTER_END, -1)
+        kind = min(u % at.UNITS, at.DMA)
+        charge(s.units, s.rows, u, kind, end, at.AFTER_END, -1)
     return end

@@ -20,6 +20,10 @@ def lines(words: int) -> int:
     return -(-words // LINE) * LINE
 
 
+# ---- kinds of units
+KINDS = ("ctl", "mxu", "vpu", "dma")
+CTL, MXU, VPU, DMA = range(len(KINDS))
+
 # ---- why a unit's time passes. Every cycle of every unit has exactly one of these.
 CAUSES = (
     "execute",  # does what it is for
@@ -144,7 +148,10 @@ P_SHIFTS = P_COUNT  #: behind the constants, for each: log2 of a power of two, e
 STEPS = 16  #: a power of two
 P_CHANNEL_STEPS = 2 * P_COUNT  #: STEPS numbers coprime to the channels (hbm.py)
 P_BANK_STEPS = P_CHANNEL_STEPS + STEPS  #: the same for the banks of a pseudo-channel
-P_END = P_BANK_STEPS + STEPS
+#: What a visit of HBM costs that takes all bytes of a pseudo-channel's turn (hbm.py)
+V_BURSTS, V_ENTRIES, V_LENGTH, V_OPENING, V_SLOWEST, P_END = range(
+    P_BANK_STEPS + STEPS, P_BANK_STEPS + STEPS + 6
+)
 
 # ---- constants of the chip (float64)
 F_BURST = 0  # HBM ticks of one burst on a pseudo-channel
@@ -242,16 +249,14 @@ C_RING = lines(C_CHANNEL + 1)
 
 SEEN_FIELDS = 4  #: of `seen` (network.py); the fourth is spare, for no line to lie in two lines
 
-# ---- a bank of HBM; what belongs to its pseudo-channel's bus is kept with the first
+# ---- a bank of HBM
 (
     B_ROW,  # open row + 1
     B_BEFORE,  # the row before it + 1
     B_OPENED,  # tick of the open row's first byte
     B_FREE,  # tick from which on it may be closed
-    B_READ,  # the bus was read since its last batch of writes
-    B_WRITTEN,  # bytes of the batch so far
-) = range(6)
-B_FIELDS = lines(B_WRITTEN + 1)
+) = range(4)
+B_FIELDS = 4
 
 # ---- the queue of an HBM channel: a ring of groups of entries (hbm.py)
 HQ_TOTAL, HQ_HEAD, HQ_COUNT, HQ_FIRST = range(4)
@@ -289,7 +294,6 @@ SIG_FIELDS = lines(SIG_PATH + NP)
 # ---- a report row: an operation in a context
 ROW_FIRST, ROW_LAST = 0, 1
 ROW_CAUSES = 2  # by kind of unit (ctl, mxu, vpu, dma), then by cause
-KINDS = ("ctl", "mxu", "vpu", "dma")
 ROW_PATH = ROW_CAUSES + len(KINDS) * NC  # the path to its end
 ROW_FIELDS = lines(ROW_PATH + NP)
 

@@ -8,24 +8,23 @@ entry's critical path.
 """
 
 from emulator.timing import layout as at
-from emulator.timing.compiled import helper
+from emulator.timing.compiled import always, helper
 
 
-@helper
+@always
 def _path_cause(cause, kind):
     """A cause as a path names it: whose work, whose start."""
-    if cause == at.EXECUTE and kind > 0:
+    if cause == at.EXECUTE and kind > at.CTL:
         return at.P_SPARE + kind
-    if cause == at.START and kind < len(at.KINDS) - 1:
+    if cause == at.START and kind < at.DMA:
         return at.P_UNIT_START
     return cause
 
 
-@helper
-def _enter(units, rows, u, upto, cause, row):
-    pointer = units[u, at.U_PTR]
+@always
+def _enter(units, rows, u, kind, pointer, upto, cause, row):
+    """Enter a cause from the unit's pointer up to a moment."""
     units[u, at.U_PTR] = upto
-    kind = min(u % at.UNITS, len(at.KINDS) - 1)
     units[u, at.U_CAUSES + cause] += upto - pointer
     units[u, at.U_PATH + _path_cause(cause, kind)] += upto - pointer
     if row >= 0:  # a row's time begins with its first instruction
@@ -34,23 +33,29 @@ def _enter(units, rows, u, upto, cause, row):
             rows[row, at.ROW_CAUSES + at.NC * kind + cause] += upto - begin
 
 
-@helper
-def charge(units, rows, u, upto, cause, row):
-    """Account for unit u's time up to a moment; nothing if it has been accounted for."""
-    if upto <= units[u, at.U_PTR]:
+@always
+def charge(units, rows, u, kind, upto, cause, row):
+    """Account for the time of unit u, which is of a kind, up to a moment.
+
+    Nothing if it has been accounted for.
+    """
+    pointer = units[u, at.U_PTR]
+    if upto <= pointer:
         return
-    drain = min(units[u, at.U_DRAIN], upto)
-    if drain > units[u, at.U_PTR]:
-        _enter(units, rows, u, drain, at.DRAIN, units[u, at.U_ROW])
-    if upto > units[u, at.U_PTR]:
-        _enter(units, rows, u, upto, cause, row)
+    if kind == at.MXU:
+        drain = min(units[u, at.U_DRAIN], upto)
+        if drain > pointer:
+            _enter(units, rows, u, kind, pointer, drain, at.DRAIN, units[u, at.U_ROW])
+            pointer = drain
+    if upto > pointer:
+        _enter(units, rows, u, kind, pointer, upto, cause, row)
 
 
-@helper
-def wait_for(units, rows, u, upto, cause, row, paths, line, column):
+@always
+def wait_for(units, rows, u, kind, upto, cause, row, paths, line, column):
     """`charge`, where what ended the wait has a path; the unit takes that path over."""
     if upto > units[u, at.U_PTR]:
-        charge(units, rows, u, upto, cause, row)
+        charge(units, rows, u, kind, upto, cause, row)
         for i in range(at.NP):
             units[u, at.U_PATH + i] = paths[line, column + i]
 

@@ -8,10 +8,11 @@ its tail follows, at the slowest resource's rate.
 from emulator.retire import DST_ADDRESS, DST_OWNER, FANSTEP, SRC_OWNER, STRIDE
 from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
-from emulator.timing.compiled import helper, inlined
+from emulator.timing.compiled import always, helper, inlined
 from emulator.timing.costs import bank_accesses, ceil_div, up
 from emulator.timing.hbm import access, hbm_channel
-from emulator.timing.reserve import reserve, reserve_banks
+from emulator.timing.ways import reserve_here, reserve_way
+from emulator.timing.windows import reserve_banks
 
 STAMP, HEAD, TAIL = range(3)  # columns of a line of `seen`
 
@@ -63,7 +64,7 @@ def move_piece(s, tile, u, record, now):
     )
     source_tail = tail
     if not local:
-        head, end = reserve(s.res, out, head, flits, now)
+        head, end = reserve_way(s.res, out, head, flits, now)
         head += s.p[at.P_INTERFACE]
         tail = max(tail, end) + s.p[at.P_INTERFACE]
     first_byte, finish, noc, banks = 0, 0, 0, 0
@@ -74,9 +75,9 @@ def move_piece(s, tile, u, record, now):
     for j in range(fan):
         owner = s.pool[record, DST_OWNER] + j * s.pool[record, FANSTEP]
         there, way_in, first, address = _target(s, u, record, owner, row_first)
-        arrived, end = _go(s.p, s.res, s.seen, stamp, node, there, first, head, tail, flits, now)
-        arrived, last = reserve(s.res, way_in, arrived, flits, now)
-        end = max(end, last)
+        arrived, end = _go(
+            s.p, s.res, s.seen, stamp, node, there, first, way_in, head, tail, flits, now
+        )
         hops = mesh.distance(node, there)
         if not local:
             arrived += s.p[at.P_INTERFACE]
@@ -121,7 +122,7 @@ def _source(s, tile, u, record, flits, now):
         node, out = s.csram_node[port], s.p[at.R_CSRAM_OUT] + port
         arrival = now + _way(s.p, here, node) + s.p[at.P_CSRAM_LATENCY]
         cycles = up(s.p, size, at.P_CSRAM_BYTES)
-        head, tail = reserve(s.res, s.p[at.R_CLUSTER] + cluster, arrival, cycles, now)
+        head, tail = reserve_way(s.res, s.p[at.R_CLUSTER] + cluster, arrival, cycles, now)
         csram = max(0, tail - arrival - flits)
     else:
         owner = s.pool[record, SRC_OWNER]
@@ -160,26 +161,34 @@ def _target(s, u, record, owner, row_first):
 
 
 @helper
-def _go(p, res, seen, stamp, node, there, row_first, head, tail, flits, now):
-    """Reserve the links between two routers: (arrival of the head, of the tail).
+def _go(p, res, seen, stamp, node, there, row_first, way_in, head, tail, flits, now):
+    """Reserve the links between two routers and the way in: (arrival of the head, of the tail).
 
     A piece with several destinations has a stamp > 0: links that it has taken for another of them
     are not taken again, since a multicast is a tree.
     """
     link, way, hops, turn, other, total = mesh.route(p, node, there, row_first)
     hop = p[at.P_HOP]
-    for i in range(total):
+    for i in range(total + 1):
         if i == hops:
             link, way = turn, other
-        if stamp > 0 and seen[link, STAMP] == stamp:
+        if i == total:
+            link, hop = way_in, 0
+        if stamp > 0 and _is_taken(seen, link, stamp, i < total):
             head, tail = seen[link, HEAD], seen[link, TAIL]
         else:
-            begin, end = reserve(res, link, head, flits, now)
+            begin, end = reserve_here(res, link, head, flits, now)
             head, tail = begin + hop, max(tail, end) + hop
-            if stamp > 0:
+            if stamp > 0 and i < total:
                 seen[link, STAMP], seen[link, HEAD], seen[link, TAIL] = stamp, head, tail
         link += way
     return head, tail
+
+
+@always
+def _is_taken(seen, link, stamp, is_link):
+    """Whether a piece has taken a link for another destination."""
+    return is_link and seen[link, STAMP] == stamp
 
 
 @inlined
@@ -192,7 +201,7 @@ def _store(s, u, record, owner, address, head, tail, now):
         return max(end, tail)
     if pieces.target_space(s.pool[record]) == pieces.CSRAM:
         cycles = up(s.p, size, at.P_CSRAM_BYTES)
-        _, end = reserve(s.res, s.p[at.R_CLUSTER] + owner, head, cycles, now)
+        _, end = reserve_way(s.res, s.p[at.R_CLUSTER] + owner, head, cycles, now)
         return max(end, tail)
     accesses = bank_accesses(s.p, size, pieces.target_run(s.pool[record]))
     length = max(tail - head, 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emulator.accounting import ProgramInfo, Traffic
 from emulator.accounting_columns import WORK_UNIT
 from emulator.timing import layout as at
-from emulator.timing import reserve
+from emulator.timing import reserve, windows
 from emulator.timing.state import State
 from isa.chip import Chip
 
@@ -115,7 +115,7 @@ def lower_bounds(chip: Chip, traffic: Traffic) -> Ints:
         traffic.row("array work") / array,
         traffic.row("vector work") / (tile.vpu.lanes * tiles * WORK_UNIT),
         # The model shares banks by windows, so it keeps this bound but for two of them.
-        np.maximum(tsram - 2 * reserve.WINDOW, 0),
+        np.maximum(tsram - 2 * windows.WINDOW, 0),
         traffic.row("csram") / (chip.clusters * chip.cluster.csram.bytes_per_cycle),
         np.max(network, axis=0),
         (traffic.row("hbm read") + traffic.row("hbm write")) / per_cycle,

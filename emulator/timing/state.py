@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.timing import layout as at
-from emulator.timing import mesh, reserve, slices
+from emulator.timing import mesh, slices, ways, windows
 from emulator.timing.events import leaves
 from isa.chip import Chip
 from isa.spec import INSTRUCTIONS
@@ -41,9 +41,9 @@ class State(NamedTuple):
     signals: Ints  #: [capacity, SIG_FIELDS]
     pool: Ints  #: [capacity, 16] records not yet used up
     free: Ints  #: [capacity] numbers of the places in the pool that are free: G_FREE of them
-    res: Ints  #: [resources, reserve.FIELDS]
+    res: Ints  #: [resources, ways.FIELDS]
     seen: Ints  #: [links, SEEN_FIELDS] where a multicast piece has been: stamp, head, tail
-    ts: Ints  #: [tiles, reserve.WINDOW_FIELDS]
+    ts: Ints  #: [tiles, windows.WINDOW_FIELDS]
     banks: Ints  #: [banks of HBM, B_FIELDS]
     hbm_queues: Ints  #: [channels, HQ_FIELDS]
     rows: Ints  #: [capacity, ROW_FIELDS]
@@ -105,8 +105,19 @@ def integer_constants(chip: Chip) -> Ints:
     _number_resources(p, chip)
     p[at.P_SHIFTS : 2 * at.P_COUNT] = [_shift(int(value)) for value in p[: at.P_COUNT]]
     p[at.P_CHANNEL_STEPS : at.P_BANK_STEPS] = _steps(int(p[at.P_CHANNELS]))
-    p[at.P_BANK_STEPS : at.P_END] = _steps(int(p[at.P_HBM_BANKS]))
+    p[at.P_BANK_STEPS : at.P_BANK_STEPS + at.STEPS] = _steps(int(p[at.P_HBM_BANKS]))
+    p[at.V_BURSTS : at.P_END] = _whole_visit(p, float_constants(chip))
     return p
+
+
+def _whole_visit(p: Ints, f: Floats) -> tuple[int, ...]:
+    """What a visit of HBM costs that takes all bytes of a pseudo-channel's turn (hbm.py)."""
+    size = int(p[at.P_PSEUDO_BYTES])
+    bursts, entries = -(-size // int(p[at.P_BURST])), -(-size // int(p[at.P_ENTRY_BYTES]))
+    groups = min(int(p[at.P_GANG]), -(-size // int(p[at.P_BANK_STRIPE])))
+    length = int(bursts * f[at.F_BURST])
+    opening = max(length, int(groups * f[at.F_ACTIVATE]))
+    return bursts, entries, length, opening, int(bursts * f[at.F_SAME_GROUP]) // groups
 
 
 def _steps(count: int) -> Ints:
@@ -194,9 +205,9 @@ def make_state(chip: Chip) -> State:
         "signals": (0, at.SIG_FIELDS),
         "pool": (0, 16),
         "free": (0,),
-        "res": (int(p[at.R_COUNT]), reserve.FIELDS),
+        "res": (int(p[at.R_COUNT]), ways.FIELDS),
         "seen": (int(p[at.R_COUNT]), at.SEEN_FIELDS),
-        "ts": (tiles, reserve.WINDOW_FIELDS),
+        "ts": (tiles, windows.WINDOW_FIELDS),
         "banks": (int(p[at.R_COUNT] - p[at.R_CHANNEL]) * int(p[at.P_HBM_BANKS]), at.B_FIELDS),
         "hbm_queues": (int(p[at.P_CHANNELS]), at.HQ_FIELDS),
         "rows": (0, at.ROW_FIELDS),

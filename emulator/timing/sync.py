@@ -61,7 +61,7 @@ def pop(s, tile, unit, time):
         s.units[ctl, at.U_BLOCKED] = 0
         row = s.pool[s.tiles[tile, at.T_HEAD], at.ROW]
         if time > s.units[ctl, at.U_PTR]:
-            charge(s.units, s.rows, ctl, time, at.QUEUE_FULL, row)
+            charge(s.units, s.rows, ctl, at.CTL, time, at.QUEUE_FULL, row)
             copy_path(s.units, u, time, s.units, ctl, at.U_PATH)
         wake(s.events, s.p, tile, 0, time)
 
@@ -153,7 +153,9 @@ def _release(s, tile, unit, signal, time, ideal):
     s.units[u, at.U_WAITING] = 2
     if unit == 0:
         row = s.pool[s.tiles[tile, at.T_HEAD], at.ROW]
-        wait_for(s.units, s.rows, u, time, at.SEMAPHORE, row, s.signals, signal, at.SIG_PATH)
+        wait_for(
+            s.units, s.rows, u, at.CTL, time, at.SEMAPHORE, row, s.signals, signal, at.SIG_PATH
+        )
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal)
         if s.g[at.G_TRACED] > 0:
             mark_release(s.marks, s.signals, u * s.p[at.P_DEPTH], signal)
@@ -189,17 +191,17 @@ def fetch_next(p, queue, pool, u, head, left):
 
 
 @helper
-def turn_to(units, rows, queue, u, line, row):
+def turn_to(units, rows, queue, u, kind, line, row):
     """A unit turns to a queue entry: before that was issued, it had nothing to do."""
-    wait_for(units, rows, u, queue[line, at.Q_TIME], at.ISSUE, row, queue, line, at.Q_PATH)
+    issued = queue[line, at.Q_TIME]
+    wait_for(units, rows, u, kind, issued, at.ISSUE, row, queue, line, at.Q_PATH)
 
 
 @helper
-def end_wait(units, rows, queue, u, line, row):
+def end_wait(units, rows, queue, u, kind, line, row):
     """A unit is done with a `wait` entry of its queue: enter the time it took."""
-    turn_to(units, rows, queue, u, line, row)
-    charge(units, rows, u, queue[line, at.Q_FROM], at.ISSUE, row)
-    if queue[line, at.Q_TO] > queue[line, at.Q_FROM]:
-        wait_for(
-            units, rows, u, queue[line, at.Q_TO], at.SEMAPHORE, row, queue, line, at.Q_WAIT_PATH
-        )
+    turn_to(units, rows, queue, u, kind, line, row)
+    begin, end = queue[line, at.Q_FROM], queue[line, at.Q_TO]
+    charge(units, rows, u, kind, begin, at.ISSUE, row)
+    if end > begin:
+        wait_for(units, rows, u, kind, end, at.SEMAPHORE, row, queue, line, at.Q_WAIT_PATH)

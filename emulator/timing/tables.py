@@ -5,8 +5,10 @@ every access. The timing model mentions its arrays thousands of times: with arra
 times as long to compile and several times as long to run. A :class:`Table` is only an address and
 a row length; it is made inside compiled code from addresses, and does not keep its array alive.
 
-    units = table(address, row_length)      units[u, column], units[u] (a Row)
-    constants = row(address)                constants[i]
+    units = table(address, row_length, "units")     units[u, column], units[u] (a Row)
+    constants = row(address, "p")                   constants[i]
+
+The label says what lies there: nothing with another label does, nor any NumPy array.
 """
 
 import operator
@@ -24,21 +26,17 @@ _I64 = ir.IntType(64)
 class RowType(types.Type):
     """Consecutive 64-bit elements at an address."""
 
-    def __init__(self, element: types.Type) -> None:
-        self.element = element
-        super().__init__(name=f"Row({element})")
+    def __init__(self, element: types.Type, label: str) -> None:
+        self.element, self.label = element, label
+        super().__init__(name=f"Row({element},{label})")
 
 
 class TableType(types.Type):
     """Rows of int64, one behind the other."""
 
-    def __init__(self) -> None:
-        super().__init__(name="Table")
-
-
-INT_ROW = RowType(types.int64)
-FLOAT_ROW = RowType(types.float64)
-TABLE = TableType()
+    def __init__(self, label: str) -> None:
+        self.label = label
+        super().__init__(name=f"Table({label})")
 
 
 @register_model(RowType)
@@ -53,33 +51,37 @@ class _TableModel(models.StructModel):
         super().__init__(manager, kind, [("address", types.int64), ("length", types.int64)])
 
 
-def _maker(kind: types.Type, fields: tuple[str, ...]) -> Any:
-    """A compiled function that makes a value of a type from its fields."""
+def _made(kind: types.Type, fields: tuple[str, ...]) -> Any:
+    """The code that makes a value of a type from its fields, its maker's first arguments."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         made = cgutils.create_struct_proxy(kind)(context, builder)
-        for name, value in zip(fields, args, strict=True):
+        for name, value in zip(fields, args, strict=False):
             setattr(made, name, value)
         return made._getvalue()
 
-    if len(fields) == 1:
-
-        @intrinsic
-        def make_row(typingctx: Any, address: Any) -> Any:
-            return kind(types.int64), codegen
-
-        return make_row
-
-    @intrinsic
-    def make_table(typingctx: Any, address: Any, length: Any) -> Any:
-        return kind(types.int64, types.int64), codegen
-
-    return make_table
+    return codegen
 
 
-row = _maker(INT_ROW, ("address",))
-float_row = _maker(FLOAT_ROW, ("address",))
-table = _maker(TABLE, ("address", "length"))
+@intrinsic(prefer_literal=True)
+def row(typingctx: Any, address: Any, label: Any) -> Any:
+    """Consecutive int64 at an address."""
+    kind = RowType(types.int64, label.literal_value)
+    return kind(types.int64, label), _made(kind, ("address",))
+
+
+@intrinsic(prefer_literal=True)
+def float_row(typingctx: Any, address: Any, label: Any) -> Any:
+    """Consecutive float64 at an address."""
+    kind = RowType(types.float64, label.literal_value)
+    return kind(types.int64, label), _made(kind, ("address",))
+
+
+@intrinsic(prefer_literal=True)
+def table(typingctx: Any, address: Any, length: Any, label: Any) -> Any:
+    """Rows of so many int64 from an address on."""
+    kind = TableType(label.literal_value)
+    return kind(types.int64, types.int64, label), _made(kind, ("address", "length"))
 
 
 @intrinsic
@@ -87,7 +89,7 @@ def prefetch(typingctx: Any, container: Any, index: Any) -> Any:
     """Bring a table's row into the cache: 128 bytes of it."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        fields = cgutils.create_struct_proxy(TABLE)(context, builder, value=args[0])
+        fields = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=args[0])
         offset = builder.mul(builder.mul(args[1], fields.length), ir.Constant(_I64, 8))
         begin = builder.add(fields.address, offset)
         byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -108,7 +110,8 @@ class _GetItem(AbstractTemplate):
         if isinstance(container, RowType) and isinstance(index, types.Integer):
             return signature(container.element, container, types.int64)
         if isinstance(container, TableType) and isinstance(index, types.Integer):
-            return signature(INT_ROW, container, types.int64)
+            element = RowType(types.int64, container.label)
+            return signature(element, container, types.int64)
         if isinstance(container, TableType) and isinstance(index, types.BaseTuple):
             return signature(types.int64, container, types.UniTuple(types.int64, 2))
         return None
@@ -126,6 +129,19 @@ class _SetItem(AbstractTemplate):
         return None
 
 
+def _mark(builder: Any, instruction: Any, label: str) -> Any:
+    """Say of a load or store which table it is of: no other table lies there.
+
+    So LLVM need not load again what a store to another table cannot have changed. It calls this
+    type-based alias analysis.
+    """
+    module = builder.module
+    root = module.add_metadata(["timing model"])
+    kind = module.add_metadata([label, root, _I64(0)])
+    instruction.set_metadata("tbaa", module.add_metadata([kind, kind, _I64(0)]))
+    return instruction
+
+
 def _row_pointer(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
     fields = cgutils.create_struct_proxy(kind)(context, builder, value=value)
     element = context.get_value_type(kind.element)
@@ -133,8 +149,8 @@ def _row_pointer(context: Any, builder: Any, kind: Any, value: Any, index: Any) 
     return builder.gep(base, [index])
 
 
-def _cell_pointer(context: Any, builder: Any, value: Any, index: Any) -> Any:
-    fields = cgutils.create_struct_proxy(TABLE)(context, builder, value=value)
+def _cell_pointer(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
+    fields = cgutils.create_struct_proxy(kind)(context, builder, value=value)
     line, column = cgutils.unpack_tuple(builder, index)
     base = builder.inttoptr(fields.address, _I64.as_pointer())
     return builder.gep(base, [builder.add(builder.mul(line, fields.length), column)])
@@ -142,30 +158,36 @@ def _cell_pointer(context: Any, builder: Any, value: Any, index: Any) -> Any:
 
 @lower_builtin(operator.getitem, RowType, types.Integer)
 def _get_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return builder.load(_row_pointer(context, builder, sig.args[0], args[0], args[1]))
+    kind = sig.args[0]
+    pointer = _row_pointer(context, builder, kind, args[0], args[1])
+    return _mark(builder, builder.load(pointer), kind.label)
 
 
 @lower_builtin(operator.setitem, RowType, types.Integer, types.Any)
 def _set_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    builder.store(args[2], _row_pointer(context, builder, sig.args[0], args[0], args[1]))
+    kind = sig.args[0]
+    pointer = _row_pointer(context, builder, kind, args[0], args[1])
+    _mark(builder, builder.store(args[2], pointer), kind.label)
     return context.get_dummy_value()
 
 
 @lower_builtin(operator.getitem, TableType, types.Integer)
 def _get_line(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    fields = cgutils.create_struct_proxy(TABLE)(context, builder, value=args[0])
+    fields = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=args[0])
     offset = builder.mul(builder.mul(args[1], fields.length), ir.Constant(_I64, 8))
-    made = cgutils.create_struct_proxy(INT_ROW)(context, builder)
+    made = cgutils.create_struct_proxy(sig.return_type)(context, builder)
     made.address = builder.add(fields.address, offset)
     return made._getvalue()
 
 
 @lower_builtin(operator.getitem, TableType, types.UniTuple)
 def _get_cell(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return builder.load(_cell_pointer(context, builder, args[0], args[1]))
+    pointer = _cell_pointer(context, builder, sig.args[0], args[0], args[1])
+    return _mark(builder, builder.load(pointer), sig.args[0].label)
 
 
 @lower_builtin(operator.setitem, TableType, types.UniTuple, types.Any)
 def _set_cell(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    builder.store(args[2], _cell_pointer(context, builder, args[0], args[1]))
+    pointer = _cell_pointer(context, builder, sig.args[0], args[0], args[1])
+    _mark(builder, builder.store(args[2], pointer), sig.args[0].label)
     return context.get_dummy_value()

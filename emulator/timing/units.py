@@ -16,7 +16,6 @@ from emulator.timing.costs import (
     vector_cost,
 )
 from emulator.timing.ledger import begin_row, charge, complete, copy_path, end_row
-from emulator.timing.reserve import reserve_banks
 from emulator.timing.slices import SIGNAL, issue_slice, turn
 from emulator.timing.sync import (
     end_wait,
@@ -32,6 +31,7 @@ from emulator.timing.sync import (
 )
 from emulator.timing.tables import prefetch
 from emulator.timing.traced import trace_entry, trace_own, trace_wait, trace_work, work_begin
+from emulator.timing.windows import reserve_banks
 
 DEQUEUE = 1  #: cycles a unit needs for a wait or signal of its queue: estimate
 
@@ -47,7 +47,7 @@ def control_step(s, tile, time):
     row, unit = s.pool[record, at.ROW], s.pool[record, UNIT]
     if tile < s.g[at.G_TRACED]:
         turn(s.units, u)
-    charge(s.units, s.rows, u, time, at.EXECUTE, row)
+    charge(s.units, s.rows, u, at.CTL, time, at.EXECUTE, row)
     if unit != 0:
         _issue(s, tile, time, record, unit)
         return
@@ -65,7 +65,7 @@ def control_step(s, tile, time):
         if s.pool[record, 7] != 0:
             cycles = s.p[at.P_LOAD_SRAM]
         begin_row(s.rows, row, time)
-    charge(s.units, s.rows, u, time + cycles, cause, row)
+    charge(s.units, s.rows, u, at.CTL, time + cycles, cause, row)
     if kind == at.OP_LOAD:
         end_row(s.units, s.rows, u, row, time + cycles)
     s.units[u, at.U_IDEAL] += cycles
@@ -114,7 +114,7 @@ def _issue(s, tile, time, record, unit):
         return
     done = time + s.p[at.P_ISSUE]
     row = s.pool[record, at.ROW]
-    charge(s.units, s.rows, ctl, done, at.EXECUTE, row)
+    charge(s.units, s.rows, ctl, at.CTL, done, at.EXECUTE, row)
     s.units[ctl, at.U_IDEAL] += s.p[at.P_ISSUE]
     complete(s.g, ctl, done)
     line = u * depth + rest(s.p, s.units[u, at.U_HEAD] + s.units[u, at.U_COUNT], at.P_DEPTH)
@@ -165,7 +165,7 @@ def compute_step(s, tile, unit, time):
             return
         if tile < s.g[at.G_TRACED]:
             trace_wait(s, u, line, record, before)
-        end_wait(s.units, s.rows, s.queue, u, line, row)
+        end_wait(s.units, s.rows, s.queue, u, unit, line, row)
         pop(s, tile, unit, time)  # whoever waited for the place takes the unit's path
         s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], s.queue[line, at.Q_IDEAL])
         s.units[u, at.U_IDEAL_STREAM] = max(
@@ -174,7 +174,7 @@ def compute_step(s, tile, unit, time):
         following = time + DEQUEUE
         complete(s.g, u, time)
     else:
-        turn_to(s.units, s.rows, s.queue, u, line, row)
+        turn_to(s.units, s.rows, s.queue, u, unit, line, row)
         pop(s, tile, unit, time)
         ideal = s.queue[line, at.Q_IDEAL]
         if kind == at.OP_SIGNAL:
@@ -248,12 +248,12 @@ def _gemm(s, tile, u, row, record, time, ideal):
         s.ts, tile, load_begin, nominal - load_begin, accesses, s.p[at.P_BANKS], time
     )
     slower = end - nominal
-    charge(s.units, s.rows, u, time, at.ISSUE, row)
-    charge(s.units, s.rows, u, min(first, ready), at.START, row)
-    charge(s.units, s.rows, u, first, at.WEIGHT_LOAD, row)
-    charge(s.units, s.rows, u, first + steps * stream, at.EXECUTE, row)
-    charge(s.units, s.rows, u, nominal, at.WEIGHT_LOAD, row)
-    charge(s.units, s.rows, u, end, at.BANKS, row)
+    charge(s.units, s.rows, u, at.MXU, time, at.ISSUE, row)
+    charge(s.units, s.rows, u, at.MXU, min(first, ready), at.START, row)
+    charge(s.units, s.rows, u, at.MXU, first, at.WEIGHT_LOAD, row)
+    charge(s.units, s.rows, u, at.MXU, first + steps * stream, at.EXECUTE, row)
+    charge(s.units, s.rows, u, at.MXU, nominal, at.WEIGHT_LOAD, row)
+    charge(s.units, s.rows, u, at.MXU, end, at.BANKS, row)
     s.units[u, at.U_WEIGHTS], s.units[u, at.U_STREAM] = last + slower, end
     done = max(s.units[u, at.U_DONE], end + drain)
     s.units[u, at.U_DONE] = s.units[u, at.U_DRAIN] = done
@@ -269,11 +269,11 @@ def _unpipelined(s, tile, u, row, ready, steps, stream, load, drain, accesses, i
     begin = max(ready, s.units[u, at.U_DONE])
     nominal = begin + steps * (load + stream + drain) - 1
     end = reserve_banks(s.ts, tile, begin, nominal - begin, accesses, s.p[at.P_BANKS], begin)
-    charge(s.units, s.rows, u, begin, at.START, row)
-    charge(s.units, s.rows, u, begin + steps * load, at.WEIGHT_LOAD, row)
-    charge(s.units, s.rows, u, begin + steps * (load + stream), at.EXECUTE, row)
-    charge(s.units, s.rows, u, nominal, at.DRAIN, row)
-    charge(s.units, s.rows, u, end, at.BANKS, row)
+    charge(s.units, s.rows, u, at.MXU, begin, at.START, row)
+    charge(s.units, s.rows, u, at.MXU, begin + steps * load, at.WEIGHT_LOAD, row)
+    charge(s.units, s.rows, u, at.MXU, begin + steps * (load + stream), at.EXECUTE, row)
+    charge(s.units, s.rows, u, at.MXU, nominal, at.DRAIN, row)
+    charge(s.units, s.rows, u, at.MXU, end, at.BANKS, row)
     s.units[u, at.U_WEIGHTS] = s.units[u, at.U_STREAM] = s.units[u, at.U_DONE] = end
     s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal) + nominal - begin
     return end
@@ -293,10 +293,10 @@ def _readout(s, tile, u, row, record, time, ideal, kind):
     begin_row(s.rows, row, begin)
     accesses = bank_accesses(s.p, traffic, 0)
     end = reserve_banks(s.ts, tile, run, cycles, accesses, s.p[at.P_BANKS], time)
-    charge(s.units, s.rows, u, begin, at.ISSUE, row)
-    charge(s.units, s.rows, u, run, at.START, row)
-    charge(s.units, s.rows, u, nominal, at.EXECUTE, row)
-    charge(s.units, s.rows, u, end, at.BANKS, row)
+    charge(s.units, s.rows, u, at.MXU, begin, at.ISSUE, row)
+    charge(s.units, s.rows, u, at.MXU, run, at.START, row)
+    charge(s.units, s.rows, u, at.MXU, nominal, at.EXECUTE, row)
+    charge(s.units, s.rows, u, at.MXU, end, at.BANKS, row)
     s.units[u, at.U_STREAM] = max(s.units[u, at.U_STREAM], end)
     s.units[u, at.U_DONE], s.units[u, at.U_DRAIN] = end, 0
     s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal) + nominal - begin
@@ -316,10 +316,10 @@ def _vector(s, tile, u, row, record, time, ideal):
     nominal = run + cycles + conflict
     begin_row(s.rows, row, time)
     end = reserve_banks(s.ts, tile, run, nominal - run, accesses, s.p[at.P_BANKS], time)
-    charge(s.units, s.rows, u, time, at.ISSUE, row)
-    charge(s.units, s.rows, u, run, at.START, row)
-    charge(s.units, s.rows, u, run + cycles, at.EXECUTE, row)
-    charge(s.units, s.rows, u, end, at.BANKS, row)
+    charge(s.units, s.rows, u, at.VPU, time, at.ISSUE, row)
+    charge(s.units, s.rows, u, at.VPU, run, at.START, row)
+    charge(s.units, s.rows, u, at.VPU, run + cycles, at.EXECUTE, row)
+    charge(s.units, s.rows, u, at.VPU, end, at.BANKS, row)
     s.units[u, at.U_DONE] = end
     s.units[u, at.U_IDEAL] = max(s.units[u, at.U_IDEAL], ideal) + nominal - time
     return max(end, time + DEQUEUE)
