@@ -29,7 +29,7 @@ class Options:
     Capacities: ``rows`` tokens a step, ``sequences`` in the cache, ``logit_rows`` rows a step that
     may want logits, ``context`` positions a sequence, ``top_k`` candidates a row; ``None`` lets
     the compiler choose (and record) one. ``split`` is how the array is divided for weight
-    matrices; ``None`` divides it as far as it goes. ``without`` names TECHNIQUES to leave out.
+    matrices; ``None`` divides it for few rows. ``without`` names TECHNIQUES to leave out.
     """
 
     weights: str = "mxfp4"

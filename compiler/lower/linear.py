@@ -8,6 +8,9 @@ rows and columns at a time, and the VPU finishes it (bias, residual, SwiGLU, qua
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from compiler.emit import Code, Desc, Reg, Value
 from compiler.lower import cutting, stream
 from compiler.lower.activations import (
@@ -236,15 +239,36 @@ def _multiply(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
             code.emit("dadd", dst=sums, field="base", b=half)
         a = activations(lo, work, turn, depth)
         w = _weights(lo, work.matrix, turn, columns, depth)
-        _gemm(code, turn.k, _split(lo.plan), acc=sums, a=a, w=w)
+        with _by_rows(lo, turn.rows) as variants:
+            for split in variants:
+                _gemm(code, turn.k, split, acc=sums, a=a, w=w)
 
 
-def _split(plan: Plan) -> int:
-    """How the array is divided: as the option says, else as far as it goes: that drains soonest.
+# Rows below which sub-arrays' shorter drain is worth it: they read and write sums more often, which
+# costs energy in proportion to the rows (estimate).
+SKINNY = 64
 
-    Sub-arrays take as many folds at a time as there are of them, so nothing is lost by it.
-    """
-    return plan.options.split or max(plan.chip.tile.mxu.splits)
+
+@contextmanager
+def _by_rows(lo: Lowering, rows: Value) -> Iterator[Iterator[int]]:
+    """The array's split to emit code for: the option's, or for many and for few rows in turn."""
+    code, option = lo.code, lo.plan.options.split
+    widest = max(lo.plan.chip.tile.mxu.splits)
+    if option is not None or widest == 1:
+        yield iter((option or 1,))
+        return
+    few, done = code.label("few_rows"), code.label("gemm_done")
+
+    def variants() -> Iterator[int]:
+        with code.scope():
+            code.emit("blt", ra=code.reg(rows), b=SKINNY, target=few)
+        yield 1
+        code.emit("jmp", target=done)
+        code.place(few)
+        yield widest
+        code.place(done)
+
+    yield variants()
 
 
 def _gemm(code: Code, k: Reg, split: int, **operands: Desc) -> None:

@@ -180,7 +180,7 @@ _OPTION_WORDS: Final = {
     "logit_rows": "rows a step may want logits of; null: the sequences",
     "top_k": "candidates ranked per row",
     "without": "list of techniques that the compiler leaves out (emu compile --without)",
-    "split": "ways the array is divided; null: as many as it can be",
+    "split": "ways the array is divided; null: for few rows",
 }
 
 

@@ -14,9 +14,9 @@ from isa.errors import TesseraError
 #: What is left out -> the change of `compiler.options.Options` that leaves it out.
 OFF: dict[str, dict[str, Any]] = {
     **{name: {"without": (name,)} for name in TECHNIQUES},
-    "split": {"split": 1},  # the array in one piece
+    "split": {"split": 1},  # the array in one piece, however few rows there are
 }
-MEANINGS = TECHNIQUES | {"split": "the array is divided, so that it drains sooner"}
+MEANINGS = TECHNIQUES | {"split": "the array is divided for steps of few rows"}
 
 
 @dataclass(frozen=True)
