@@ -12,7 +12,7 @@ from emulator.reference.matrix import block_gemm
 from isa.formats import Format, decode_table
 from tests.kernel_records import attach_scales, panels, run, stored
 
-COLUMNS = 128  # of the groups that are streamed
+COLUMNS = 128  # of a whole group
 LIMIT = 2**24 / 12
 E4M3, E2M1 = decode_table(Format.E4M3FN), decode_table(Format.E2M1)
 
@@ -62,7 +62,20 @@ def expected(a_codes, w_codes, sa, sw, kind, old):
 @pytest.mark.parametrize("wild", [False, True])
 def test_equals_the_reference(kind: int, rows: int, k: int, wild: bool) -> None:
     rng = np.random.default_rng([kind, rows, k, wild])
-    n = COLUMNS + (COLUMNS if rows == 2 else 16)
+    check(rng, kind, rows, COLUMNS + (COLUMNS if rows == 2 else 16), k, wild)
+
+
+@pytest.mark.parametrize("columns", [1, 16, 31, 32, 48, 80, 112, 120])
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_less_than_a_group_of_columns(columns: int, rows: int) -> None:
+    """Panels that are no group are multiplied one by one; the last may be cut."""
+    rng = np.random.default_rng([columns, rows])
+    check(rng, 1, rows, columns, 160, False)
+    check(rng, 1, rows, COLUMNS + columns, 96, False)
+
+
+def check(rng: np.random.Generator, kind: int, rows: int, n: int, k: int, wild: bool) -> None:
+    """A product [rows, n, k] with scales of a kind, of the whole range if it is wild."""
     a_codes = activations(rng, rows, k)
     w_codes = rng.integers(0, 16, (n, k)).astype(np.uint8)
     low, high = (0, 256) if wild else (115, 140)

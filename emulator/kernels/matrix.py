@@ -117,7 +117,7 @@ def _row_block(args, row0, rows, columns, base):
             _pack_rows(args, row0, rows, number, start, stop, block, dots, digits, base)
         for n0 in range(0, columns, at.COLUMNS):
             count = min(at.COLUMNS, columns - n0)
-            stream = streams and count == at.COLUMNS
+            stream = streams and (digits or count == at.COLUMNS)
             _column_group(
                 args, row0, rows, n0, count, k0, k1, chunk, block, stream, dots, digits, base
             )
@@ -183,7 +183,20 @@ def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, d
         slot = number * rows
         if stream and (stop - start) % block == 0:
             stream_chunk(
-                args, target, stride, rows, slot, n0, start, blocks, block, wide, dots, digits, base
+                args,
+                target,
+                stride,
+                rows,
+                slot,
+                columns,
+                n0,
+                start,
+                blocks,
+                block,
+                wide,
+                dots,
+                digits,
+                base,
             )
             continue
         pack_w(args, W, n0, columns, start, stop - start, dots, base)

@@ -14,6 +14,7 @@ from emulator.kernels.matrix_digits import (
     PAIR_ROWS,
     SINGLE_PANELS,
     digit_blocks,
+    digit_narrow_blocks,
     digit_pair_blocks,
     is_exact,
 )
@@ -32,7 +33,7 @@ from emulator.kernels.matrix_nibbles import (
     dot_tile_blocks,
 )
 from emulator.kernels.matrix_ranges import FIRST, HEAD, LAST, TAIL, segment
-from emulator.kernels.matrix_stream import STREAM_PANELS, stream_blocks
+from emulator.kernels.matrix_stream import STREAM_PANELS, stream_blocks, stream_narrow_blocks
 from emulator.kernels.memory import load_i64
 from emulator.kernels.operand import ADDRESS, E2M1, FORMAT, ROW_STRIDE, field, format_bits
 
@@ -128,15 +129,21 @@ def dot_chunk(c, c_stride, rows, slot, columns, blocks, block, wide, base):
 
 
 @inner
-def stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide, dots, digits, base):
-    """Whole blocks of a chunk and column group, from the packed words, row by row."""
+def stream_chunk(
+    args, c, c_stride, rows, slot, columns, n0, start, blocks, block, wide, dots, digits, base
+):
+    """Whole blocks of a chunk and column group, from the packed words, row by row.
+
+    With digits there may be any number of columns, else a whole group.
+    """
     fmt = field(args, W, FORMAT)
     bits = format_bits(fmt)
     panel_bytes = field(args, W, ROW_STRIDE) * bits // 8
     w = field(args, W, ADDRESS) + n0 // 16 * panel_bytes + start * bits * 2
     words = block * bits // 32
     if digits:
-        _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, blocks, words, wide, base)
+        panels = (columns + 15) // 16
+        _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, panels, blocks, words, wide, base)
         return
     for row in range(rows):
         a = base + at.A_AT + (slot + row) * at.A_STRIDE
@@ -152,18 +159,21 @@ def stream_chunk(args, c, c_stride, rows, slot, n0, start, blocks, block, wide, 
 
 
 @inner
-def _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, blocks, words, wide, base):
+def _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, panels, blocks, words, wide, base):
     """The same for FP8 by FP4: pairs of rows without inexact blocks together, others alone."""
-    row = 0
+    row, paired = 0, panels - panels % PAIR_PANELS
     while row < rows:
+        to, alone, count = c + row * c_stride, 0, 1
         if row + PAIR_ROWS <= rows and _all_exact(slot + row, PAIR_ROWS, blocks, base):
-            to = c + row * c_stride
-            _digit_pair(to, c_stride, slot + row, w, panel_bytes, blocks, words, wide, base)
-            row += PAIR_ROWS
-        else:
-            to = c + row * c_stride
-            _digit_row(to, slot + row, w, panel_bytes, blocks, words, wide, base)
-            row += 1
+            _digit_pair(to, c_stride, slot + row, w, panel_bytes, paired, blocks, words, wide, base)
+            alone, count = paired, PAIR_ROWS
+        if alone < panels:
+            for m in range(count):
+                to = c + (row + m) * c_stride
+                _digit_row(
+                    to, slot + row + m, w, panel_bytes, alone, panels, blocks, words, wide, base
+                )
+        row += count
 
 
 @inner
@@ -176,43 +186,70 @@ def _all_exact(slot, rows, blocks, base):
 
 
 @inner
-def _digit_pair(c, c_stride, slot, w, panel_bytes, blocks, words, wide, base):
+def _digit_pair(c, c_stride, slot, w, panel_bytes, panels, blocks, words, wide, base):
     digits = base + at.DIGITS_AT + slot * at.D_STRIDE
     sa = base + at.SA_AT + slot * at.SA_STRIDE
-    for panel in range(0, at.GROUP, PAIR_PANELS):
+    for panel in range(0, panels, PAIR_PANELS):
         to, at_w = c + panel * 64, w + panel * panel_bytes
         sw = base + at.SW_AT + panel * at.SW_STRIDE
         digit_pair_blocks(to, c_stride, digits, at_w, panel_bytes, sa, sw, blocks, words, wide)
 
 
 @inner
-def _digit_row(c, slot, w, panel_bytes, blocks, words, wide, base):
-    """Runs of exact blocks by digits, of others by fused multiply-adds."""
+def _digit_row(c, slot, w, panel_bytes, alone, panels, blocks, words, wide, base):
+    """Runs of exact blocks by digits, of others by fused multiply-adds; panels [alone, panels)."""
     a = base + at.A_AT + slot * at.A_STRIDE
     digits = base + at.DIGITS_AT + slot * at.D_STRIDE
-    sa, sw = base + at.SA_AT + slot * at.SA_STRIDE, base + at.SW_AT
+    sa = base + at.SA_AT + slot * at.SA_STRIDE
     first = 0
     while first < blocks:
         exact, last = is_exact(digits, first), first + 1
         while last < blocks and is_exact(digits, last) == exact:
             last += 1
-        count = last - first
-        if exact:
-            for panel in range(0, at.GROUP, SINGLE_PANELS):
-                at_w, at_sw = w + panel * panel_bytes, sw + panel * at.SW_STRIDE
-                to = c + panel * 64
-                digit_blocks(to, digits, at_w, panel_bytes, sa, at_sw, first, count, words, wide)
-        else:
-            _stream_part(c, a, w, panel_bytes, sa, sw, first, count, words, wide)
+        panel = alone
+        while panel < panels:
+            at_w, at_sw = w + panel * panel_bytes, base + at.SW_AT + panel * at.SW_STRIDE
+            to = c + panel * 64
+            if exact:
+                panel += _digit_part(
+                    to,
+                    digits,
+                    at_w,
+                    panel_bytes,
+                    panels - panel,
+                    sa,
+                    at_sw,
+                    first,
+                    last,
+                    words,
+                    wide,
+                )
+            else:
+                panel += _stream_part(
+                    to, a, at_w, panel_bytes, panels - panel, sa, at_sw, first, last, words, wide
+                )
         first = last
 
 
 @inner
-def _stream_part(c, a, w, panel_bytes, sa, sw, first, count, words, wide):
-    """Some of the blocks of a chunk of E2M1, for all panels of a group."""
+def _digit_part(c, digits, w, panel_bytes, panels, sa, sw, first, last, words, wide):
+    """Blocks [first, last) of a chunk, exact ones, for some of the panels; how many."""
+    count = last - first
+    if panels >= SINGLE_PANELS:
+        digit_blocks(c, digits, w, panel_bytes, sa, sw, first, count, words, wide)
+        return SINGLE_PANELS
+    digit_narrow_blocks(c, digits, w, panel_bytes, sa, sw, first, count, words, wide)
+    return 1
+
+
+@inner
+def _stream_part(c, a, w, panel_bytes, panels, sa, sw, first, last, words, wide):
+    """The same for blocks of E2M1 that are not exact."""
+    count = last - first
     a, sa = a + first * words * 32, sa + first * 4
-    for panel in range(0, at.GROUP, STREAM_PANELS):
-        at_w = w + panel * panel_bytes + first * words * 64
-        at_sw = sw + panel * at.SW_STRIDE + first * 64
-        to = c + panel * 64
-        stream_blocks(E2M1, to, a, at_w, panel_bytes, sa, at_sw, count, words, wide)
+    w, sw = w + first * words * 64, sw + first * 64
+    if panels >= STREAM_PANELS:
+        stream_blocks(E2M1, c, a, w, panel_bytes, sa, sw, count, words, wide)
+        return STREAM_PANELS
+    stream_narrow_blocks(c, a, w, panel_bytes, sa, sw, count, words, wide)
+    return 1

@@ -107,6 +107,7 @@ def _add_units(lanes: Lanes, tile: Tile, totals: Tile, sa: Vec, sw: Vec, is_wide
 
 
 _single = make_dots(Shape(1, SINGLE_PANELS, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
+_narrow = make_dots(Shape(1, 1, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
 _pair = make_dots(Shape(PAIR_ROWS, PAIR_PANELS, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
 
 
@@ -145,6 +146,25 @@ def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
     """One row by SINGLE_PANELS panels of packed words, from block `first` of a chunk."""
     out_of_line()
     _single(
+        c,
+        0,
+        digits + first * words * 4,
+        w + first * words * 64,
+        w_stride,
+        sa + first * 4,
+        sw + first * 64,
+        digits + START_AT + first * 4,
+        blocks,
+        words,
+        wide,
+    )
+
+
+@only_with_dots
+def digit_narrow_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
+    """The same by one panel: what is left of a group that is no multiple of SINGLE_PANELS."""
+    out_of_line()
+    _narrow(
         c,
         0,
         digits + first * words * 4,

@@ -25,7 +25,7 @@ STREAM_PANELS = 8 if "avx512f" in target_features() else 4
 STREAM_FORMATS = tuple(fmt for fmt in (BF16, E4M3FN, E5M2, E2M1) if decodes_in_registers(fmt))
 
 
-def _make_stream(fmt: int) -> Callable[..., Any]:
+def _make_stream(fmt: int, panels: int = STREAM_PANELS) -> Callable[..., Any]:
     """(C, A, W, bytes from panel to panel, scales of A and W, blocks, words a block, wide)."""
 
     @intrinsic
@@ -44,8 +44,8 @@ def _make_stream(fmt: int) -> Callable[..., Any]:
         def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
             lanes = Lanes(builder)
             c, a, w, w_stride, sa, sw, blocks, words, wide = (lanes.vec(arg) for arg in args)
-            tile = [[c + 64 * j for j in range(STREAM_PANELS)]]
-            offsets = [w_stride * j for j in range(STREAM_PANELS)]
+            tile = [[c + 64 * j for j in range(panels)]]
+            offsets = [w_stride * j for j in range(panels)]
             decode = word_decoder(lanes, fmt)
             is_wide = wide.compare("!=", 0)
 
@@ -93,6 +93,7 @@ def _chains(
 
 _STREAMS = {fmt: _make_stream(fmt) for fmt in (BF16, E4M3FN, E5M2, E2M1)}
 _stream_bf16, _stream_e2m1 = _STREAMS[BF16], _STREAMS[E2M1]
+_stream_narrow = _make_stream(E2M1, 1)
 _stream_e4m3fn, _stream_e5m2 = _STREAMS[E4M3FN], _STREAMS[E5M2]
 
 
@@ -114,3 +115,10 @@ def stream_blocks(fmt, c, a, w, w_stride, sa, sw, blocks, words, wide):
         _stream_e5m2(c, a, w, w_stride, sa, sw, blocks, words, wide)
     else:
         _stream_e2m1(c, a, w, w_stride, sa, sw, blocks, words, wide)
+
+
+@inner
+def stream_narrow_blocks(c, a, w, w_stride, sa, sw, blocks, words, wide):
+    """One row by one panel of E2M1, for what is left of few columns."""
+    out_of_line()
+    _stream_narrow(c, a, w, w_stride, sa, sw, blocks, words, wide)
