@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from emulator import retire
 from emulator.fast import layout as at
+from emulator.fast.postponed import LEAST as LEAST_COPY
+from emulator.fast.postponed import P_WORDS
 from emulator.fast.rules import rule_table
 from emulator.memory import Memory, zeros
 from isa.chip import Chip
@@ -48,6 +50,7 @@ class Blocks:
         slots = NUM_UNITS * chip.tile.queue_depth
         self.queues = zeros(chip.num_tiles, slots * 8 * at.Q_WORDS)
         self.machine = np.zeros(at.M_WORDS, np.int64)
+        self.postponed = np.zeros((chip.num_tiles, P_WORDS), np.int64)
         self._fill_machine(chip, timing_only)
         tiles = np.arange(chip.num_tiles)
         self.tiles[:, at.T_ID] = tiles
@@ -73,6 +76,7 @@ class Blocks:
         m[at.M_TILE0] = address(self.tiles)
         m[at.M_TIMING_ONLY] = timing_only
         m[at.M_BUDGET] = BUDGET
+        m[at.M_LEAST_COPY] = LEAST_COPY
         m[at.M_SITES] = address(self.sites) if len(self.sites) else 0
 
     def start(self, pc: int, arguments: list[int], recording: bool) -> None:

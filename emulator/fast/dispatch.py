@@ -17,6 +17,7 @@ from emulator.fast import layout as at
 from emulator.fast.access_log import log
 from emulator.fast.execute import tensor
 from emulator.fast.operands import resolve
+from emulator.fast.postponed import prepare
 from emulator.fast.records import fill
 from emulator.jit import address_of
 from emulator.kernels import kernels
@@ -44,3 +45,9 @@ def connect(machine: NDArray[np.int64]) -> None:
     machine[at.M_RESOLVE] = address_of(resolve, 6)
     machine[at.M_TENSOR] = address_of(tensor, 7)
     machine[at.M_RECORD] = address_of(fill, 4)
+
+
+def connect_postponed(machine: NDArray[np.int64], blocks: NDArray[np.int64]) -> None:
+    """Have copies postponed (postponed.py), noted in the tiles' blocks, int64 [tiles, P_WORDS]."""
+    machine[at.M_PREPARE] = address_of(prepare, 5)
+    machine[at.M_POSTPONED] = blocks.ctypes.data

@@ -211,6 +211,8 @@ def _compute(m, t, w, rule, op, shapes):
     # An index list is checked even if its rows are empty.
     if shapes < rules.SHAPES_GATHER and not writes(w, rule):
         return NONE
+    if get(m, at.M_POSTPONED) != 0 and call(get(m, at.M_PREPARE), (m, t, w, rule, np.int64(op))):
+        return NONE
     info, destination = operand_info(w, 0), operand_record(w, 0)
     kernel, status = get(get(m, at.M_KERNELS), op), 0
     for _ in range(get(info, at.I_FAN)):

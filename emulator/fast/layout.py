@@ -46,7 +46,10 @@ M_TENSOR = 26
 M_RECORD = 27
 M_LOG = 28  # the function that logs accesses (access_log.py); 0: they are not wanted
 M_ALLOCATE = 29  # a C function that takes a size and gives memory
-M_WORDS = 32
+M_POSTPONED = 30  # address of tile 0's postponed copies (postponed.py); 0: all are made at once
+M_PREPARE = 31  # the function that sees to them
+M_LEAST_COPY = 32  # bytes of the smallest copy that is postponed
+M_WORDS = 40
 
 #: One row of the region table.
 REGION_BASE, REGION_END, REGION_HOST, REGION_WRITABLE, REGION_CONTROL = range(5)
@@ -146,7 +149,9 @@ W_WORDS = W_ARGS + 16 * 6
 #: What is known of an operand besides its argument record.
 I_SPACE, I_OWNER, I_ADDRESS, I_BYTES, I_ELEMENTS, I_FAN, I_FANSTEP, I_CONTROL = range(8)
 I_STRIDE = 8  # bytes from one owner's memory to that of the next in the fan
-I_PRESENT = 9
+I_FIXED = 9  # in HBM: its region is one that programs cannot write
+I_LENGTH = 10  # bytes from the first to the last, if there are elements
+I_SCALE_LENGTH = 11  # the same of its scales; 0: none
 
 #: The argument record of a kernel (docs/architecture.md, section 4).
 A_OPCODE, A_FLAGS, A_NUMBER, A_K0, A_SCRATCH, A_STATUS = 0, 1, 2, 3, 4, 15

@@ -8,7 +8,8 @@ from emulator import retire
 from emulator.fast import layout as at
 from emulator.fast import rules
 from emulator.fast.execute import complete
-from emulator.fast.operands import FAULT_OF_CLASS, PASSED, element_bits
+from emulator.fast.operands import FAULT_OF_CLASS, PASSED, TSRAM, element_bits
+from emulator.fast.postponed import touch_operand
 from emulator.fast.queues import open_record
 from emulator.fast.records import operand_info, operand_record
 from emulator.fast.words import call, get, put
@@ -36,6 +37,8 @@ def load(m, t, w, row, pc, index):
         return OUT_OF_BOUNDS
     size = element_bits(get(record, at.A_FORMAT)) >> 3
     offset = index * get(record, at.A_STRIDES + 3) * size
+    if get(m, at.M_POSTPONED) != 0 and get(info, at.I_SPACE) == TSRAM:
+        touch_operand(m, info, record, False)
     value = _loaded(m, t, row, record, offset)
     rd = load_u8(row + at.ROW_RD)
     if rd != 0:

@@ -23,8 +23,9 @@ from emulator.errors import ProgramFault
 from emulator.fast import layout as at
 from emulator.fast.access_log import AccessLog
 from emulator.fast.blocks import Blocks, address
-from emulator.fast.dispatch import connect, connect_log, kernel_table
+from emulator.fast.dispatch import connect, connect_log, connect_postponed, kernel_table
 from emulator.fast.execute import OP_DMA
+from emulator.fast.postponed import settle
 from emulator.fast.supersteps import AGAIN, FINISHED, LONG, advance, deliver, drain
 from emulator.fast.workers import Workers, check_float_mode
 from emulator.memory import Memory
@@ -83,6 +84,8 @@ class FastMachine:
         if log_accesses:
             self.access_log = AccessLog(self._blocks.tiles)
             connect_log(self._blocks.machine)
+        elif not timing_only:
+            connect_postponed(self._blocks.machine, self._blocks.postponed)
 
     # ---- what the host does
 
@@ -123,6 +126,9 @@ class FastMachine:
         except BaseException:
             self._workers.settle(abandon=True)
             raise
+        finally:
+            if self._blocks.machine[at.M_POSTPONED]:
+                settle(address(self._blocks.machine))
         faults = self._faults() or self._deadlocks()
         if faults:
             raise ProgramFault(sorted(faults))

@@ -259,6 +259,7 @@ def _place(m, t, desc, record, info, written, elements):
     put(info, at.I_STRIDE, 0)
     put(info, at.I_OWNER, 0)
     put(info, at.I_FANSTEP, 0)
+    put(info, at.I_FIXED, 0)
     put(record, at.A_ADDRESS, 0)
     put(record, at.A_SCALE_ADDRESS, 0)
     sstride0, sstride1 = get(desc, W_SSTRIDE) & _LOW40, get(desc, W_SSTRIDE) >> 40 & 0xFFFFFF
@@ -281,6 +282,8 @@ def _place(m, t, desc, record, info, written, elements):
         blocks = (get(record, at.A_SHAPE + 3) + block - 1) // block
         nbytes += get(record, at.A_SHAPE + 2) * blocks
     put(info, at.I_BYTES, nbytes)
+    put(info, at.I_LENGTH, length)
+    put(info, at.I_SCALE_LENGTH, scale_length)
     if space == HBM:
         return _place_hbm(m, desc, record, info, written, length, scale_length)
     pair = at.M_TSRAM if space == TSRAM else (at.M_CSRAM if space == CSRAM else at.M_ACC)
@@ -330,6 +333,7 @@ def _place_hbm(m, desc, record, info, written, length, scale_length):
     if host != 0:
         put(record, at.A_ADDRESS, host + base - get(row, at.REGION_BASE))
     writable = get(row, at.REGION_WRITABLE)
+    put(info, at.I_FIXED, 1 - writable)
     if scale_length > 0:
         second = find_region(m, scale, scale_length)
         if second == 0:

@@ -40,6 +40,17 @@ def call(typingctx: Any, address: Any, arguments: Any) -> Any:
 
 
 @intrinsic
+def exchange(typingctx: Any, address: Any, value: Any) -> Any:
+    """Set an int64 atomically; the value before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], _I64.as_pointer())
+        return builder.atomic_rmw("xchg", pointer, arguments[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
 def fetch_add(typingctx: Any, address: Any, amount: Any) -> Any:
     """Add to an int64 atomically; the value before."""
 
