@@ -23,7 +23,8 @@ from isa.spec.model import NO_DESCRIPTOR
 
 Words = NDArray[np.int64]
 
-RING_ROWS = 256  # retire records of a tile between two supersteps: few, so they stay in caches
+#: Retire records of a tile between two supersteps: few, so they stay in caches. A power of two.
+RING_ROWS = 256
 ALL_RING_ROWS = 1 << 17  # of all tiles together, beyond 64 for each
 _SITES = 1 << 12  # numbers that the slot of an instruction holds
 BUDGET = 1 << 15  # a tile's share of a superstep: some 100 us
@@ -90,7 +91,8 @@ class Blocks:
         self.machine[at.M_NEXT_TILE] = 0
         self.machine[at.M_RECORDING] = recording
         if recording and not self.rings:
-            rows = min(RING_ROWS, max(64, ALL_RING_ROWS // len(self.tiles)))
+            share = max(64, ALL_RING_ROWS // len(self.tiles))
+            rows = min(RING_ROWS, 1 << share.bit_length() - 1)
             for tile in range(len(self.tiles)):
                 self.rings.append(np.empty((rows, retire.WORDS), np.int64))
                 self._place_ring(tile)
@@ -102,7 +104,7 @@ class Blocks:
     def queue_head(self, tile: int, unit: int, head: int) -> tuple[int, int]:
         """The pc and the number (rb + immediate) at the head of a unit's queue."""
         depth = int(self.machine[at.M_QUEUE_DEPTH])
-        slot = 8 * at.Q_WORDS * (unit * depth + head % depth)
+        slot = 8 * at.Q_WORDS * (unit * depth + head)
         words = self.queues[tile, slot : slot + 16].view(np.int64)
         return int(words[at.Q_PC]), int(words[at.Q_NUMBER])
 

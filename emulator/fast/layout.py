@@ -91,8 +91,8 @@ T_READY = 9  # bit u: unit u may be able to go on
 T_RUNNABLE = 10  # whether the next superstep looks at this tile
 T_OUTBOX = 11  # number of signals to deliver at the end of the superstep
 T_RING = 12  # address of the ring of retire records
-T_RING_ROWS = 13
-T_RING_HEAD = 14  # first record not handed on yet, counted from the entry's start
+T_RING_ROWS = 13  # a power of two
+T_RING_HEAD = 14  # first record not handed on yet, counted from when the ring was last empty
 T_RING_TAIL = 15  # next record to be issued
 T_RING_FULL = 16  # the tile stopped because its ring was full
 T_DRAWS = 17  # values drawn at choice sites
@@ -130,8 +130,8 @@ S_UNIT, S_SEM, S_COUNT, S_FIRST, S_LAST, S_PC, S_RECORD = range(7)
 
 Q_PC = 0
 Q_NUMBER = 1  # rb + immediate
-Q_RA = 2
-Q_RECORD = 3  # number of its retire record; -1: none. Not its address: a ring may grow
+Q_RECORD = 2  # number of its retire record; -1: none. Not its address: a ring may grow
+Q_RA = 3  # not beside Q_NUMBER: LLVM would load both at once, just after each was stored alone
 Q_DESCRIPTORS = 8
 Q_WORDS = Q_DESCRIPTORS + 5 * 16
 

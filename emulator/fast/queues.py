@@ -11,7 +11,7 @@ from __future__ import annotations
 from emulator import retire
 from emulator.fast import layout as at
 from emulator.fast.execute import DONE, SENT, perform
-from emulator.fast.words import get, put
+from emulator.fast.words import get, prefetch, put
 from emulator.jit import helper
 from emulator.kernels.memory import copy_bytes, load_i64, load_u8
 from isa.faults import NUM_UNITS
@@ -26,7 +26,7 @@ PENDING = -1  # word 0 of a record that is not final
 @helper
 def record_address(t, number):
     """Where a tile's retire record of a number lies, counted from the entry's start."""
-    return get(t, at.T_RING) + 8 * retire.WORDS * (number % get(t, at.T_RING_ROWS))
+    return get(t, at.T_RING) + 8 * retire.WORDS * (number & get(t, at.T_RING_ROWS) - 1)
 
 
 @helper
@@ -80,9 +80,10 @@ def stop_unit(t, unit, fault, pc):
 
 @helper
 def _slot(m, t, unit, index):
-    """Address of a queue slot; `index` counts from the entry's start."""
+    """Address of a queue slot; `index` counts from the unit's first slot, and may go round once."""
     depth = get(m, at.M_QUEUE_DEPTH)
-    return get(t, at.T_QUEUES) + 8 * at.Q_WORDS * (unit * depth + index % depth)
+    index -= depth if index >= depth else 0
+    return get(t, at.T_QUEUES) + 8 * at.Q_WORDS * (unit * depth + index)
 
 
 @helper
@@ -167,14 +168,18 @@ def serve(m, t, w, unit):
         outcome = _turn(m, t, w, row, pc, unit, number, ra, record)
         if outcome > DONE:
             return
-        pop(words)  # what has faulted leaves the queue, too
+        pop(m, words)  # what has faulted leaves the queue, too
 
 
 @helper
-def pop(words):
-    """Take the finished instruction from a unit's queue."""
-    put(words, at.U_HEAD, get(words, at.U_HEAD) + 1)
-    put(words, at.U_COUNT, get(words, at.U_COUNT) - 1)
+def pop(m, words):
+    """Take the finished instruction from a unit's queue.
+
+    An empty queue begins again with its first slots, which may still be in a cache.
+    """
+    count, head = get(words, at.U_COUNT) - 1, get(words, at.U_HEAD) + 1
+    put(words, at.U_COUNT, count)
+    put(words, at.U_HEAD, 0 if count == 0 or head == get(m, at.M_QUEUE_DEPTH) else head)
 
 
 @helper
@@ -185,6 +190,9 @@ def serve_ready(m, t, w):
         if ready == 0:
             return
         put(t, at.T_READY, 0)
+        for unit in range(1, NUM_UNITS):  # their first slots, all at once
+            if ready >> unit & 1:
+                prefetch(_slot(m, t, unit, get(unit_of(t, unit), at.U_HEAD)))
         for unit in range(1, NUM_UNITS):
             if ready >> unit & 1:
                 serve(m, t, w, unit)

@@ -18,10 +18,10 @@ from emulator.fast.queues import (
     stop_unit,
     unit_of,
 )
-from emulator.fast.words import fetch_add, get, put
+from emulator.fast.words import fetch_add, get, prefetch, put
 from emulator.jit import helper, njit
 from emulator.kernels.memory import copy_bytes
-from isa.faults import Fault
+from isa.faults import NUM_UNITS, Fault
 from isa.spec.model import SEMAPHORE_MAX
 
 SEMAPHORE_OVERFLOW = int(Fault.SEMAPHORE_OVERFLOW)
@@ -58,6 +58,15 @@ def _run_tile(m, t, w):
 
 
 @helper
+def _ask_for(t):
+    """Have the words that a tile needs first fetched, if there is a tile: nothing is read."""
+    for word in range(0, at.T_DESCRIPTORS, 8):
+        prefetch(t + 8 * word)
+    for unit in range(NUM_UNITS):
+        prefetch(unit_of(t, unit))
+
+
+@helper
 def _run_tiles(m, w, most):
     """Run the tiles that no other worker has taken; whether one stopped for want of room.
 
@@ -73,6 +82,7 @@ def _run_tiles(m, w, most):
             return full
         t = _tile(m, index)
         if get(t, at.T_RUNNABLE) != 0:
+            _ask_for(t + 8 * at.T_WORDS)
             _run_tile(m, t, w)
             full |= get(t, at.T_RING_FULL)
 
@@ -107,14 +117,14 @@ def _deliver_one(m, t, letter):
         if unit == 0:
             put(t, at.T_CONTROL, at.FAULTED)
         else:
-            pop(words)
+            pop(m, words)
         return
     for target in range(first, beyond):
         add_to_semaphore(_tile(m, target), sem, count)
     put(words, at.U_STATE, at.SERVING)
     complete(t, get(letter, at.S_RECORD))
     if unit != 0:
-        pop(words)
+        pop(m, words)
     put(t, at.T_READY, get(t, at.T_READY) | 1 << unit)
 
 
@@ -163,6 +173,9 @@ def drain(m, target, room, last):
             elif last == 0:
                 break
             head += 1
+        if head == tail:  # begin again with rows that may still be in a cache
+            head = 0
+            put(t, at.T_RING_TAIL, 0)
         put(t, at.T_RING_HEAD, head)
         put(t, at.T_RING_FULL, 0)
     return count

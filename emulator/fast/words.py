@@ -9,6 +9,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from emulator.jit import helper
+from emulator.kernels.lanes import Lanes
 from emulator.kernels.memory import load_i64, store_i64
 
 _I64 = ir.IntType(64)
@@ -37,6 +38,18 @@ def call(typingctx: Any, address: Any, arguments: Any) -> Any:
         return builder.call(builder.inttoptr(values[0], kind.as_pointer()), unpacked)
 
     return types.int64(types.int64, types.UniTuple(types.int64, len(arguments))), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Have the cache line at an address fetched."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = Lanes(builder)
+        lanes.prefetch(lanes.vec(arguments[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 @intrinsic
