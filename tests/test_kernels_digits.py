@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from emulator.jit import njit as compiled
-from emulator.kernels.matrix_digits import EXACT_AT, HAS_DIGITS, pack_a_digits
-from emulator.kernels.scratch import D_STRIDE
+from emulator.kernels.matrix_digits import EXACT_AT, HAS_DIGITS, START_AT, pack_a_digits
+from emulator.kernels.scratch import D_STRIDE, DIGITS_AT, LINE, SCRATCH_BYTES
 from emulator.reference.matrix import block_gemm
 from isa.formats import Format, decode_table
-from tests.kernel_records import attach_scales, panels, run, stored
+from tests.kernel_records import Tensor, attach_scales, panels, run, stored
 
 COLUMNS = 128  # of a whole group
 LIMIT = 2**24 / 12
@@ -95,6 +97,88 @@ def check(rng: np.random.Generator, kind: int, rows: int, n: int, k: int, wild: 
     with np.errstate(all="ignore"):
         want = expected(a_codes, w_codes, sa, sw, kind, old)
     assert np.array_equal(acc.codes(), want.view(np.uint32))
+
+
+# ---- a row that is packed already
+
+
+def fresh_scratch() -> np.ndarray:
+    return np.full(SCRATCH_BYTES, 0xFF, np.uint8)
+
+
+def products(rng: np.random.Generator) -> list[tuple[Tensor, Tensor]]:
+    """A and W of products whose rows differ in as little as can be: one code, one scale, length."""
+    codes = activations(np.random.default_rng(3), 2, 416)
+    codes[(codes & 0x7F) == 0x7F] = 0  # a NaN would hide all else
+    changed, scales = codes.copy(), np.full((2, 13), 120, np.uint8)
+    changed[0, 415] ^= 1
+    scaled = scales.copy()
+    scaled[0, 12] += 1
+    variants = [
+        *((codes[:1], scales[:1], 1), (codes[:1], scales[:1], 2), (codes[:1], None, 0)),
+        *((codes[:1], None, 1), (changed[:1], scales[:1], 1), (codes[:1], scaled[:1], 1)),
+        *((codes[:1, :384], scales[:1, :12], 1), (codes, scales, 1), (codes[1:], scales[1:], 1)),
+        *((codes[:1, :408], scales[:1], 1), (codes[:1, :56], None, 1)),
+    ]
+    found = []
+    for row, scale, kind in variants:
+        a, k = stored(Format.E4M3FN, row), row.shape[1]
+        if scale is not None:
+            attach_scales(a, 1, scale, False, rng)
+            dense = np.ascontiguousarray(scale)  # as the quantise unit leaves them
+            a.keep.append(dense)
+            a.record[12:15] = (dense.ctypes.data, scale.shape[1], 1)
+        w = panels(Format.E2M1, rng.integers(0, 16, (32, k)).astype(np.uint8), rng)
+        if kind:
+            codes_w = rng.integers(60, 90, (32, -(-k // (32 if kind == 1 else 16)))).astype(
+                np.uint8
+            )
+            attach_scales(w, kind, codes_w, True, rng)
+        found.append((a, w))
+    return found
+
+
+def result(a: Tensor, w: Tensor, scratch: np.ndarray) -> np.ndarray:
+    acc = stored(Format.FP32, np.zeros((a.shape[0], 32), np.uint32))
+    run("gemm", acc, a, w, None, scratch=scratch)
+    return acc.codes()
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_one_product_after_another(between: bool) -> None:
+    """Each after each in one scratch, also with a vector instruction between, which uses it."""
+    rng = np.random.default_rng(5)
+    x = stored(Format.BF16, rng.integers(0, 1 << 14, (3, 2000)).astype(np.uint16))
+    y = stored(Format.FP32, np.zeros((3, 2000), np.uint32))
+    operands, scratch = products(rng), fresh_scratch()
+    expected = [result(a, w, fresh_scratch()) for a, w in operands]
+    for one, other in itertools.product(range(len(operands)), repeat=2):
+        for number in (one, other):
+            assert np.array_equal(result(*operands[number], scratch), expected[number])
+            if between:
+                run("vmul", y, x, x, scratch=scratch)
+
+
+@pytest.mark.skipif(not HAS_DIGITS, reason="this machine does not use digits")
+def test_a_row_is_packed_once() -> None:
+    """What is packed is used again, and only for the same row: found by changing it."""
+    rng = np.random.default_rng(6)
+    scratch = fresh_scratch()
+    a = stored(Format.E4M3FN, np.full((1, 128), 0x38, np.uint8))
+    other = stored(Format.E4M3FN, np.full((1, 128), 0x40, np.uint8))
+    w = panels(Format.E2M1, np.full((16, 128), 2, np.uint8), rng)
+
+    def product(row: Tensor) -> float:
+        acc = stored(Format.FP32, np.zeros((1, 16), np.uint32))
+        run("gemm", acc, row, w, None, scratch=scratch)
+        return float(acc.codes().view(np.float32)[0, 0])
+
+    assert product(a) == 128.0
+    start = -scratch.ctypes.data % LINE + DIGITS_AT
+    scratch[start : start + START_AT] = 0
+    assert product(a) != 128.0
+    assert product(other) == 256.0
+    assert product(a) == 128.0
 
 
 @pytest.mark.skipif(not HAS_DIGITS, reason="this machine does not use digits")

@@ -3,7 +3,8 @@
 A kernel is a compiled function `int64 k_name(int64 args)`: the address of an argument record
 (operand.py) in, status bits out. Kernels trust the record, which the executor has checked; they
 hold no state, and work in scratch memory (scratch.py) that belongs to the calling thread. `kernels`
-names them by opcode.
+names them by opcode. What a product leaves in scratch for the next one (matrix_memo.py) is used
+only for operands that are the same, byte by byte.
 
 The hot loops are LLVM IR over sixteen lanes (lanes.py), so that speed does not hang on the
 auto-vectoriser, in a few shapes that follow the machine's registers; every machine computes the

@@ -12,9 +12,10 @@ from __future__ import annotations
 from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.inner import inner
-from emulator.kernels.matrix_chunk import W, dot_chunk, run_chunk, stream_chunk
+from emulator.kernels.matrix_chunk import W, all_exact, dot_chunk, run_chunk, stream_chunk
 from emulator.kernels.matrix_digits import can_use_digits, pack_a_digits
 from emulator.kernels.matrix_dots import HAS_DOTS
+from emulator.kernels.matrix_memo import can_keep, forget, is_kept, keep, keeps_all
 from emulator.kernels.matrix_nibbles import pack_a_dots, quarter_scales
 from emulator.kernels.matrix_pack import pack_a, pack_w
 from emulator.kernels.matrix_ranges import BOUNDS, chunk_ranges, row_ranges
@@ -111,10 +112,18 @@ def _row_block(args, row0, rows, columns, base):
     held = max(1, at.ROWS // rows) * chunk  # k of A that fits in scratch
     for k0 in range(begin // chunk * chunk, end, held):
         k1 = min(k0 + held, depth, (end + block - 1) // block * block)
-        for number in range((k1 - k0 + chunk - 1) // chunk):
-            start = k0 + number * chunk
-            stop = min(start + chunk, k1)
-            _pack_rows(args, row0, rows, number, start, stop, block, dots, digits, base)
+        keeps = rows == 1 and digits and can_keep(args, block)
+        if keeps and is_kept(args, row0, block, base):
+            if not keeps_all(base):
+                _unpack_row(args, row0, depth, chunk, block, base)
+        else:
+            forget(base)
+            for number in range((k1 - k0 + chunk - 1) // chunk):
+                start = k0 + number * chunk
+                stop = min(start + chunk, k1)
+                _pack_rows(args, row0, rows, number, start, stop, block, dots, digits, base)
+            if keeps:
+                keep(args, row0, block, _all_chunks_exact(depth, chunk, block, base), base)
         for n0 in range(0, columns, at.COLUMNS):
             count = min(at.COLUMNS, columns - n0)
             stream = streams and (digits or count == at.COLUMNS)
@@ -160,6 +169,26 @@ def _pack_rows(args, row0, rows, number, start, stop, block, dots, digits, base)
         if dots:
             quarter_scales(scales, blocks)
     store_i64(base + at.SCALES_AT + 8 * number, seen)
+
+
+@inner
+def _all_chunks_exact(depth, chunk, block, base):
+    """1 if no block of the one row that is packed needs it in fp32, else 0."""
+    for number in range((depth + chunk - 1) // chunk):
+        blocks = (min(chunk, depth - number * chunk) + block - 1) // block
+        if not all_exact(number, 1, blocks, base):
+            return 0
+    return 1
+
+
+@inner
+def _unpack_row(args, row, depth, chunk, block, base):
+    """The chunks of the one row that is packed that are needed in fp32, too."""
+    for number in range((depth + chunk - 1) // chunk):
+        start = number * chunk
+        count = min(chunk, depth - start)
+        if not all_exact(number, 1, (count + block - 1) // block, base):
+            pack_a(args, A, row, start, count, base + at.A_AT + number * at.A_STRIDE, base)
 
 
 @inner

@@ -164,7 +164,7 @@ def _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, panels, blocks, words,
     row, paired = 0, panels - panels % PAIR_PANELS
     while row < rows:
         to, alone, count = c + row * c_stride, 0, 1
-        if row + PAIR_ROWS <= rows and _all_exact(slot + row, PAIR_ROWS, blocks, base):
+        if row + PAIR_ROWS <= rows and all_exact(slot + row, PAIR_ROWS, blocks, base):
             _digit_pair(to, c_stride, slot + row, w, panel_bytes, paired, blocks, words, wide, base)
             alone, count = paired, PAIR_ROWS
         if alone < panels:
@@ -177,7 +177,8 @@ def _digit_chunk(c, c_stride, rows, slot, w, panel_bytes, panels, blocks, words,
 
 
 @inner
-def _all_exact(slot, rows, blocks, base):
+def all_exact(slot, rows, blocks, base):
+    """Whether no sum of so many blocks of rows of digits can round."""
     for row in range(slot, slot + rows):
         for b in range(blocks):
             if not is_exact(base + at.DIGITS_AT + row * at.D_STRIDE, b):

@@ -41,7 +41,9 @@ STAGE_AT = SCALES_AT + 8 * ROWS
 WORDS_AT = STAGE_AT + 16 * STAGE_STRIDE  # panel words made from strided columns
 DIGITS_AT = WORDS_AT + LINE * DEPTH  # of few rows of A, see matrix_digits.py
 D_STRIDE = 10 * LINE + LINE
-SCRATCH_BYTES = DIGITS_AT + ROWS * D_STRIDE + LINE  # wherever it begins
+MEMO_AT = DIGITS_AT + ROWS * D_STRIDE  # what the row of A was packed from, see matrix_memo.py
+MEMO_BYTES = LINE + ROWS * DEPTH + ROWS * DEPTH // 16
+SCRATCH_BYTES = MEMO_AT + MEMO_BYTES + LINE  # wherever it begins
 
 # ---- the vector unit's pieces lie over the matrix unit's
 
