@@ -74,7 +74,7 @@ COMPILED = (
     CompiledBug("qkv: wait mxu, {w_full[0]}", None, "weights: dma dma0", "qkv: gemm"),
     CompiledBug("weights: wait dma0, {w_free[0]}", None, "gate_up: gemm", "weights: dma dma0"),
     CompiledBug("qkv: wait vpu, {stage_full}", None, "qkv: readout", "qkv: vcopy"),
-    CompiledBug("attention: wait mxu, {k_new}", None, "attention: dma dma4", "attention: gemm"),
+    CompiledBug("attention: wait mxu, {k_own}", None, "attention: dma dma6", "attention: gemm"),
     CompiledBug("tables: wait ctl, {tables}", None, "tables: dma dma4", "attention: ld"),
     CompiledBug("reset: signal ctl, {in_free}, 1", more, "heads: vmuladd2", "heads: dma dma4"),
 )
