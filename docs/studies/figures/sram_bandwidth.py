@@ -97,7 +97,7 @@ def _finding(rows: list[Row]) -> str:
         and four times the SRAM at 7 TB/s is worth {decode} times. In prefill it does, up to what
         attention needs: 1.25 MiB a tile with 3.5 TB/s are {short:.2f} ({first:,.0f} tokens) to
         {long:.2f} ({last:,.0f} tokens) times as fast as 1 MiB with 14 TB/s. Four times as
-        much SRAM is {prefill} times as fast: it pays only where attention's rows had too little.""",
+        much SRAM is {prefill} times as fast: it pays only where attention had too little.""",
         half=span(decode, STEPS["bandwidth halved"]),
         decode=span(decode, STEPS["SRAM four times"]),
         prefill=span(prefill, STEPS["SRAM four times"]),
