@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from compiler.options import TECHNIQUES
 from isa.chip import CHIPS
 from isa.program import load
 from tests.cli_runs import (
@@ -225,3 +226,9 @@ def test_a_chip_of_ones_own(model: Path) -> None:
     tokens = done("run", "p.bin", "--chip", "mine.yaml", "--no-timing", "--tokens", "1,2").out
     compiled(model, Path("q.bin"))
     assert done("run", "q.bin", "--no-timing", "--tokens", "1,2").out == tokens
+
+
+def test_the_document_names_every_technique() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if "`--without NAME`" in line)
+    assert line.split("(repeatable): ")[1].split(";")[0].split(", ") == list(TECHNIQUES)
