@@ -95,7 +95,10 @@ class Guard:
             ("rules", at.M_RULES),
             ("kernels", at.M_KERNELS),
             ("tiles", at.M_TILE0),
+            ("postponed", at.M_POSTPONED),
         ):
+            if blocks.machine[word] == 0:
+                continue  # not in use
             setattr(blocks, name, self.copy(getattr(blocks, name)))
             blocks.machine[word] = address(getattr(blocks, name))
         blocks.machine = self.copy(blocks.machine)
