@@ -1,6 +1,6 @@
 """What a user chooses when compiling; everything here is recorded in the program."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import InitVar, asdict, dataclass
 
 from compiler.errors import CompileError
 from compiler.precision import KV_FORMATS, precision
@@ -30,6 +30,7 @@ class Options:
     may want logits, ``context`` positions a sequence, ``top_k`` candidates a row; ``None`` lets
     the compiler choose (and record) one. ``split`` is how the array is divided for weight
     matrices; ``None`` divides it for few rows. ``without`` names TECHNIQUES to leave out.
+    ``ksplit`` is a numeric option too, but a decoder's is 1: it is checked, and not kept.
     """
 
     weights: str = "mxfp4"
@@ -44,9 +45,15 @@ class Options:
     top_k: int = 40
     split: int | None = None
     without: tuple[str, ...] = ()
+    ksplit: InitVar[int] = 1
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, ksplit: int) -> None:
         """Refuse what cannot be meant. Raises CompileError."""
+        if ksplit != 1:
+            raise CompileError(
+                f"--ksplit: expected 1, got {ksplit}: a decoder has K of its matrices in one "
+                "range; single products take several (compiler.operators.gemm)"
+            )
         precision(self.weights, "--weights")
         precision(self.activations, "--activations")
         precision(self.lm_head or self.weights, "--lm-head")

@@ -179,10 +179,16 @@ these; it never re-associates them. L is the FP32 number 0x{LOG2_E:08X}.
   T = 0 takes the largest.
 
 **Numeric options** are recorded in the program, with defaults that do not depend on the chip:
-`ksplit` (1: into how many ranges K is cut, each accumulated from +0, the partial results added in
-ascending order), `scale_mode` (ROUND_UP, or FLOOR: `.floor`), and the formats of each class of
-tensors. Nothing else changes a bit: neither tiles, nor memory sizes, nor the other rows of a batch,
-nor how a prompt is cut into chunks."""
+`ksplit` (1: into how many ranges K is cut), `scale_mode` (ROUND_UP, or FLOOR: `.floor`), and the
+formats of each class of tensors. Nothing else changes a bit: neither tiles, nor memory sizes, nor
+the other rows of a batch, nor how a prompt is cut into chunks.
+
+**Ranges of K.** With `ksplit` S, the B = ceil(K / 32) blocks of 32 from k = 0, whatever the
+formats, are shared among S ranges, S at most B: range r has the blocks from floor(r * B / S) up to,
+but without, floor((r + 1) * B / S). So none is empty, and each begins at a block of every format.
+Each range is a chain of its own from +0 (steps 1 to 4 of the matrix engine). Then total = acc of
+range 0, and for r ascending from 1: total = RNE(total + acc of range r). The total takes the place
+of acc in the read-out: factors, one conversion, and what follows."""
 
 
 def numerics_page() -> str:

@@ -8,24 +8,39 @@ multiplied.
 Tiles in a row of the grid need the same rows of a, tiles in a column the same rows of w: each
 brings a part of them and writes it to all. Semaphores are of a slot: they count parts that have
 arrived, and tiles that have done with it; no tile can be a turn of the ring ahead of another.
+
+With `ksplit` there is such a grid for every range of K (`gemm_ranges.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import itertools
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.emit import Code, Desc, Reg, Scaled, Sem
-from compiler.operators.gemm_plan import Cutting, Shape, cycles, plan
+from compiler.emit import Code, Desc, Reg, Scaled, Sem, Value
+from compiler.errors import CompileError
+from compiler.operators import gemm_ranges
+from compiler.operators.gemm_out import Block, Out, make_out, send, staged, wait_for_room
+from compiler.operators.gemm_plan import (
+    BLOCK,
+    Cutting,
+    Shape,
+    cycles,
+    longest_range,
+    plan,
+    range_edges,
+)
+from compiler.operators.gemm_ranges import Ranges, make_ranges
+from compiler.operators.gemm_stream import Stream, bring, make_stream, tell
 from compiler.operators.workspace import (
     Workspace,
     check_format,
     check_shape,
     does_not_fit,
-    slot_bytes,
     split_channels,
     width,
 )
@@ -36,7 +51,7 @@ from isa.program import Program, Role
 
 OPERANDS = (Format.BF16, Format.FP16, Format.E4M3FN, Format.E5M2)
 RESULTS = (Format.FP32, *OPERANDS)
-MXU = "mxu"
+MXU, VPU = "mxu", "vpu"
 Layout = Literal["rows", "blocks"]
 
 
@@ -53,53 +68,21 @@ class GemmFormats:
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """An operand's way: from HBM into one of the slots of several tiles at once.
-
-    `sharing` tiles, `step` apart from the tile `owner` on, get the same rows; each brings its part
-    of them, in `channels`, and this tile is the `index`-th. A slot is free when all of them have
-    signalled so to each channel of each of them.
-    """
-
-    matrix: Descriptor
-    strides: tuple[int, int]  # in elements, from row to row, and per element along K
-    slots: tuple[Descriptor, ...]
-    sharing: int
-    step: int
-    owner: Reg
-    index: Reg
-    channels: tuple[str, ...]
-    free: tuple[tuple[Sem, ...], ...]  # by slot and channel
-
-
-@dataclass(frozen=True)
 class _Gemm:
     """Where everything lies, and who guards it."""
 
     work: Workspace
     cut: Cutting
     sub: int  # columns of one read-out
-    a: _Stream
-    w: _Stream
+    a: Stream
+    w: Stream
     full: tuple[Sem, ...]  # by slot: all parts of both operands are there
-    out: Descriptor
-    out_strides: tuple[int, int]  # from row to row, and per column from one read-out to the next
-    stage: Descriptor
-    stages: int
-    senders: tuple[str, ...]
-    staged: tuple[Sem, ...]  # full: mxu -> each sender
-    sent: tuple[Sem, ...]  # free: each sender -> mxu
-    stage_at: Reg
+    out: Out
+    ranges: Ranges | None  # of K; None: one
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A block at run time."""
-
-    row: Reg
-    rows: Reg
-    column: Reg
-    columns: Reg
+Chunk = tuple[Reg, Reg]  #: where along K as it is stored, and how long
+Span = tuple[Value, Value]  #: this tile's [begin, end) of K as it is stored
 
 
 def gemm(
@@ -110,20 +93,22 @@ def gemm(
     formats: GemmFormats | None = None,
     slots: int | None = None,
     layout: Layout = "rows",
+    ksplit: int = 1,
 ) -> Program:
     """c[m, n] = a[m, k] * w[n, k]^T. `slots`: 1 loads between products, None as many as fit.
 
     `layout` is how the three lie in HBM: row by row; or in blocks of columns, each row by row, the
     last filled up, so that what is moved at a time is contiguous (`blocked` makes it of an array).
     In blocks, the result may lie transposed, if a is better held still than w: the program's
-    metadata say so.
+    metadata say so. `ksplit` is a numeric option: into how many ranges K is cut.
     """
     formats = formats or GemmFormats()
     check_shape("gemm", m=m, n=n, k=k)
     check_format("gemm", "a", formats.a, OPERANDS)
     check_format("gemm", "w", formats.w, OPERANDS)
     check_format("gemm", "the result", formats.out, RESULTS)
-    task = _Task(("a", "w"), m, n, k, formats)
+    _check_ranges(chip, k, ksplit)
+    task = _Task(("a", "w"), m, n, k, formats, ksplit)
     cut = plan(chip, task.shape, slots)
     if layout == "blocks":
         other = task.transposed
@@ -133,8 +118,9 @@ def gemm(
     if cut is None:
         raise does_not_fit("gemm", chip, "one row by one block of columns in a tile's memories")
     state = _prepare(Workspace("gemm", chip), cut, task, layout)
-    _lower(state, task.m, task.n, k)
+    _lower(state, task.m, task.n, k, layout)
     return state.work.program(
+        {"ksplit": ksplit} if ksplit > 1 else None,
         tiles=[cut.grid_m, cut.grid_n],
         block=[cut.rows, cut.columns],
         chunk=cut.chunk,
@@ -142,6 +128,16 @@ def gemm(
         layout=layout,
         transposed=task.names[0] == "w",
     )
+
+
+def _check_ranges(chip: Chip, k: int, ksplit: int) -> None:
+    """Every range has a block of K at least, and tiles of its own."""
+    check_shape("gemm", ksplit=ksplit)
+    blocks = -(-k // BLOCK)
+    if ksplit > blocks:
+        raise CompileError(f"gemm: ksplit is {ksplit}; k of {k} has {blocks} blocks of {BLOCK}")
+    if ksplit > chip.num_tiles:
+        raise does_not_fit("gemm", chip, f"ksplit {ksplit} on {chip.num_tiles} tiles")
 
 
 @dataclass(frozen=True)
@@ -153,28 +149,35 @@ class _Task:
     n: int
     k: int
     formats: GemmFormats
+    ksplit: int
 
     @property
     def shape(self) -> Shape:
         """What the plan needs of it."""
         f = self.formats
-        return Shape(self.m, self.n, self.k, width(f.a), width(f.w), width(f.out))
+        return Shape(self.m, self.n, self.k, width(f.a), width(f.w), width(f.out), self.ksplit)
 
     @property
     def transposed(self) -> _Task:
         """The same product the other way round: its result is the transpose."""
         formats = GemmFormats(self.formats.w, self.formats.a, self.formats.out)
-        return _Task(self.names[::-1], self.n, self.m, self.k, formats)
+        return _Task(self.names[::-1], self.n, self.m, self.k, formats, self.ksplit)
 
 
 def _shorter(chip: Chip, one: tuple[Shape, Cutting], other: tuple[Shape, Cutting]) -> bool:
     return cycles(chip, *one) < cycles(chip, *other)
 
 
-def blocked(matrix: NDArray[Any], columns: int) -> NDArray[Any]:
-    """A matrix in blocks of so many columns: [blocks, rows, columns], zeros at the end."""
+def blocked(matrix: NDArray[Any], columns: int, ksplit: int = 1) -> NDArray[Any]:
+    """A matrix in blocks of so many columns: [blocks, rows, columns], zeros at the end.
+
+    An operand of a product with `ksplit` has as many blocks for each range of K.
+    """
     rows, width = matrix.shape
-    padded = np.pad(matrix, ((0, 0), (0, -width % columns)))
+    most = -(-longest_range(width, ksplit) // columns) * columns
+    edges = itertools.pairwise(range_edges(width, ksplit))
+    ranges = [np.pad(matrix[:, b:e], ((0, 0), (0, most - (e - b)))) for b, e in edges]
+    padded = np.concatenate(ranges, axis=1)
     return np.ascontiguousarray(padded.reshape(rows, -1, columns).swapaxes(0, 1))
 
 
@@ -196,62 +199,35 @@ def _prepare(work: Workspace, cut: Cutting, task: _Task, layout: Layout) -> _Gem
     m, n, k, formats = task.m, task.n, task.k, task.formats
     streamed, still = task.names
     code, sub = work.code, min(cut.columns, work.chip.tile.mxu.columns)
-    stages = min(cut.slots, 2)
+    stages, stage = min(cut.slots, 2), (cut.rows, sub)
     a_names, w_names, senders = split_channels("gemm", work.chip, 3, 3, 2)
     deep, wide = (cut.chunk, sub) if layout == "blocks" else (None, None)
-    a = _matrix(work, streamed, (m, k), (formats.a, Role.IN), deep)
-    w = _matrix(work, still, (n, k), (formats.w, Role.IN), deep)
-    out, out_strides = _matrix(work, "c", (m, n), (formats.out, Role.OUT), wide)
+    stored = k if deep is None else cut.ranges * _stored(cut, k)
+    a = _matrix(work, streamed, (m, stored), (formats.a, Role.IN), deep)
+    w = _matrix(work, still, (n, stored), (formats.w, Role.IN), deep)
+    out = _matrix(work, "c", (m, n), (formats.out, Role.OUT), wide)
     place = (cut.sharing_a, 1), (cut.sharing_w, cut.grid_n)
+    ranged = cut.ranges > 1
     state = _Gemm(
         work,
         cut,
         sub,
-        _stream(work, cut, (streamed, *a, cut.rows), place[0], a_names),
-        _stream(work, cut, (still, *w, cut.columns), place[1], w_names),
+        make_stream(work, cut, (streamed, *a, cut.rows), place[0], a_names),
+        make_stream(work, cut, (still, *w, cut.columns), place[1], w_names),
         tuple(code.sem() for _ in range(cut.slots)),
-        out,
-        out_strides,
-        work.local("stage", formats.out, (cut.rows, sub), stages),
-        stages,
-        senders,
-        tuple(code.sem() for _ in senders),
-        tuple(work.credit(MXU, stages) for _ in senders),
-        code.reg(0),
+        make_out(work, VPU if ranged else MXU, out, (stage, stages), senders),
+        make_ranges(work, cut, stage, stages, senders[0]) if ranged else None,
     )
     work.hand_out()
     return state
 
 
-def _stream(
-    work: Workspace,
-    cut: Cutting,
-    matrix: tuple[str, Descriptor, tuple[int, int], int],
-    place: tuple[int, int],
-    channels: tuple[str, ...],
-) -> _Stream:
-    """The stream of a matrix, `rows` of it at a time, shared by tiles as `place` says."""
-    name, tensor, strides, rows = matrix
-    sharing, step = place
-    used = channels[: max(1, -(-len(channels) // sharing))]
-    first = work.local(name, tensor.format, (rows, cut.chunk), cut.slots)
-    size = slot_bytes(first.format, first.shape)
-    free = tuple(tuple(work.credit(c, sharing) for c in used) for _ in range(cut.slots))
-    owner, index = _group(work, sharing, step)
-    slots = tuple(first.at(first.base + size * i) for i in range(cut.slots))
-    return _Stream(tensor, strides, slots, sharing, step, owner, index, used, free)
+def _stored(cut: Cutting, k: int) -> int:
+    """What a range of K takes in blocks: as much for each, whole chunks."""
+    return -(-longest_range(k, cut.ranges) // cut.chunk) * cut.chunk
 
 
-def _group(work: Workspace, sharing: int, step: int) -> tuple[Reg, Reg]:
-    """(first tile of the group, this tile's number in it); its tiles are `step` apart."""
-    code = work.code
-    index = code.calc("divu", work.tile, step)
-    code.alu("remu", index, index, sharing)
-    owner = code.calc("mul", index, step)
-    return code.alu("sub", owner, work.tile, owner), index
-
-
-def _lower(g: _Gemm, m: int, n: int, k: int) -> None:
+def _lower(g: _Gemm, m: int, n: int, k: int, layout: Layout) -> None:
     work, cut, code = g.work, g.cut, g.work.code
     array = work.chip.tile.mxu.columns
     end = code.label("end")
@@ -259,17 +235,23 @@ def _lower(g: _Gemm, m: int, n: int, k: int) -> None:
         code.emit("bge", ra=work.tile, b=cut.tiles, target=end)
         across = code.calc("remu", work.tile, cut.grid_n)
         down = code.calc("divu", work.tile, cut.grid_n)
+        along: Span = (0, k)
+        if g.ranges is not None:
+            code.alu("remu", down, down, cut.grid_m)
+            stored = _stored(cut, k) if layout == "blocks" else None
+            along = gemm_ranges.span(work, g.ranges, k, stored)
         row, row_end = work.share(m, down, cut.grid_m)
         begin, column_end = work.share(n, across, cut.grid_n, array)
         rows, column, columns = down, across, code.reg()
         most = -(-(-(-n // array)) // cut.grid_n) * array  # noqa: B002
+        turns = -(-longest_range(k, cut.ranges) // (cut.chunk * cut.slots))
         # Tiles that share rows do the same turns, even those with nothing left to do.
         with code.loop(-(-m // (cut.grid_m * cut.rows))):
             _extent(code, rows, row, row_end, cut.rows)
             code.set(column, begin)
             with code.loop(-(-most // cut.columns)):
                 _extent(code, columns, column, column_end, cut.columns)
-                _block(g, _Block(row, rows, column, columns), k)
+                _block(g, Block(row, rows, column, columns), along, turns)
                 code.alu("add", column, column, cut.columns)
             code.alu("add", row, row, cut.rows)
         code.place(end)
@@ -282,80 +264,30 @@ def _extent(code: Code, dst: Reg, first: Reg, end: Reg, most: int) -> None:
     code.alu("max", dst, dst, 0)
 
 
-def _block(g: _Gemm, block: _Block, k: int) -> None:
-    """All of K for a block of the result, chunk by chunk, each into the next slot."""
-    cut, code = g.cut, g.work.code
+def _block(g: _Gemm, block: Block, along: Span, turns: int) -> None:
+    """All of this tile's K for a block of the result: chunk by chunk, each into the next slot."""
+    work, cut, code = g.work, g.cut, g.work.code
+    begin, end = along
     with code.scope():
-        at, depth = code.reg(0), code.reg()
-        with code.loop(-(-k // (cut.chunk * cut.slots))):
+        at, depth = code.reg(begin), code.reg()
+        with code.loop(turns):
             for slot in range(cut.slots):
-                with code.unless("ge", at, k):
-                    code.set(depth, k)
+                with code.unless("ge", at, end):
+                    code.set(depth, end)
                     code.alu("sub", depth, depth, at)
                     code.alu("min", depth, depth, cut.chunk)
-                    _bring(g, g.a, slot, (block.row, block.rows), (at, depth))
-                    _bring(g, g.w, slot, (block.column, block.columns), (at, depth))
-                    _multiply(g, block, slot, (at, depth), k)
+                    place, chunk = (slot, g.full[slot]), (at, depth)
+                    bring(work, g.a, place, (block.row, block.rows), chunk)
+                    bring(work, g.w, place, (block.column, block.columns), chunk)
+                    _multiply(g, block, slot, chunk, along)
                     code.alu("add", at, at, cut.chunk)
 
 
-def _bring(
-    g: _Gemm, stream: _Stream, slot: int, span: tuple[Reg, Reg], chunk: tuple[Reg, Reg]
-) -> None:
-    """Queue this tile's part of the next chunk of an operand, for all tiles that share it."""
-    code, matrix, target = g.work.code, stream.matrix, stream.slots[slot]
-    first, rows = span
-    at, depth = chunk
-    element, ways = width(matrix.format), stream.sharing * len(stream.channels)
-    for number, channel in enumerate(stream.channels):
-        code.wait(channel, stream.free[slot][number], stream.sharing)
-        with code.scope():
-            part = code.calc("mul", stream.index, len(stream.channels))
-            code.alu("add", part, part, number)
-            skip, count = g.work.part(rows, part, ways)
-            with code.unless("eq", count, 0):
-                src_at = code.alu("add", part, skip, first)
-                code.alu("mul", src_at, src_at, stream.strides[0] * element)
-                along = Scaled(at, stream.strides[1] * element)
-                code.alu("mul", skip, skip, target.strides[0] * element)
-                whole = _rows(matrix, stream.strides[0])
-                src = code.tensor(whole, ("base", src_at), ("base", along), dim0=count, dim1=depth)
-                fans = {"owner": stream.owner} if stream.sharing > 1 else {}
-                dst = code.tensor(
-                    replace(target, fan=stream.sharing, fanstep=stream.step),
-                    ("base", skip),
-                    dim0=count,
-                    dim1=depth,
-                    **fans,
-                )
-                code.emit("dma", channel=channel, dst=dst, src=src)
-        _tell(g, channel, g.full[slot], stream)
-
-
-def _rows(matrix: Descriptor, stride: int) -> Descriptor:
-    """Rows of a matrix in HBM, `stride` elements apart."""
-    return Descriptor(matrix.space, matrix.format, (1, 1), (stride, 1), matrix.base)
-
-
-def _tell(g: _Gemm, unit: str, sem: Sem, stream: _Stream) -> None:
-    """Queue on a unit: a signal to all tiles that share a stream."""
-    code = g.work.code
-    if stream.sharing == 1:
-        code.signal(unit, sem)
-        return
-    with code.scope():
-        tile = code.reg(stream.owner)
-        with code.loop(stream.sharing):
-            code.signal_tile(unit, sem, tile)
-            code.alu("add", tile, tile, stream.step)
-
-
-def _multiply(g: _Gemm, block: _Block, slot: int, chunk: tuple[Reg, Reg], k: int) -> None:
+def _multiply(g: _Gemm, block: Block, slot: int, chunk: Chunk, along: Span) -> None:
     """Queue the products of a chunk, column block by column block; read out behind the last."""
     code = g.work.code
     at, depth = chunk
-    parts = sum(stream.sharing * len(stream.channels) for stream in (g.a, g.w))
-    code.wait(MXU, g.full[slot], parts)
+    code.wait(MXU, g.full[slot], g.a.parts + g.w.parts)
     with code.unless("eq", block.rows, 0), code.stepping(0, block.columns, g.sub) as place:
         column, columns = place
         with code.scope():
@@ -364,22 +296,22 @@ def _multiply(g: _Gemm, block: _Block, slot: int, chunk: tuple[Reg, Reg], k: int
             rows = g.w.slots[slot]
             skip = Scaled(column, rows.strides[0] * width(rows.format))
             w = code.tensor(rows, ("base", skip), dim0=columns, dim1=depth)
-            _product(g, at, acc=sums, a=a, w=w)
+            _product(g, at, along[0], acc=sums, a=a, w=w)
         with code.scope():
             last = code.calc("add", at, g.cut.chunk)
-            with code.unless("lt", last, k):
-                _read_out(g, block, column, columns)
+            with code.unless("lt", last, along[1]):
+                _read_out(g, block, place)
     for stream in (g.a, g.w):
         for sem in stream.free[slot]:
-            _tell(g, MXU, sem, stream)
+            tell(g.work, MXU, sem, stream)
 
 
-def _product(g: _Gemm, at: Reg, **operands: Desc) -> None:
+def _product(g: _Gemm, at: Reg, begin: Value, **operands: Desc) -> None:
     """Start the accumulator at the first chunk of K, and add to it later."""
     code, ways = g.work.code, max(g.work.chip.tile.mxu.splits)
     split = f".split{ways}" if ways > 1 and g.cut.rows < SKINNY else ""
     later, done = code.label("later"), code.label("done")
-    code.emit("bne", ra=at, b=0, target=later)
+    code.emit("bne", ra=at, b=begin, target=later)
     code.emit(f"gemm{split}", **operands)
     code.emit("jmp", target=done)
     code.place(later)
@@ -387,37 +319,36 @@ def _product(g: _Gemm, at: Reg, **operands: Desc) -> None:
     code.place(done)
 
 
-def _sums(g: _Gemm, block: _Block, column: Reg, columns: Reg) -> Desc:
+def _sums(g: _Gemm, block: Block, column: Reg, columns: Reg) -> Desc:
     """A column block of the accumulator."""
     cut = g.cut
     whole = Descriptor(Space.ACC, Format.FP32, (cut.rows, cut.columns), (cut.columns, 1), 0)
     return g.work.code.tensor(whole, ("base", Scaled(column, 4)), dim0=block.rows, dim1=columns)
 
 
-def _read_out(g: _Gemm, block: _Block, column: Reg, columns: Reg) -> None:
-    """Queue the read-out of a column block, and send it, each sender its share of the rows."""
-    code, work = g.work.code, g.work
-    element = width(g.out.format)
-    for sem in g.sent:
-        code.wait(MXU, sem)
+def _read_out(g: _Gemm, block: Block, place: tuple[Reg, Reg]) -> None:
+    """Queue the read-out of a column block, and send it; of ranges of K, their sum."""
+    if g.ranges is not None:
+        _read_out_ranges(g, g.ranges, block, place)
+        return
+    code = g.work.code
+    wait_for_room(g.work, g.out, MXU)
     with code.scope():
-        sums = _sums(g, block, column, columns)
-        dst = code.tensor(g.stage, ("base", g.stage_at), dim0=block.rows, dim1=columns)
+        sums = _sums(g, block, *place)
+        dst = staged(g.work, g.out, block.rows, place[1])
         code.emit("readout", dst=dst, acc=sums)
-    for number, sender in enumerate(g.senders):
-        code.signal(MXU, g.staged[number])
-        code.wait(sender, g.staged[number])
+    send(g.work, g.out, MXU, block, place)
+
+
+def _read_out_ranges(g: _Gemm, ranges: Ranges, block: Block, place: tuple[Reg, Reg]) -> None:
+    """Queue the read-out of partial sums; range 0 adds all up, and sends the sum."""
+    work, code, extent = g.work, g.work.code, (block.rows, place[1])
+    with code.scope():
+        gemm_ranges.read_out(work, ranges, _sums(g, block, *place), extent)
+    with code.unless("ne", ranges.number, 0):
+        wait_for_room(work, g.out, VPU)
         with code.scope():
-            skip, count = work.part(block.rows, number, len(g.senders))
-            with code.unless("eq", count, 0):
-                dst_at = code.calc("add", block.row, skip)
-                code.alu("mul", dst_at, dst_at, g.out_strides[0] * element)
-                across = code.calc("add", block.column, column)
-                code.alu("mul", across, across, g.out_strides[1] * element)
-                code.alu("add", dst_at, dst_at, across)
-                code.alu("mul", skip, skip, g.stage.strides[0] * element)
-                code.alu("add", skip, skip, g.stage_at)
-                out = _rows(g.out, g.out_strides[0])
-                work.transfer(sender, (out, dst_at), (g.stage, skip), count, columns)
-        code.signal(sender, g.sent[number])
-    work.next_slot(g.stage_at, slot_bytes(g.stage.format, g.stage.shape), g.stages)
+            dst = staged(work, g.out, *extent)
+            gemm_ranges.add_up(work, ranges, dst, g.out.stage.format, extent)
+        send(work, g.out, VPU, block, place)
+    gemm_ranges.next_slot(work, ranges)

@@ -1,16 +1,19 @@
 """How a matrix product is cut: over tiles, into blocks of the accumulator, into chunks of K.
 
+Chunks begin and end at blocks of K, so that no bit depends on them.
 The rule is one for all shapes and chips: of the cuttings that fit, the one whose slowest tile
 takes the least by a closed form of what the chip's file says about array, links and HBM.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from isa.chip import Chip
 
+BLOCK = 32  #: of K; elements with one sum in the matrix unit (docs/isa/numerics.md)
 RUN_BYTES = 512  #: a chunk's rows are at least so long, where K allows: HBM likes long runs
 MOST_SLOTS = 4
 MOST_SHARING = 8  #: tiles that one transfer writes to
@@ -18,7 +21,7 @@ MOST_SHARING = 8  #: tiles that one transfer writes to
 
 @dataclass(frozen=True)
 class Shape:
-    """A product [m, n, k] and the bytes of an element of a, w and the result."""
+    """A product [m, n, k], the bytes of an element of a, w and the result, and ranges of K."""
 
     m: int
     n: int
@@ -26,11 +29,28 @@ class Shape:
     a: int
     w: int
     out: int
+    ranges: int = 1
+
+    @property
+    def depth(self) -> int:
+        """Of the longest range."""
+        return longest_range(self.k, self.ranges)
+
+
+def range_edges(k: int, ranges: int) -> list[int]:
+    """Where the ranges of K begin, and where the last one ends."""
+    blocks = _ceil(k, BLOCK)
+    return [min(number * blocks // ranges * BLOCK, k) for number in range(ranges + 1)]
+
+
+def longest_range(k: int, ranges: int) -> int:
+    """Elements of the longest range of K."""
+    return max(end - begin for begin, end in itertools.pairwise(range_edges(k, ranges)))
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """`grid_m` x `grid_n` tiles; blocks of rows x columns; chunks of K; slots of each ring."""
+    """`grid_m` x `grid_n` tiles a range of K; blocks of rows x columns; chunks of K; slots."""
 
     grid_m: int
     grid_n: int
@@ -38,11 +58,17 @@ class Cutting:
     columns: int
     chunk: int
     slots: int
+    ranges: int = 1
+
+    @property
+    def grid(self) -> int:
+        """Tiles of a range of K."""
+        return self.grid_m * self.grid_n
 
     @property
     def tiles(self) -> int:
         """Tiles that have work."""
-        return self.grid_m * self.grid_n
+        return self.grid * self.ranges
 
     @property
     def sharing_a(self) -> int:
@@ -63,23 +89,23 @@ def cuttings(chip: Chip, shape: Shape, slots: int | None) -> list[Cutting]:
     """All that fit the tile's memories, with the longest chunk of K of which any does."""
     chunk = _chunk(chip, shape)
     found = list(_with_chunk(chip, shape, slots, chunk))
-    while not found and chunk > 1:
-        chunk = _ceil(chunk, 2)
+    while not found and chunk > BLOCK:
+        chunk = _ceil(_ceil(chunk, 2), BLOCK) * BLOCK
         found = list(_with_chunk(chip, shape, slots, chunk))
     return found
 
 
 def _with_chunk(chip: Chip, shape: Shape, slots: int | None, chunk: int) -> Iterator[Cutting]:
-    array = chip.tile.mxu
-    for grid_m in range(1, min(chip.num_tiles, shape.m) + 1):
+    array, tiles = chip.tile.mxu, chip.num_tiles // shape.ranges
+    for grid_m in range(1, min(tiles, shape.m) + 1):
         blocks = _ceil(shape.n, array.columns)
-        grid_n = min(chip.num_tiles // grid_m, blocks)
+        grid_n = min(tiles // grid_m, blocks)
         rows, columns = _ceil(shape.m, grid_m), _ceil(blocks, grid_n)
         for height in _parts(rows):
             for wide in _parts(columns):
                 width = min(wide * array.columns, shape.n)
                 for depth in [slots] if slots else range(MOST_SLOTS, 0, -1):
-                    found = Cutting(grid_m, grid_n, height, width, chunk, depth)
+                    found = Cutting(grid_m, grid_n, height, width, chunk, depth, shape.ranges)
                     if fits(chip, shape, found):
                         yield found
                         break
@@ -88,7 +114,7 @@ def _with_chunk(chip: Chip, shape: Shape, slots: int | None, chunk: int) -> Iter
 def _chunk(chip: Chip, shape: Shape) -> int:
     depth = chip.tile.mxu.rows
     folds = max(1, _ceil(RUN_BYTES, depth * min(shape.a, shape.w)))
-    return min(shape.k, folds * depth)
+    return min(shape.depth, _ceil(folds * depth, BLOCK) * BLOCK)
 
 
 def _parts(count: int) -> Iterator[int]:
@@ -114,7 +140,7 @@ def fits(chip: Chip, shape: Shape, cut: Cutting) -> bool:
     """Whether rings, stage and accumulator have room for a cutting."""
     sub = min(cut.columns, chip.tile.mxu.columns)
     a, w = cut.rows * cut.chunk * shape.a, cut.columns * cut.chunk * shape.w
-    stage = cut.rows * sub * shape.out
+    stage = cut.rows * sub * (shape.out + (4 * cut.ranges if cut.ranges > 1 else 0))
     need = cut.slots * (a + w) + min(cut.slots, 2) * stage + 64 * 16
     sums = cut.rows * cut.columns * 4
     return need <= chip.tile.tsram.bytes and sums <= chip.tile.acc.bytes
@@ -138,9 +164,18 @@ def cycles(chip: Chip, shape: Shape, cut: Cutting) -> float:
     period = max(busy, into, over, (load + busy) / cut.slots)
     read = cut.rows * cut.columns * 4 / chip.tile.acc.bytes_per_cycle
     last = cut.rows * min(cut.columns, array.columns) * shape.out
-    store = start + max(last / chip.noc.link_bytes, cut.tiles * last / _hbm(chip))
-    total = blocks * (_ceil(shape.k, cut.chunk) * period + read)
-    return max(total, traffic(chip, shape, cut) / _hbm(chip)) + load + store
+    store = start + max(last / chip.noc.link_bytes, cut.grid * last / _hbm(chip))
+    total = blocks * (_ceil(shape.depth, cut.chunk) * period + read)
+    total = max(total, traffic(chip, shape, cut) / _hbm(chip)) + load + store
+    return total if cut.ranges == 1 else total + _adding(chip, cut)
+
+
+def _adding(chip: Chip, cut: Cutting) -> float:
+    """Cycles of the last partial sums on their way to range 0, and of adding them up."""
+    vpu, others = chip.tile.vpu, cut.ranges - 1
+    elements = cut.rows * min(cut.columns, chip.tile.mxu.columns)
+    way = chip.tile.dma.start_sram + others * elements * 4 / chip.noc.link_bytes
+    return way + others * (vpu.start + 2 * elements / vpu.lanes)
 
 
 def _array(chip: Chip, shape: Shape, cut: Cutting) -> float:

@@ -135,8 +135,11 @@ class Workspace:
 
     # -- the result ----------------------------------------------------------------------------
 
-    def program(self, **facts: object) -> Program:
-        """Take the tokens back, end, and give the program; `facts` go to its metadata."""
+    def program(self, numeric: dict[str, int] | None = None, **facts: object) -> Program:
+        """Take the tokens back, end, and give the program; `facts` go to its metadata.
+
+        So do `numeric` options: those that are not at their default.
+        """
         code = self.code
         for unit, sem, slots in self._credits:
             code.wait(unit, sem, slots)
@@ -150,7 +153,8 @@ class Workspace:
             tuple(self._symbols),
             require(self.chip),
             Debug(tuple(code.op_names), code.op_index().astype(np.int32)),
-            {"kind": "operator", "operator": self.name, "plan": dict(facts)},
+            {"kind": "operator", "operator": self.name, "plan": dict(facts)}
+            | ({"numeric": numeric} if numeric else {}),
             path=self.name,
         )
 

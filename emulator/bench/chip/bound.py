@@ -8,7 +8,7 @@ Gains of norms, embeddings, rotary tables and activations are left out: the boun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ def useful_macs(config: ModelConfig, options: Options, parts: Sequence[Part]) ->
     )
 
 
-def array_cycles(work: Work, chip: Chip) -> float:
+def array_cycles(work: Iterable[Macs], chip: Chip) -> float:
     """Cycles if every array did nothing else, at the rate of each pair of formats."""
     mxu = chip.tile.mxu
     places = mxu.rows * mxu.columns * chip.num_tiles

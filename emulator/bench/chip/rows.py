@@ -80,7 +80,7 @@ def copy_row(chip: Chip) -> tuple[ChipRow, float]:
     rate, peak = hbm_copy.bytes_per_cycle(chip), hbm_copy.peak(chip)
     giga = chip.clock_hz / 1e9
     measured = Measured(rate * giga, peak * giga, f"{rate:,.0f} bytes a cycle")
-    row = Row(_entry(COPY, "GB/s", PEAK, chip), measured)
+    row = Row(row_entry(COPY, "GB/s", PEAK, chip), measured)
     return ChipRow(row, chip.name), rate
 
 
@@ -96,17 +96,17 @@ def measured_row(
     try:
         ran = run(setting, case, options, advance, recorder)
     except TesseraError as error:
-        entry = _entry(case.name, "cycles", "", setting.chip)
+        entry = row_entry(case.name, "cycles", "", setting.chip)
         return ChipRow(Row(entry, Measured(None, note=str(error))), setting.chip.name, case)
     check_work(case, options, ran)
     useful = array_cycles(useful_macs(case.config, options, case.parts), setting.chip)
     if case.phase == DECODE:
         nbytes = step_bytes(case.config, options, case.parts)
-        entry = _entry(case.name, "cycles", BOUND, setting.chip)
+        entry = row_entry(case.name, "cycles", BOUND, setting.chip)
         measured = Measured(ran.cycles, nbytes / rate, bytes=nbytes)
         least, bound = max((nbytes / rate, "hbm"), (useful, "array"))
     else:
-        entry = _entry(case.name, "cycles", TAKEN, setting.chip)
+        entry = row_entry(case.name, "cycles", TAKEN, setting.chip)
         measured = Measured(useful, ran.cycles)
         least, bound = useful, "array"
     operations = ran.result["operations"][ran.group]
@@ -140,7 +140,8 @@ def check_work(case: Case, options: Options, ran: Ran) -> None:
         raise BenchError(f"{case.name}: {ran.read_bytes():,} bytes read, {least:,} needed")
 
 
-def _entry(name: str, unit: str, against: str, chip: Chip) -> Entry:
+def row_entry(name: str, unit: str, against: str, chip: Chip) -> Entry:
+    """What a row of the chip is, with its bar on that chip."""
     return Entry(name, unit, _measured_elsewhere, against, bar(name, chip.name))
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compiler.config import ModelConfig
 from emulator.bench import machine
 from emulator.bench.chip.cases import COPY, Case, cases, model_cases
 from emulator.bench.chip.mixed import Mix, Mixes
+from emulator.bench.chip.products import Product, ProductRow, products
 from emulator.bench.chip.rows import ChipRow, copy_row, measured_row
 from emulator.bench.chip.shapes import SHAPES, named_shape, shape
 from emulator.bench.chip.step import Setting
@@ -23,15 +24,17 @@ from isa.chip import Chip, load_chip
 from isa.errors import TesseraError
 
 SCHEMA = 1
+_Chosen = TypeVar("_Chosen", Case, Product)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be measured: cases, each on every chip."""
+    """What is to be measured: cases and single products, each on every chip."""
 
     settings: tuple[Setting, ...]
     cases: tuple[Case, ...]
     models: dict[str, ModelConfig]
+    products: tuple[Product, ...] = ()
 
     @staticmethod
     def planned(
@@ -45,42 +48,51 @@ class Job:
         found = [load_chip(chip) for chip in chips]
         _check_names(found)
         models = {name: shape(name) for name in SHAPES}
-        table = cases()
+        table, single = cases(), products()
         if model is not None:
             name, config = named_shape(model)
-            models, table = {name: config}, model_cases(name, config)
+            models, table, single = {name: config}, model_cases(name, config), []
         settings = tuple(Setting(chip, exact, threads) for chip in found)
+        _check_patterns(only, [COPY, *(c.name for c in table), *(p.name for p in single)])
         wanted = tuple(chosen(only, table))
         names = {case.model for case in wanted}
-        return Job(settings, wanted, {n: config for n, config in models.items() if n in names})
+        models = {n: config for n, config in models.items() if n in names}
+        return Job(settings, wanted, models, tuple(chosen(only, single)))
 
     @property
     def chips(self) -> list[Chip]:
         """The chips."""
         return [setting.chip for setting in self.settings]
 
+    @property
+    def rows(self) -> list[Case | Product]:
+        """All that is measured on each chip but its copy."""
+        return [*self.cases, *self.products]
+
     def width(self) -> int:
         """Of the longest name of a row."""
-        longest = max(len(name) for name in (COPY, *(case.name for case in self.cases)))
+        longest = max(len(name) for name in (COPY, *(row.name for row in self.rows)))
         if len(self.settings) == 1:
             return longest
         return longest + 1 + max(len(chip.name) for chip in self.chips)
 
 
-def chosen(patterns: Sequence[str], table: Sequence[Case]) -> list[Case]:
-    """The cases whose names match a pattern of the shell; all without patterns.
+def chosen(patterns: Sequence[str], table: Sequence[_Chosen]) -> list[_Chosen]:
+    """Those whose names match a pattern of the shell; all without patterns.
 
-    The copy's row, which every bound needs, is always measured. Raises BenchError if nothing has
-    such a name.
+    The copy's row, which every bound needs, is always measured.
     """
-    names = [COPY, *(case.name for case in table)]
+    if not patterns:
+        return list(table)
+    return [row for row in table if any(fnmatchcase(row.name, p) for p in patterns)]
+
+
+def _check_patterns(patterns: Sequence[str], names: Sequence[str]) -> None:
+    """Raise BenchError if nothing has such a name."""
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             near = get_close_matches(pattern, names, 3, 0.5) or names
             raise BenchError(f"no row is named {pattern!r}; there are {', '.join(near)}")
-    if not patterns:
-        return list(table)
-    return [case for case in table if any(fnmatchcase(case.name, p) for p in patterns)]
 
 
 def _check_names(chips: Sequence[Chip]) -> None:
@@ -136,7 +148,9 @@ def all_mixes(job: Job, rates: Sequence[float]) -> Iterator[tuple[str, Chip, lis
             yield mixes.title(), setting.chip, found
 
 
-def report(job: Job, rows: Sequence[ChipRow], tables: dict[str, Any]) -> dict[str, Any]:
+def report(
+    job: Job, rows: Sequence[ChipRow | ProductRow], tables: dict[str, Any]
+) -> dict[str, Any]:
     """Schema 1, as `emu bench` has it; the host's load, which no cycle depends on, is left out."""
     chips = {chip.name: _facts(chip) for chip in job.chips}
     facts = machine.facts() | {"load": None, "chips": chips}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from emulator.bench.chip.products import ProductRow
     from emulator.bench.chip.rows import ChipRow
     from emulator.bench.chip.suite import Job
 
@@ -68,22 +69,24 @@ def command(
     from isa.files import check_writable, json_text, write_json, write_text
 
     job = suite.Job.planned(chips, model, only, exact, threads)
-    if not job.cases and (techniques or mixed or svg is not None):
+    techniques_of_none = techniques and not job.rows
+    if techniques_of_none or (not job.cases and (mixed or svg is not None)):
         raise click.UsageError("no step is chosen; --only with the name of one")
     for file in filter(None, (json_file if json_file != "-" else None, svg)):
         check_writable(file)
     say = _silent if json_file == "-" else click.echo
     rows, rates = _rows(job, say)
+    single = _products(job, rates, say)
     tables: dict[str, Any] = {}
     if techniques:
-        tables["techniques"] = _techniques(job, rows, say)
+        tables["techniques"] = _techniques(job, rows, say) + _splits(job, rates, single, say)
     if mixed:
         tables["mixed"] = _mixed(job, rates, say)
     if svg is not None:
         from emulator.bench.chip.picture import timeline
 
         write_text(svg, timeline(job.settings[0], job.cases[0], rates[0]))
-    report = suite.report(job, rows, tables)
+    report = suite.report(job, [*rows, *single], tables)
     if json_file == "-":
         click.echo(json_text(report), nl=False)
     elif json_file is not None:
@@ -110,10 +113,46 @@ def _rows(job: Job, say: Say) -> tuple[list[ChipRow], list[float]]:
     return rows, rates
 
 
+def _products(job: Job, rates: Sequence[float], say: Say) -> list[ProductRow]:
+    """Every single product, said as it comes."""
+    from emulator.bench.chip import product_suite, product_table
+
+    if not job.products:
+        return []
+    for line in product_table.title(job.width()):
+        say(line)
+    found = []
+    for row in product_suite.measured(job, rates):
+        found.append(row)
+        for line in product_table.lines(row, job.width()):
+            say(line)
+    return found
+
+
+def _splits(
+    job: Job, rates: Sequence[float], rows: Sequence[ProductRow], say: Say
+) -> list[dict[str, Any]]:
+    """What K in several ranges is worth, product by product."""
+    from emulator.bench.chip import product_suite, product_table
+
+    if not rows:
+        return []
+    for line in product_table.split_title(job.width()):
+        say(line)
+    found = []
+    for gains in product_suite.split_gains(job, rates, rows):
+        for line in product_table.split_lines(gains, job.width()):
+            say(line)
+        found += [gain.json() for gain in gains]
+    return found
+
+
 def _techniques(job: Job, rows: Sequence[ChipRow], say: Say) -> list[dict[str, Any]]:
     """Each technique left out, row by row."""
     from emulator.bench.chip import suite, techniques
 
+    if not job.cases:
+        return []
     say("\nCycles without a technique over cycles with it:\n")
     say(techniques.heading(job.width()))
     found = []
