@@ -25,7 +25,9 @@ A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at onc
 LARGEST_SLOT = 1 << 17  # bytes of weights of a chunk: 128 KiB, but more where memory is larger
 SLOT_SHARE = 10  # of a tile's memory; so the ring takes less than half of it
 BLOCKS = (32, 16, 8, 4)  # panels of a block: up to four times the columns of t1's array
-ROWS = (128, 64, 32, 16, 8, 4, 2, 1)
+LEAST_ROWS = 128  # of the largest row group to try, but as many as a larger array has rows
+STAGE_SHARE = 40  # of a tile's memory: the least that is read out at a time has no more for that
+STAGE_PASSES = 64  # of the vector unit over the stage, so that starts count for little: estimate
 ALIGN = 128  # depth of chunks is a multiple of it, where they are large enough
 STAGE_PANELS = 4  # panels that can be read out at a time, whatever the rows; more with fewer
 
@@ -84,7 +86,8 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
 
     Raises CompileError if nothing fits.
     """
-    last = DoesNotFit(f"{rows} rows are more than {ROWS[0]} for each of {sizing.groups} row groups")
+    most = _most_rows(sizing)
+    last = DoesNotFit(f"{rows} rows are more than {most} for each of {sizing.groups} row groups")
     for candidate in _group_rows(sizing, rows):
         for slot, block_panels, depth in itertools.product(
             _slots(sizing), BLOCKS, (4, 3, LEAST_SLOTS)
@@ -106,14 +109,20 @@ def _slots(sizing: Sizing) -> Iterator[int]:
     return (1 << n for n in range(most.bit_length() - 1, 9, -1))
 
 
+def _most_rows(sizing: Sizing) -> int:
+    """Of a row group: an array of many rows takes as long to load and to drain, and needs more."""
+    return max(LEAST_ROWS, 1 << sizing.chip.tile.mxu.rows.bit_length() - 1)
+
+
 def _group_rows(sizing: Sizing, rows: int | None) -> Iterator[int]:
     """Rows of a row group to try, so that `rows` fit a step."""
-    groups = sizing.groups
+    groups, most = sizing.groups, _most_rows(sizing)
+    halves = [most >> n for n in range(most.bit_length())]
     if rows is None:
-        yield from ROWS
+        yield from halves
         return
-    for candidate in (rows, *ROWS):
-        if candidate <= min(rows, ROWS[0]) and candidate * groups >= rows:
+    for candidate in (rows, *halves):
+        if candidate <= min(rows, most) and candidate * groups >= rows:
             yield candidate
 
 
@@ -162,7 +171,7 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     head_panels = min(-(-head.units // sizing.chip.num_tiles) * head.unit, block_panels)
     ways = rankings(head, sizing.chip.num_tiles, capacity.top_k, head_panels)
     _persistent(arena, sizing, capacity, columns, ways)
-    stage = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * STAGE_PANELS * PANEL_COLUMNS
+    stage = _stage(sizing, capacity)
     arena.take("stage", 4 * stage)
     arena.take("weights", depth * (slot + w_scale))
     wide_stage = stage
@@ -214,6 +223,14 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         max(tops),
         arena.size,
     )
+
+
+def _stage(sizing: Sizing, capacity: Capacity) -> int:
+    """Elements that are read out at a time: those of all rows, and enough for the vector unit."""
+    tile = sizing.chip.tile
+    rows = max(capacity.group_rows, capacity.wanted, PART_SLOTS)
+    enough = min(tile.vpu.lanes * STAGE_PASSES, tile.tsram.bytes // STAGE_SHARE // 4)
+    return max(rows * STAGE_PANELS * PANEL_COLUMNS, 1 << enough.bit_length() - 1)
 
 
 def rankings(matrix: Matrix, tiles: int, top_k: int, wide: int) -> int:
