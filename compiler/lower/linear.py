@@ -8,17 +8,13 @@ rows and columns at a time, and the VPU finishes it (bias, residual, SwiGLU, qua
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from compiler.emit import Code, Desc, Reg, Value
+from compiler.emit import Code, Reg
 from compiler.lower import cutting, stream
 from compiler.lower.activations import (
     ARRIVING,
     RESIDENT,
     RING,
     SHARED_ROWS,
-    activations,
     free_slot,
     load_chunk,
     load_row_scales,
@@ -26,23 +22,15 @@ from compiler.lower.activations import (
 )
 from compiler.lower.context import MXU, VPU, Lowering, Plan
 from compiler.lower.cutting import LAYER_MATRICES
-from compiler.lower.readout import (
-    block_is_done,
-    block_panels,
-    empty_part,
-    finish_all,
-    half_bytes,
-    sums_of,
-    write_finish,
-)
-from compiler.lower.ring import give, next_slot, slot_offset, take
+from compiler.lower.multiply import multiply
+from compiler.lower.readout import block_is_done, empty_part, finish_all, write_finish
+from compiler.lower.ring import give, next_slot, take
 from compiler.lower.rowwise import NORMS, load_gains, load_rows, rms_norm
-from compiler.lower.turns import Epilogue, Linear, Turn, blocks_of
+from compiler.lower.turns import Epilogue, Linear, Turn
 from compiler.matrices import Matrix
-from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
-from isa.formats import Format, Layout, ScaleKind
+from isa.formats import Format
 
-PARTS_A_CHUNK = 2  #: of the block before that are finished behind a chunk's product
+PARTS_A_CHUNK = 2  #: of the block before that are finished behind a chunk's product, but one first
 
 
 def most_fused(plan: Plan) -> int:
@@ -177,7 +165,7 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
         with code.unless("ge", turn.slot, RESIDENT):
             load_chunk(lo, work, turn, depth)
         take(lo)
-        _multiply(lo, work, turn, depth)
+        multiply(lo, work, turn, depth)
         give(lo, work.alone)
         with code.unless("ge", turn.slot, RESIDENT):
             free_slot(lo, work, turn)
@@ -186,10 +174,24 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
     else:
         stream.bring_again(lo)
     next_slot(lo)
-    with code.loop(PARTS_A_CHUNK), code.unless("lt", turn.parts, 2):
-        code.call(finish.label, finish.taken)
+    _finish_some(lo, turn, finish)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=k, target=top)
+
+
+def _finish_some(lo: Lowering, turn: Turn, finish: stream.Stream) -> None:
+    """Finish parts of the block before, one behind the first chunk.
+
+    That one is read out first: the next would fill the vector unit's queue meanwhile, and keep the
+    control processor from the array's next product.
+    """
+    code, done = lo.code, lo.code.label("some_finished")
+    for number in range(PARTS_A_CHUNK):
+        code.emit("blt", ra=turn.parts, b=2, target=done)
+        code.call(finish.label, finish.taken)
+        if number == 0:
+            code.emit("beq", ra=turn.k, b=0, target=done)
+    code.place(done)
 
 
 def _chunk_depth(code: Code, work: Linear, turn: Turn) -> Reg:
@@ -224,92 +226,3 @@ def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
     code.emit("blt", ra=turn.k, b=work.matrix.k_stored, target=top)
     empty_part(lo)
     code.place(end)
-
-
-def _multiply(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
-    """Queue on the MXU: the chunk's product."""
-    code = lo.code
-    with code.scope():
-        columns = block_panels(lo, turn)
-        code.alu("mul", columns, columns, PANEL_COLUMNS)
-        sums = code.tensor(sums_of(lo), dim0=turn.rows, dim1=columns)
-        with code.scope():
-            half = code.calc("and", turn.parts, 1)
-            code.alu("mul", half, half, half_bytes(lo))
-            code.emit("dadd", dst=sums, field="base", b=half)
-        a = activations(lo, work, turn, depth)
-        w = _weights(lo, work.matrix, turn, columns, depth)
-        with _by_rows(lo, turn.rows) as variants:
-            for split in variants:
-                _gemm(code, turn.k, split, acc=sums, a=a, w=w)
-
-
-# Rows below which sub-arrays' shorter drain is worth it: they read and write sums more often, which
-# costs energy in proportion to the rows (estimate).
-SKINNY = 64
-
-
-@contextmanager
-def _by_rows(lo: Lowering, rows: Value) -> Iterator[Iterator[int]]:
-    """The array's split to emit code for: the option's, or for many and for few rows in turn."""
-    code, option = lo.code, lo.plan.options.split
-    widest = max(lo.plan.chip.tile.mxu.splits)
-    if option is not None or widest == 1:
-        yield iter((option or 1,))
-        return
-    few, done = code.label("few_rows"), code.label("gemm_done")
-
-    def variants() -> Iterator[int]:
-        with code.scope():
-            code.emit("blt", ra=code.reg(rows), b=SKINNY, target=few)
-        yield 1
-        code.emit("jmp", target=done)
-        code.place(few)
-        yield widest
-        code.place(done)
-
-    yield variants()
-
-
-def _gemm(code: Code, k: Reg, split: int, **operands: Desc) -> None:
-    """A product that starts the accumulator at the first chunk of K and adds to it later."""
-    suffix = "" if split == 1 else f".split{split}"
-    later, done = code.label("later"), code.label("done")
-    code.emit("bne", ra=k, b=0, target=later)
-    code.emit("gemm" + suffix, **operands)
-    code.emit("jmp", target=done)
-    code.place(later)
-    code.emit("gemm.acc" + suffix, **operands)
-    code.place(done)
-
-
-def _weights(lo: Lowering, matrix: Matrix, turn: Turn, columns: Reg, depth: Reg) -> Desc:
-    """The chunk in the stream's current slot."""
-    code, p, tile = lo.code, matrix.precision, lo.plan.tile
-    scaled = p.scale_kind is not ScaleKind.NONE
-    w = Descriptor(
-        Space.TSRAM,
-        p.element,
-        (1, 1),
-        (1, 1),
-        tile.at["weights"],
-        layout=Layout.PANEL,
-        scale_kind=p.scale_kind,
-        scale=tile.at["weights"] if scaled else 0,
-        scale_strides=(1, PANEL_COLUMNS) if scaled else (0, 0),
-    )
-    result = code.desc()
-    with code.scope():
-        stride = code.calc("mul", turn.depth, PANEL_COLUMNS)
-        offset = code.reg()
-        slot_offset(lo, offset)
-        adds: list[tuple[str, Value]] = [("base", offset)]
-        sets: dict[str, Value] = {"stride0": stride}
-        if scaled:
-            scales = code.reg()
-            slot_offset(lo, scales, scales=True)
-            adds.append(("scale", scales))
-            scale_stride = blocks_of(code, turn.depth, p.block)
-            sets["sstride0"] = code.alu("mul", scale_stride, scale_stride, PANEL_COLUMNS)
-        code.fill(result, w, *adds, dim0=columns, dim1=depth, **sets)
-    return result
