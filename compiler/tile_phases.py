@@ -19,6 +19,7 @@ from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
+LANES_A_NORM = 32  # for each row that is normalised at a time: more, and starts count for little
 NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
 
 
@@ -84,7 +85,8 @@ def _norm(arena: Arena, sizing: Sizing, capacity: Capacity) -> int:
     requantised = [p.ops[0].columns for p in sizing.phases.layer if p.kind == "requantise"]
     width = max(sizing.config.hidden, *requantised, 0)
     base = arena.top
-    for rows in (4, 2, 1):
+    most = max(sizing.chip.tile.vpu.lanes // LANES_A_NORM, 4)
+    for rows in (1 << n for n in reversed(range(most.bit_length()))):
         arena.top = base
         try:
             arena.take("norm_in", NORM_SLOTS * rows * width * 4)
