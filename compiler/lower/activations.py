@@ -36,8 +36,51 @@ def load_row_scales(lo: Lowering, src: Rows, rows: Value) -> None:
     code.wait(MXU, lo.tokens.row_full)
 
 
-def load_chunk(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
-    """Queue on dma4: a[:, k : k + depth] into the next slot, or to its place among all of K.
+def load_first(lo: Lowering, work: Linear, turn: Turn) -> None:
+    """Queue on dma4: a block's first chunks, as many as there are slots.
+
+    So they are all on their way before the array's queue is full of what waits for them.
+    """
+    code, k = lo.code, work.matrix.k_stored
+    top, out = code.label("load"), code.label("loaded")
+    with code.scope():
+        slot, left = code.reg(turn.slot), code.reg(A_SLOTS)
+        code.place(top)
+        _load_chunk(lo, work, turn)
+        _advance(lo, turn)
+        code.alu("add", turn.k, turn.k, turn.depth)
+        code.emit("bge", ra=turn.k, b=k, target=out)
+        code.alu("add", left, left, -1)
+        code.emit("bne", ra=left, b=0, target=top)
+        code.place(out)
+        code.set(turn.slot, slot)
+    code.set(turn.k, 0)
+
+
+def load_next(lo: Lowering, work: Linear, turn: Turn) -> None:
+    """Queue on dma4: the chunk that comes into the slot at hand once that is free, if there is one.
+
+    The next slot is the current one.
+    """
+    code = lo.code
+    with code.scope():
+        ahead = code.calc("mul", turn.depth, A_SLOTS)
+        code.alu("add", turn.k, turn.k, ahead)
+        with code.unless("ge", turn.k, work.matrix.k_stored):
+            _load_chunk(lo, work, turn)
+        code.alu("sub", turn.k, turn.k, ahead)
+    _advance(lo, turn)
+
+
+def chunk_depth(code: Code, work: Linear, turn: Turn) -> Reg:
+    """A new register: how deep the chunk of activations at `k` is."""
+    depth = code.reg(work.matrix.k)
+    code.alu("sub", depth, depth, turn.k)
+    return code.alu("min", depth, depth, turn.depth)
+
+
+def _load_chunk(lo: Lowering, work: Linear, turn: Turn) -> None:
+    """Queue on dma4: a[:, k : k + depth] into the slot at hand, or to its place among all of K.
 
     Where there are many rows, each tile of the cluster brings some of them, and writes them to all.
     """
@@ -47,6 +90,7 @@ def load_chunk(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
     if src.scales is not None:
         sides.append(("a_scale", slots[1], src.scales, p.scale_bytes(work.matrix.k)))
     with code.scope():
+        depth = chunk_depth(code, work, turn)
         moves = [(code.desc(), code.desc()) for _ in sides]
         first, rows = _brought_rows(lo, work, turn)
         for (dst, source), (name, slot, buffer, whole) in zip(moves, sides, strict=True):
@@ -106,7 +150,7 @@ def may_share(lo: Lowering, work: Linear) -> bool:
 def _move_chunk(
     lo: Lowering, work: Linear, turn: Turn, moves: list[tuple[Desc, Desc]], rows: Reg
 ) -> None:
-    """Queue the transfers of a chunk, once its slot is free wherever they write; the MXU waits."""
+    """Queue the transfers of a chunk, once its slot is free wherever they write."""
     code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.tiles_per_cluster
     if may_share(lo, work):
         with code.unless("lt", lo.rows, SHARED_ROWS), code.scope():
@@ -122,17 +166,33 @@ def _move_chunk(
             for dst, src in moves:
                 code.emit("dma", channel=IN, dst=dst, src=src)
         _tell_cluster(lo, work, IN, tokens.a_full[slot])
-        code.wait(MXU, tokens.a_full[slot], tiles)
+        end()
+
+
+def take_chunk(lo: Lowering, turn: Turn) -> None:
+    """Queue on the MXU: wait for the chunk of activations in the slot at hand."""
+    code = lo.code
+    for slot, end in _by_slot(code, turn):
+        code.wait(MXU, lo.tokens.a_full[slot], lo.plan.chip.tiles_per_cluster)
         end()
 
 
 def free_slot(lo: Lowering, work: Linear, turn: Turn) -> None:
-    """Queue on the MXU: the chunk of activations is used; the next slot is the current one."""
-    code = lo.code
-    for slot, end in _by_slot(code, turn):
+    """Queue on the MXU: the chunk of activations is used."""
+    for slot, end in _by_slot(lo.code, turn):
         _tell_cluster(lo, work, MXU, lo.tokens.a_free[slot])
-        code.alu("add", turn.slot, turn.slot, 1 if slot < A_SLOTS - 1 else 1 - A_SLOTS)
         end()
+
+
+def _advance(lo: Lowering, turn: Turn) -> None:
+    """The next slot is the current one."""
+    code, advanced = lo.code, lo.code.label("advanced")
+    with code.scope():
+        number = code.calc("and", turn.slot, A_SLOTS - 1)
+        code.alu("add", turn.slot, turn.slot, 1)
+        code.emit("bne", ra=number, b=A_SLOTS - 1, target=advanced)
+    code.alu("sub", turn.slot, turn.slot, A_SLOTS)
+    code.place(advanced)
 
 
 def _by_slot(code: Code, turn: Turn) -> Iterator[tuple[int, Callable[[], None]]]:

@@ -8,17 +8,19 @@ rows and columns at a time, and the VPU finishes it (bias, residual, SwiGLU, qua
 
 from __future__ import annotations
 
-from compiler.emit import Code, Reg
 from compiler.lower import cutting, stream
 from compiler.lower.activations import (
     ARRIVING,
     RESIDENT,
     RING,
     SHARED_ROWS,
+    chunk_depth,
     free_slot,
-    load_chunk,
+    load_first,
+    load_next,
     load_row_scales,
     may_share,
+    take_chunk,
 )
 from compiler.lower.context import MXU, VPU, Lowering, Plan
 from compiler.lower.cutting import LAYER_MATRICES
@@ -159,16 +161,18 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
     code, k = lo.code, work.matrix.k_stored
     top = code.label("chunk")
     code.set(turn.k, 0)
+    with code.unless("ge", turn.slot, RESIDENT):
+        load_first(lo, work, turn)
     code.place(top)
     with code.scope():
-        depth = _chunk_depth(code, work, turn)
         with code.unless("ge", turn.slot, RESIDENT):
-            load_chunk(lo, work, turn, depth)
+            take_chunk(lo, turn)
         take(lo)
-        multiply(lo, work, turn, depth)
+        multiply(lo, work, turn, chunk_depth(code, work, turn))
         give(lo, work.alone)
         with code.unless("ge", turn.slot, RESIDENT):
             free_slot(lo, work, turn)
+            load_next(lo, work, turn)
     if work.matrix.name == "qkv":
         stream.bring_late(lo, (turn.first, turn.stop, turn.wide), (turn.k, turn.depth, k))
     else:
@@ -194,13 +198,6 @@ def _finish_some(lo: Lowering, turn: Turn, finish: stream.Stream) -> None:
     code.place(done)
 
 
-def _chunk_depth(code: Code, work: Linear, turn: Turn) -> Reg:
-    """A new register: how deep the chunk of activations at `k` is."""
-    depth = code.reg(work.matrix.k)
-    code.alu("sub", depth, depth, turn.k)
-    return code.alu("min", depth, depth, turn.depth)
-
-
 def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
     """Bring others their activations for a block that only they have, if there is one.
 
@@ -217,11 +214,11 @@ def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
         code.emit("bge", ra=turn.first, b=begin, target=end)
     top = code.label("chunk")
     code.set(turn.k, 0)
+    load_first(lo, work, turn)
     code.place(top)
-    with code.scope():
-        depth = _chunk_depth(code, work, turn)
-        load_chunk(lo, work, turn, depth)
-        free_slot(lo, work, turn)
+    take_chunk(lo, turn)
+    free_slot(lo, work, turn)
+    load_next(lo, work, turn)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=work.matrix.k_stored, target=top)
     empty_part(lo)
