@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from compiler.arena import Arena, DoesNotFit
 from compiler.config import ModelConfig
@@ -21,7 +22,8 @@ ROW_ALIGN = 64
 class Bytes:
     """Rows of bytes in CSRAM or HBM.
 
-    Those of a `grouped` buffer are the step's: in CSRAM a row group's, in HBM all of them.
+    Those of a `grouped` buffer are the step's: in CSRAM a row group's, in HBM all of them. A row may
+    be in several `pieces`, with room between, that each begin at another port of CSRAM.
     """
 
     name: str
@@ -30,11 +32,20 @@ class Bytes:
     rows: int
     row_bytes: int
     grouped: bool
+    pieces: int = 1
 
     def view(self, fmt: Format, size: int, columns: int) -> Descriptor:
         """[rows, columns] of a format of `size` bytes; the first columns of each row."""
         strides = (self.row_bytes // size, 1)
         return Descriptor(self.space, fmt, (self.rows, columns), strides, self.base)
+
+    def whole(self, fmt: Format, size: int, columns: int) -> Descriptor:
+        """The same of all columns: [rows, columns], or [rows, pieces, columns of one]."""
+        if self.pieces == 1:
+            return self.view(fmt, size, columns)
+        shape = (self.rows, self.pieces, columns // self.pieces)
+        row = self.row_bytes // size
+        return Descriptor(self.space, fmt, shape, (row, row // self.pieces, 1), self.base)
 
     def raw(self) -> Descriptor:
         """[rows, row_bytes] of bytes."""
@@ -124,6 +135,44 @@ def layout_buffers(
     rankings: int,
 ) -> Buffers:
     """Place the activations of a step; most reused first. `rankings`: see TilePlan."""
+    place = partial(_place, config, phases, matrices, capacity, activations, kv, chip, rankings)
+    found, pieces = place(1), _pieces(config, matrices, chip)
+    more = capacity.group_rows * (pieces * chip.hbm.interleave - 4 * config.hidden)
+    return found if found.csram + more > chip.cluster.csram.bytes or pieces == 1 else place(pieces)
+
+
+PIECE_SHARE = 4  # of a granule: pieces are no smaller, or too much room would be between (estimate)
+
+
+def _pieces(config: ModelConfig, matrices: dict[str, Matrix], chip: Chip) -> int:
+    """Pieces of a row of x: those that are the lanes' at a port each, if they are smaller than it has.
+
+    What lanes add to x in steps of many rows then lies at their own port, and keeps the network
+    free. No lane of any step may have columns of two pieces.
+    """
+    ports, granule = chip.cluster.csram.ports, chip.hbm.interleave
+    whole = all(
+        m.units % ports == 0 and m.units * m.unit * PANEL_COLUMNS == config.hidden
+        for m in (matrices["o"], matrices["down"])
+    )
+    if not whole or chip.tiles_per_cluster % ports:
+        return 1
+    size = 4 * config.hidden // ports
+    return ports if granule <= size * PIECE_SHARE < granule * PIECE_SHARE else 1
+
+
+def _place(
+    config: ModelConfig,
+    phases: Phases,
+    matrices: dict[str, Matrix],
+    capacity: Capacity,
+    activations: Precision,
+    kv: str,
+    chip: Chip,
+    rankings: int,
+    pieces: int,
+) -> Buffers:
+    """The same with rows of x in so many pieces."""
     place = _Placer(chip, capacity)
     wide = config.heads * config.head_dim
     quantised = {phase.name: phase.quantised for phase in phases.layer}
@@ -131,7 +180,7 @@ def layout_buffers(
     f_precision = activations if quantised["gate_up"] else FP32
     qkv_columns = matrices["qkv"].panels * PANEL_COLUMNS
     found = [
-        place.rows("x", config.hidden, FP32),
+        _x(place, config, chip, pieces),
         place.rows("h", config.hidden, activations),
         place.rows("qkv", qkv_columns, FP32),
         place.rows("q", wide, PRECISIONS["bf16"]),
@@ -152,6 +201,14 @@ def layout_buffers(
     raw |= _attention_copies(place, config, capacity, kv, chip)
     norms = place.copy("norms", 4 * norm_floats(config))
     return Buffers({b.name: b for b in found}, raw, norms, place.csram.top, place.spill.top)
+
+
+def _x(place: _Placer, config: ModelConfig, chip: Chip, pieces: int) -> Rows:
+    """x is placed first, so that its first piece is at the first port."""
+    if pieces == 1:
+        return place.rows("x", config.hidden, FP32)
+    data = place.place("x.data", pieces * chip.hbm.interleave)
+    return Rows("x", config.hidden, FP32, replace(data, pieces=pieces), None, None)
 
 
 SPLIT_UNITS = 4  # score rows a tile may have to fold, for pages to be spread over tiles (estimate)

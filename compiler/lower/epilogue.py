@@ -6,7 +6,7 @@ The VPU finishes the block that the array read out to `stage`, and dma5 sends it
 from __future__ import annotations
 
 from compiler.buffers import Bytes, Rows
-from compiler.emit import Desc, Reg, Scaled, Value
+from compiler.emit import Desc, Reg, Value
 from compiler.lower.context import IN, OUT, VPU, Lowering
 from compiler.lower.readout import add_slot, stage, work_space
 from compiler.lower.rowwise import layer_base, load_constant
@@ -53,15 +53,33 @@ def _out(lo: Lowering, block: Block, columns: Value) -> Desc:
     return work_space(lo, block, columns, "lin_out")
 
 
-def _send_fp32(lo: Lowering, dst: Bytes, block: Block, first: Reg, columns: Value) -> None:
-    """Queue on dma5: the block, FP32, from lin_out to a buffer, from column `first`."""
+def _send_fp32(
+    lo: Lowering, dst: Bytes, block: Block, columns: tuple[Reg, Value], src: Desc
+) -> None:
+    """Queue on dma5: the block, FP32, from where it was made to a buffer.
+
+    `columns`: the first of the buffer's, and how many.
+    """
     code = lo.code
     with code.scope():
-        at = ("base", Scaled(first, 4))
-        dims = {"dim0": block.rows, "dim1": columns}
+        at = ("base", _column(lo, dst, columns[0]))
+        dims = {"dim0": block.rows, "dim1": columns[1]}
         out = lo.target(dst, dst.view(Format.FP32, 4, 1), block.row, at, **dims)
-        code.emit("dma", channel=OUT, dst=out, src=_out(lo, block, columns))
+        code.emit("dma", channel=OUT, dst=out, src=src)
     code.signal(OUT, lo.tokens.part_free)
+
+
+def _column(lo: Lowering, part: Bytes, column: Reg) -> Reg:
+    """A new register: how far a column of a buffer of FP32 is from its row's begin."""
+    code = lo.code
+    if part.pieces == 1:
+        return code.calc("mul", column, 4)
+    wide, between = lo.plan.config.hidden // part.pieces, part.row_bytes // part.pieces
+    offset = code.calc("divu", column, wide)
+    code.alu("mul", offset, offset, between - 4 * wide)
+    with code.scope():
+        code.alu("add", offset, offset, code.calc("mul", column, 4))
+    return offset
 
 
 def _valid(lo: Lowering, work: Linear, block: Block) -> tuple[Reg, Reg]:
@@ -87,7 +105,8 @@ def store(dst: str) -> Epilogue:
             with code.scope():
                 code.emit("vcopy", dst=_out(lo, block, columns), a=stage(lo, block, columns))
             _end(lo)
-            _send_fp32(lo, lo.plan.buffers.rows[dst].data, block, first, columns)
+            out = _out(lo, block, columns)
+            _send_fp32(lo, lo.plan.buffers.rows[dst].data, block, (first, columns), out)
 
     return run
 
@@ -100,7 +119,7 @@ def residual(lo: Lowering, work: Linear, block: Block) -> None:
         code.wait(IN, tokens.old_free)
         old = work_space(lo, block, columns, "extra")
         with code.scope():
-            at = ("base", Scaled(first, 4))
+            at = ("base", _column(lo, x, first))
             dims = {"dim0": block.rows, "dim1": columns}
             src = lo.source(x, x.view(Format.FP32, 4, 1), block.row, at, **dims)
             code.emit("dma", channel=IN, dst=old, src=src)
@@ -112,7 +131,7 @@ def residual(lo: Lowering, work: Linear, block: Block) -> None:
             code.emit("vadd", dst=_out(lo, block, columns), a=old, b=new)
         code.signal(VPU, tokens.old_free)
         _end(lo)
-        _send_fp32(lo, x, block, first, columns)
+        _send_fp32(lo, x, block, (first, columns), _out(lo, block, columns))
 
 
 def swiglu(quantised: bool) -> Epilogue:
@@ -132,7 +151,7 @@ def swiglu(quantised: bool) -> Epilogue:
                 _silu_mul(lo, block)
             if not quantised:
                 _end(lo)
-                _send_fp32(lo, f.data, block, first, columns)
+                _send_fp32(lo, f.data, block, (first, columns), _half(lo, block, columns))
                 return
             with code.scope():
                 _quantise_block(lo, block, columns)
@@ -143,12 +162,9 @@ def swiglu(quantised: bool) -> Epilogue:
 
 
 def _silu_mul(lo: Lowering, block: Block) -> None:
-    """lin_out (or extra, where a quantise follows) = SiLU(gate) * up, [rows, pairs, 16].
-
-    A row of the result is as long as one of gates and ups together.
-    """
+    """lin_out (or extra, where a quantise follows) = SiLU(gate) * up, [rows, pairs, 16]."""
     code = lo.code
-    pairs = code.calc("shr", block.panels, 1)
+    pairs, half = code.calc("shr", block.panels, 1), code.calc("shr", block.stride, 1)
     dims = {"dim0": block.rows, "dim1": pairs, "stride0": block.stride}
     paired = lo.tsram("stage", Format.FP32, (1, 1, PANEL_COLUMNS), (1, 2 * PANEL_COLUMNS, 1))
     gate, up = code.desc(), code.desc()
@@ -159,7 +175,7 @@ def _silu_mul(lo: Lowering, block: Block) -> None:
         code.fill(up, paired, ("base", down), ("base", 4 * PANEL_COLUMNS), **dims)
     place = "extra" if lo.plan.buffers.rows["f"].precision.name != "fp32" else "lin_out"
     out = lo.tsram(place, Format.FP32, (1, 1, PANEL_COLUMNS), (1, PANEL_COLUMNS, 1))
-    dst = code.tensor(out, **dims)
+    dst = code.tensor(out, **(dims | {"stride0": half}))
     add_slot(lo, block, dst)
     code.emit("vmul", dst=dst, a=gate, b=-LOG2E)
     code.emit("vexp2", dst=dst, a=dst)
@@ -167,6 +183,15 @@ def _silu_mul(lo: Lowering, block: Block) -> None:
     code.emit("vrcp", dst=dst, a=dst)
     code.emit("vmul", dst=dst, a=gate, b=dst)
     code.emit("vmul", dst=dst, a=dst, b=up)
+
+
+def _half(lo: Lowering, block: Block, columns: Value, name: str = "lin_out") -> Desc:
+    """What SwiGLU has made of the part: rows are half as long as the stage's."""
+    code = lo.code
+    result = work_space(lo, block, columns, name)
+    with code.scope():
+        code.emit("dset", dst=result, field="stride0", b=code.calc("shr", block.stride, 1))
+    return result
 
 
 def _quantise_block(lo: Lowering, block: Block, columns: Reg) -> None:
@@ -183,7 +208,7 @@ def _quantise_block(lo: Lowering, block: Block, columns: Reg) -> None:
     add_slot(lo, block, out)
     if p.block:
         add_slot(lo, block, out, scales=True)
-    lo.quantise(out, work_space(lo, block, columns, "extra"), None)
+    lo.quantise(out, _half(lo, block, columns, "extra"), None)
 
 
 def _send_quantised(lo: Lowering, dst: Rows, block: Block, first: Reg, columns: Reg) -> None:

@@ -87,7 +87,7 @@ def product(lo: Lowering, work: Linear, end: Epilogue, norm: str | None = None) 
         with code.unless("lt", turn.slot, ARRIVING):
             code.set(turn.slot, RESIDENT)
         finish_all(lo, turn, finish)
-        block_is_done(lo, turn)
+        block_is_done(lo, work, turn)
         code.emit("jmp", target=top)
         code.place(out)
         finish_all(lo, turn, finish)

@@ -12,6 +12,7 @@ from compiler.lower.cutting import region_panels, takes_heads
 from compiler.lower.rowwise import layer_base
 from compiler.lower.stream import Stream
 from compiler.lower.turns import Block, Epilogue, Linear, Turn
+from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format
@@ -48,11 +49,11 @@ def half_bytes(lo: Lowering) -> int:
     return 4 * rows * lo.plan.tile.block_panels * PANEL_COLUMNS
 
 
-def block_is_done(lo: Lowering, turn: Turn) -> None:
+def block_is_done(lo: Lowering, work: Linear, turn: Turn) -> None:
     """The block at hand becomes the one before: all its parts are to be finished."""
     code = lo.code
     with code.scope():
-        parts, regions = _parts(lo, turn, block_panels(lo, turn))
+        parts, regions = _parts(lo, work.matrix, turn, block_panels(lo, turn))
         code.alu("mul", parts, parts, regions)
         code.alu("mul", parts, parts, 2)
         code.alu("xor", turn.parts, turn.parts, 1)
@@ -60,7 +61,7 @@ def block_is_done(lo: Lowering, turn: Turn) -> None:
     code.alu("add", turn.first, turn.first, turn.wide)
 
 
-def _parts(lo: Lowering, turn: Turn, panels: Reg) -> tuple[Reg, Reg]:
+def _parts(lo: Lowering, matrix: Matrix, turn: Turn, panels: Reg) -> tuple[Reg, Reg]:
     """New registers: parts of a region that is read out at a time, and regions of a block."""
     code = lo.code
     parts, regions = code.reg(), code.reg()
@@ -69,17 +70,20 @@ def _parts(lo: Lowering, turn: Turn, panels: Reg) -> tuple[Reg, Reg]:
         code.alu("add", regions, panels, across)
         code.alu("add", regions, regions, -1)
         code.alu("divu", regions, regions, across)
-        rows = _part_rows(lo, turn.rows)
+        rows = _part_rows(lo, matrix, turn.rows)
         code.alu("add", parts, turn.rows, rows)
         code.alu("add", parts, parts, -1)
         code.alu("divu", parts, parts, rows)
     return parts, regions
 
 
-def _part_rows(lo: Lowering, rows: Reg) -> Reg:
-    """A new register: rows of a region that the VPU finishes at a time."""
-    code = lo.code
-    part = code.reg(lo.plan.tile.stage // PART_SLOTS // PANEL_COLUMNS)
+def _part_rows(lo: Lowering, matrix: Matrix, rows: Reg) -> Reg:
+    """A new register: rows of a region that the VPU finishes at a time.
+
+    What it makes of them fits a slot of `extra` and `lin_out`: SwiGLU makes half of it.
+    """
+    code, panels = lo.code, lo.plan.tile.stage // PANEL_COLUMNS
+    part = code.reg(panels if matrix.name == "gate_up" else panels // PART_SLOTS)
     with code.scope():
         code.alu("divu", part, part, region_panels(lo, rows))
     return part
@@ -111,7 +115,7 @@ def write_finish(lo: Lowering, work: Linear, turn: Turn, end: Epilogue) -> Strea
         code.alu("min", panels, panels, turn.wide)
         count, stride = code.reg(), region_panels(lo, turn.rows)
         with code.scope():
-            parts, index = _parts(lo, turn, panels)
+            parts, index = _parts(lo, work.matrix, turn, panels)
             code.alu("mul", index, index, parts)
             left = code.calc("shr", turn.parts, 1)
             _load_columns(lo, work, (first, panels), (left, index))
@@ -122,7 +126,7 @@ def write_finish(lo: Lowering, work: Linear, turn: Turn, end: Epilogue) -> Strea
             code.alu("sub", panels, panels, left)
             code.alu("min", panels, panels, stride)
             code.alu("remu", row, index, parts)
-            code.set(count, _part_rows(lo, turn.rows))
+            code.set(count, _part_rows(lo, work.matrix, turn.rows))
             code.alu("mul", row, row, count)
         with code.scope():
             left = code.calc("sub", turn.rows, row)

@@ -250,8 +250,9 @@ def bring_rows(
     code, (where, offset) = lo.code, place
     source = lo.plan.buffers.rows[name].data
     with code.scope():
-        src = lo.source(source, source.view(Format.FP32, 4, columns), row, dim0=count)
-        target = lo.tsram(where, Format.FP32, (1, columns))
+        view = source.whole(Format.FP32, 4, columns)
+        src = lo.source(source, view, row, dim0=count)
+        target = lo.tsram(where, Format.FP32, (1, *view.shape[1:]))
         dst = code.tensor(target, ("base", offset), dim0=count)
         code.emit("dma", channel=IN, dst=dst, src=src)
 
