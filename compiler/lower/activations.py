@@ -163,7 +163,7 @@ def _move_chunk(
     for slot, end in _by_slot(code, turn):
         code.wait(IN, tokens.a_free[slot], tiles)
         with code.unless("eq", rows, 0):
-            for dst, src in moves:
+            for dst, src in reversed(moves):  # few scales are soon there, but not behind elements
                 code.emit("dma", channel=IN, dst=dst, src=src)
         _tell_cluster(lo, work, IN, tokens.a_full[slot])
         end()

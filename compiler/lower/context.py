@@ -406,7 +406,7 @@ class Lowering:
         parts = [(rows.data, data, p.data_bytes(width))]
         if rows.scales is not None:
             parts.append((rows.scales, scale, p.scale_bytes(width)))
-        for buffer, place, nbytes in parts:
+        for buffer, place, nbytes in reversed(parts):  # the scales' latency is behind the elements
             with code.scope():
                 target = buffer.whole(Format.U8, 1, nbytes)
                 dst = self.target(buffer, target, first, dim0=count)
