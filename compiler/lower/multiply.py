@@ -90,7 +90,8 @@ def _drain_soon(
     with code.scope():
         # Behind a block's first chunk the block before is read out, behind the last one the last.
         at = code.reg()
-        code.emit("beq", ra=turn.k, b=0, target=split)
+        with code.unless("ne", turn.k, 0):
+            code.emit("bge", ra=turn.parts, b=2, target=split)
         code.alu("add", at, turn.k, turn.depth)
         code.emit("blt", ra=at, b=matrix.k_stored, target=whole)
         code.alu("add", at, turn.first, turn.wide)
