@@ -22,8 +22,8 @@ ROW_ALIGN = 64
 class Bytes:
     """Rows of bytes in CSRAM or HBM.
 
-    Those of a `grouped` buffer are the step's: in CSRAM a row group's, in HBM all of them. A row may
-    be in several `pieces`, with room between, that each begin at another port of CSRAM.
+    Those of a `grouped` buffer are the step's: in CSRAM a row group's, in HBM all of them. A row
+    may be in several `pieces`, with room between, that each begin at another port of CSRAM.
     """
 
     name: str
@@ -145,10 +145,10 @@ PIECE_SHARE = 4  # of a granule: pieces are no smaller, or too much room would b
 
 
 def _pieces(config: ModelConfig, matrices: dict[str, Matrix], chip: Chip) -> int:
-    """Pieces of a row of x: those that are the lanes' at a port each, if they are smaller than it has.
+    """Pieces of a row of x, one for each port of CSRAM, if they are smaller than its granules.
 
-    What lanes add to x in steps of many rows then lies at their own port, and keeps the network
-    free. No lane of any step may have columns of two pieces.
+    What lanes add to x in steps of most row groups then lies at their own port, and keeps the
+    network free. No lane of any step may have columns of two pieces.
     """
     ports, granule = chip.cluster.csram.ports, chip.hbm.interleave
     whole = all(

@@ -410,8 +410,8 @@ class Lowering:
             with code.scope():
                 target = buffer.whole(Format.U8, 1, nbytes)
                 dst = self.target(buffer, target, first, dim0=count)
-                src = self.tsram(place, Format.U8, (1, *target.shape[1:]))
-                src = code.tensor(src, dim0=count)
+                source = self.tsram(place, Format.U8, (1, *target.shape[1:]))
+                src = code.tensor(source, dim0=count)
                 code.emit("dma", channel=OUT, dst=dst, src=src)
         if rows.row_scale is not None:
             self._send_row_scales(rows.row_scale, scale, first, count)
