@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from compiler.buffers import Rows
-from compiler.emit import Code, Desc, Reg, Sem, Value
+from compiler.emit import Code, Desc, Label, Reg, Sem, Value
 from compiler.lower import cutting
 from compiler.lower.context import IN, MXU, Lowering
 from compiler.lower.turns import Linear, Turn, blocks_of, bytes_of
@@ -41,15 +41,20 @@ def load_first(lo: Lowering, work: Linear, turn: Turn) -> None:
 
     So they are all on their way before the array's queue is full of what waits for them.
     """
-    code, k = lo.code, work.matrix.k_stored
+    code = lo.code
     top, out = code.label("load"), code.label("loaded")
     with code.scope():
         slot, left = code.reg(turn.slot), code.reg(A_SLOTS)
         code.place(top)
-        _load_chunk(lo, work, turn)
+        with code.scope():
+            depth, whole = chunk_depth(code, work, turn), code.label("whole")
+            if lo.most_groups > 1:
+                code.set(depth, first_half(lo, turn, whole))
+                code.place(whole)
+            _load_chunk(lo, work, turn, depth)
+            code.alu("add", turn.k, turn.k, depth)
         _advance(lo, turn)
-        code.alu("add", turn.k, turn.k, turn.depth)
-        code.emit("bge", ra=turn.k, b=k, target=out)
+        code.emit("bge", ra=turn.k, b=work.matrix.k, target=out)
         code.alu("add", left, left, -1)
         code.emit("bne", ra=left, b=0, target=top)
         code.place(out)
@@ -57,29 +62,67 @@ def load_first(lo: Lowering, work: Linear, turn: Turn) -> None:
     code.set(turn.k, 0)
 
 
-def load_next(lo: Lowering, work: Linear, turn: Turn) -> None:
-    """Queue on dma4: the chunk that comes into the slot at hand once that is free, if there is one.
+def first_half(lo: Lowering, turn: Turn, whole: Label) -> Reg:
+    """A new register: how deep a phase's first chunk's first half is; to `whole` without halves.
 
-    The next slot is the current one.
+    With several row groups that chunk is large, and the array would wait for all of it.
     """
     code = lo.code
+    code.emit("bne", ra=turn.k, b=0, target=whole)
+    code.emit("blt", ra=turn.slot, b=ARRIVING, target=whole)
+    code.emit("bge", ra=turn.slot, b=RESIDENT, target=whole)
+    code.emit("beq", ra=lo.groups, b=1, target=whole)
+    depth = code.calc("shr", turn.depth, 1)
+    code.alu("and", depth, depth, -lo.plan.tile.align)
+    code.emit("beq", ra=depth, b=0, target=whole)
+    return depth
+
+
+def pass_on(lo: Lowering, work: Linear, turn: Turn, taken: bool) -> None:
+    """Queue: free the chunk's slot, and bring the chunk that comes into it; the next is current.
+
+    A first chunk in two halves has two slots, so what comes into its first is a chunk nearer.
+    `taken`: the array has waited for the chunk.
+    """
+    code, top, whole = lo.code, lo.code.label("pass"), lo.code.label("whole")
     with code.scope():
-        ahead = code.calc("mul", turn.depth, A_SLOTS)
-        code.alu("add", turn.k, turn.k, ahead)
+        ahead = code.reg(A_SLOTS)
+        if lo.most_groups > 1:
+            with code.scope():
+                first_half(lo, turn, whole)
+            code.set(ahead, A_SLOTS - 1)
+            code.place(whole)
+        code.place(top)
+        if not taken:
+            take_chunk(lo, turn)
+        _free_slot(lo, work, turn)
+        _load_next(lo, work, turn, ahead)
+        code.alu("add", ahead, ahead, 1)
+        code.emit("beq", ra=ahead, b=A_SLOTS, target=top)
+
+
+def _load_next(lo: Lowering, work: Linear, turn: Turn, ahead: Reg) -> None:
+    """Queue on dma4: a chunk so many ahead, into the slot at hand, if there is one."""
+    code = lo.code
+    with code.scope():
+        distance = code.calc("mul", turn.depth, ahead)
+        code.alu("add", turn.k, turn.k, distance)
         with code.unless("ge", turn.k, work.matrix.k_stored):
-            _load_chunk(lo, work, turn)
-        code.alu("sub", turn.k, turn.k, ahead)
+            _load_chunk(lo, work, turn, chunk_depth(code, work, turn))
+        code.alu("sub", turn.k, turn.k, distance)
     _advance(lo, turn)
 
 
 def chunk_depth(code: Code, work: Linear, turn: Turn) -> Reg:
-    """A new register: how deep the chunk of activations at `k` is."""
-    depth = code.reg(work.matrix.k)
-    code.alu("sub", depth, depth, turn.k)
-    return code.alu("min", depth, depth, turn.depth)
+    """A new register: how deep the chunk of activations at `k` is, or what is left of it."""
+    depth = code.calc("divu", turn.k, turn.depth)
+    code.alu("add", depth, depth, 1)
+    code.alu("mul", depth, depth, turn.depth)
+    code.alu("min", depth, depth, work.matrix.k)
+    return code.alu("sub", depth, depth, turn.k)
 
 
-def _load_chunk(lo: Lowering, work: Linear, turn: Turn) -> None:
+def _load_chunk(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
     """Queue on dma4: a[:, k : k + depth] into the slot at hand, or to its place among all of K.
 
     Where there are many rows, each tile of the cluster brings some of them, and writes them to all.
@@ -90,7 +133,6 @@ def _load_chunk(lo: Lowering, work: Linear, turn: Turn) -> None:
     if src.scales is not None:
         sides.append(("a_scale", slots[1], src.scales, p.scale_bytes(work.matrix.k)))
     with code.scope():
-        depth = chunk_depth(code, work, turn)
         moves = [(code.desc(), code.desc()) for _ in sides]
         first, rows = _brought_rows(lo, work, turn)
         for (dst, source), (name, slot, buffer, whole) in zip(moves, sides, strict=True):
@@ -169,15 +211,16 @@ def _move_chunk(
         end()
 
 
-def take_chunk(lo: Lowering, turn: Turn) -> None:
-    """Queue on the MXU: wait for the chunk of activations in the slot at hand."""
+def take_chunk(lo: Lowering, turn: Turn, ahead: int = 0) -> None:
+    """Queue on the MXU: wait for the chunk of activations in the slot at hand, or so many ahead."""
     code = lo.code
-    for slot, end in _by_slot(code, turn):
+    for number, end in _by_slot(code, turn):
+        slot = (number + ahead) % A_SLOTS
         code.wait(MXU, lo.tokens.a_full[slot], lo.plan.chip.tiles_per_cluster)
         end()
 
 
-def free_slot(lo: Lowering, work: Linear, turn: Turn) -> None:
+def _free_slot(lo: Lowering, work: Linear, turn: Turn) -> None:
     """Queue on the MXU: the chunk of activations is used."""
     for slot, end in _by_slot(lo.code, turn):
         _tell_cluster(lo, work, MXU, lo.tokens.a_free[slot])

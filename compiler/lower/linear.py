@@ -15,11 +15,10 @@ from compiler.lower.activations import (
     RING,
     SHARED_ROWS,
     chunk_depth,
-    free_slot,
     load_first,
-    load_next,
     load_row_scales,
     may_share,
+    pass_on,
     take_chunk,
 )
 from compiler.lower.context import MXU, VPU, Lowering, Plan
@@ -171,8 +170,7 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
         multiply(lo, work, turn, chunk_depth(code, work, turn))
         give(lo, work.alone)
         with code.unless("ge", turn.slot, RESIDENT):
-            free_slot(lo, work, turn)
-            load_next(lo, work, turn)
+            pass_on(lo, work, turn, taken=True)
     if work.matrix.name == "qkv":
         stream.bring_late(lo, (turn.first, turn.stop, turn.wide), (turn.k, turn.depth, k))
     else:
@@ -216,9 +214,7 @@ def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
     code.set(turn.k, 0)
     load_first(lo, work, turn)
     code.place(top)
-    take_chunk(lo, turn)
-    free_slot(lo, work, turn)
-    load_next(lo, work, turn)
+    pass_on(lo, work, turn, taken=False)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=work.matrix.k_stored, target=top)
     empty_part(lo)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compiler.emit import Code, Desc, Label, Reg, Value
-from compiler.lower.activations import activations
+from compiler.lower.activations import activations, first_half, take_chunk
 from compiler.lower.context import Lowering, Plan
 from compiler.lower.readout import block_panels, half_bytes, sums_of
 from compiler.lower.ring import slot_offset
@@ -33,6 +33,8 @@ def multiply(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
         with _by_rows(lo, turn.rows) as variants:
             for split in variants:
                 done = code.label("multiplied")
+                if lo.most_groups > 1 and not work.alone:
+                    _start_soon(lo, work, turn, (split, depth, done), acc=sums, a=a, w=w)
                 if split == 1 and drains_sooner(lo.plan):
                     _drain_soon(lo, work, turn, (depth, done), acc=sums, a=a, w=w)
                 _gemm(code, turn.k, split, acc=sums, a=a, w=w)
@@ -71,6 +73,44 @@ def drains_sooner(plan: Plan) -> bool:
     return plan.options.split is None and max(plan.chip.tile.mxu.splits) > 1
 
 
+def _start_soon(
+    lo: Lowering, work: Linear, turn: Turn, how: tuple[int, Reg, Label], **operands: Desc
+) -> None:
+    """The product in two parts, if the chunk of activations comes in two halves; else nothing.
+
+    `how`: the array's split, the chunk's depth, and where to go then.
+    """
+    code, (split, depth, done), whole = lo.code, how, lo.code.label("comes_whole")
+    with code.scope():
+        at = first_half(lo, turn, whole)
+        _first_part(code, turn, at, split, operands)
+        take_chunk(lo, turn, 1)
+        _last_part(code, work, (at, depth), split, operands)
+    code.emit("jmp", target=done)
+    code.place(whole)
+
+
+def _first_part(code: Code, turn: Turn, at: Reg, split: int, operands: dict[str, Desc]) -> None:
+    """The product of a chunk's first rows of K."""
+    for name in ("a", "w"):
+        code.emit("dset", dst=operands[name], field="dim1", b=at)
+    _gemm(code, turn.k, split, **operands)
+
+
+def _last_part(
+    code: Code, work: Linear, rows: tuple[Reg, Reg], split: int, operands: dict[str, Desc]
+) -> None:
+    """That of the others: `rows` are how many came before, and all."""
+    at, depth = rows
+    with code.scope():
+        rest = code.calc("sub", depth, at)
+        for name in ("a", "w"):
+            code.emit("dset", dst=operands[name], field="dim1", b=rest)
+    _move_along(code, operands["a"], at, work.src.precision, 1)
+    _move_along(code, operands["w"], at, work.matrix.precision, PANEL_COLUMNS)
+    code.emit("gemm.acc" + ("" if split == 1 else f".split{split}"), **operands)
+
+
 def _last_rows(plan: Plan) -> int:
     """Rows of K that sub-arrays take: as many as the array has, and whole blocks of scales."""
     return max(1 << plan.chip.tile.mxu.rows.bit_length() - 1, K_PAD)
@@ -86,7 +126,6 @@ def _drain_soon(
     """
     code, matrix, (depth, done) = lo.code, work.matrix, end
     whole, split = code.label("in_one_piece"), code.label("last_rows")
-    p, src = matrix.precision, work.src.precision
     with code.scope():
         # Behind a block's first chunk the block before is read out, behind the last one the last.
         at = code.reg()
@@ -100,16 +139,8 @@ def _drain_soon(
         code.alu("add", at, depth, -1)
         code.alu("and", at, at, -_last_rows(lo.plan))
         code.emit("beq", ra=at, b=0, target=whole)
-        for name in ("a", "w"):
-            code.emit("dset", dst=operands[name], field="dim1", b=at)
-        _gemm(code, turn.k, 1, **operands)
-        with code.scope():
-            rest = code.calc("sub", depth, at)
-            for name in ("a", "w"):
-                code.emit("dset", dst=operands[name], field="dim1", b=rest)
-        _move_along(code, operands["a"], at, src, 1)
-        _move_along(code, operands["w"], at, p, PANEL_COLUMNS)
-        code.emit(f"gemm.acc.split{max(lo.plan.chip.tile.mxu.splits)}", **operands)
+        _first_part(code, turn, at, 1, operands)
+        _last_part(code, work, (at, depth), max(lo.plan.chip.tile.mxu.splits), operands)
     code.emit("jmp", target=done)
     code.place(whole)
 
