@@ -188,9 +188,7 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     arena.top = address + size
     if found.pages_ahead:
         region = wide_stage // capacity.group_rows // PANEL_COLUMNS // STAGE_PANELS * STAGE_PANELS
-        part = stage // PART_SLOTS
-        kept = _rope_of_parts(arena, sizing, capacity, part, min(region, block_panels))
-        arena.size -= kept
+        arena.size -= _rope_of_parts(arena, sizing, capacity, stage, min(region, block_panels))
     logits = _logits_bytes(capacity, wide)
     rooms = _activations(arena, sizing, capacity, found.pages_ahead, align, logits)
     arena.size = sizing.chip.tile.tsram.bytes
@@ -319,24 +317,37 @@ def _activations(
     return room, scales, max(whole, room) if ahead else room, head
 
 
-def _rope_of_parts(arena: Arena, sizing: Sizing, capacity: Capacity, part: int, region: int) -> int:
+def _rope_of_parts(
+    arena: Arena, sizing: Sizing, capacity: Capacity, stage: int, region: int
+) -> int:
     """Place what lanes need that take whole heads: at the end of the pages' memory, which is free.
 
-    `part` elements are finished at a time, of `region` panels. Returns the bytes taken; 0 if lanes
-    do not, which is so as well where a row group's activations would no longer fit a tile.
+    A part is of `region` panels, and half of the `stage` elements; or all, where no head has a norm
+    and a row group's activations fit a tile beside it. Returns the bytes taken; 0 if lanes do not,
+    which is so as well where these would no longer fit.
     """
-    rope = -(-part_rope_bytes(sizing, capacity, part, region) // ARENA_ALIGN) * ARENA_ALIGN
-    size = arena.size - arena.top - 4 * ARENA_ALIGN
+    size, pages = arena.size - arena.top - 4 * ARENA_ALIGN, arena.names["k_block"][0]
     p, k = sizing.activations, sizing.config.hidden
-    fit = [_rooms(p, left)[0] // p.data_bytes(k) for left in (size, size - PART_SLOTS * rope)]
-    if not rope or min(fit[0], capacity.group_rows) > fit[1]:
-        return 0
-    arena.names["part_rope"] = (arena.size - PART_SLOTS * rope, PART_SLOTS * rope)
     extra, nbytes = arena.names["extra"]
-    for number, name in enumerate(("part_head", "part_turned")):
-        arena.names[name] = (extra + number * nbytes // 2, nbytes // 2)
+    for part in (stage, stage // PART_SLOTS):
+        rope = part_rope_bytes(sizing, capacity, part, region)
+        rope = PART_SLOTS * (-(-rope // ARENA_ALIGN) * ARENA_ALIGN)
+        fit = [_rooms(p, left)[0] // p.data_bytes(k) for left in (size, size - rope)]
+        if part < stage:
+            fits = fit[1] >= min(fit[0], capacity.group_rows)
+        else:
+            fits = fit[1] >= capacity.group_rows and arena.size - rope >= pages
+        if rope and fits and (part < stage or not sizing.config.qk_norm):
+            break
+    else:
+        return 0
+    arena.names["part_rope"] = (arena.size - rope, rope)
+    arena.names["part_turned"] = (extra, nbytes)
+    if sizing.config.qk_norm:
+        for number, name in enumerate(("part_head", "part_turned")):
+            arena.names[name] = (extra + number * nbytes // 2, nbytes // 2)
     arena.names["part_sums"] = arena.names["lin_scale"]
-    return PART_SLOTS * rope
+    return rope
 
 
 def a_slot(room: int) -> int:

@@ -15,6 +15,7 @@ from test_accounting_decoder import Recorder
 
 from compiler.api import compile_config, compile_stages
 from compiler.config import ModelConfig
+from compiler.hbm import rope_columns
 from compiler.options import Options
 from emulator import retire
 from emulator.bench.chip.shapes import shape
@@ -107,3 +108,11 @@ def test_a_read_out_waits_for_sub_arrays(split: int | None) -> None:
     before = before[before[:, 0] == gemm]
     ways = 1 << (before[:, 1] >> 1 & 3)
     assert len(ways) and set(ways.tolist()) == {1 if split else 4}
+
+
+@pytest.mark.parametrize(("norms", "rows"), [(False, 32), (True, 16)])
+def test_heads_without_norms_are_finished_in_larger_parts(norms: bool, rows: int) -> None:
+    """They need one place for what is made of them, and have that of two."""
+    config = replace(shape("8b"), qk_norm=norms)
+    tile = compile_stages(config, load_chip("t1"), Options()).plan.tile
+    assert tile.sizes["part_rope"] == 2 * rows * 4 * rope_columns(config)

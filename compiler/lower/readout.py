@@ -7,6 +7,7 @@ finished and sent in parts that take turns in two slots.
 from __future__ import annotations
 
 from compiler.emit import Desc, Reg, Scaled, Value
+from compiler.hbm import rope_columns
 from compiler.lower.context import CONST, MXU, OUT, VPU, Lowering
 from compiler.lower.cutting import region_panels, takes_heads
 from compiler.lower.rowwise import layer_base
@@ -80,12 +81,24 @@ def _parts(lo: Lowering, matrix: Matrix, turn: Turn, panels: Reg) -> tuple[Reg, 
 def _part_rows(lo: Lowering, matrix: Matrix, rows: Reg) -> Reg:
     """A new register: rows of a region that the VPU finishes at a time.
 
-    What it makes of them fits a slot of `extra` and `lin_out`: SwiGLU makes half of it.
+    What it makes of them fits a slot of `extra` and `lin_out`: SwiGLU makes half of it, and heads
+    have all of `extra` in turn, but their rows of RoPE have to be there.
     """
-    code, panels = lo.code, lo.plan.tile.stage // PANEL_COLUMNS
-    part = code.reg(panels if matrix.name == "gate_up" else panels // PART_SLOTS)
+    code, tile = lo.code, lo.plan.tile
+    whole, half = tile.stage // PANEL_COLUMNS, tile.stage // PART_SLOTS // PANEL_COLUMNS
+    part = code.reg(whole if matrix.name == "gate_up" else half)
+    heads = matrix.name == "qkv" and takes_heads(lo.plan)
+    few = code.label("heads_apart")
+    if heads:
+        code.emit("beq", ra=lo.groups, b=1, target=few)
+        code.set(part, half if lo.plan.config.qk_norm else whole)
+        code.place(few)
     with code.scope():
         code.alu("divu", part, part, region_panels(lo, rows))
+    if heads:
+        rope = tile.sizes["part_rope"] // PART_SLOTS // (4 * rope_columns(lo.plan.config))
+        with code.unless("eq", lo.groups, 1):
+            code.alu("min", part, part, rope)
     return part
 
 

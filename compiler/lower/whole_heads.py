@@ -128,10 +128,10 @@ def _run(lo: Lowering, part: Part, kind: str, heads: tuple[Reg, Reg], first: int
         with code.scope():
             at = columns()
             code.alu("mul", at, at, part.rows)
+            code.alu("mul", at, at, 2)  # bytes of an element, at most
             with code.scope():
                 size = lo.plan.tile.stage // PART_SLOTS
-                code.alu("add", at, at, code.calc("mul", part.side, size))
-            code.alu("mul", at, at, 4)
+                code.alu("add", at, at, code.calc("mul", part.side, 4 * size))
             code.emit("dadd", dst=desc, field="base", b=at)
 
     places = ("stage", "part_head", "part_turned", "part_sums", "part_rope", "lin_out")
