@@ -85,6 +85,7 @@ TIMING_CLASSES = {
     "vector4": "vector unit: passes of an operation with four sources",
     "vector_slow": "vector unit: passes of division-like and polynomial operations",
     "reduce": "vector unit: passes over the source of a row reduction",
+    "reduce_slow": "vector unit: a row reduction with the passes of `vector_slow`",
     "scan": "vector unit: one element of each row after the other",
     "topk": "vector unit: one pass over the source for each result",
     "quantise": "vector unit: the quantise unit's passes over the source",

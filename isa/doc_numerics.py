@@ -113,6 +113,10 @@ elements takes no part: the other one is kept as it is. The result of a row with
 With `bounds` only the elements whose absolute index k0 + i lies in [bounds[m, 0], bounds[m, 1]) are
 taken; i counts from column 0 of the source, and the lane is i modulo 32, wherever the bounds begin.
 
+**Exponentials and their sum.** `vexp2sum` hides no arithmetic: x = EXP2(RNE(a - b)) has the bits of
+`vsub` and `vexp2` to FP32; dst is x converted once, as by `vcvt`; total is the `vrsum` of the FP32
+x, not of what dst holds. Bounds limit the sum; x is formed for every column.
+
 **Order.** `vargmax` and `vtopk` use a total order: NaN (all alike) > +Inf > ... > +0 > -0 > ... >
 -Inf. Equal elements rank by index, lowest first."""
 

@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 jobs=${JOBS:-2}
-kernels=(tests/test_kernels_{matrix,digits,vector}.py tests/test_equality_random.py)
+kernels=(tests/test_kernels_{matrix,digits,vector,exponentials}.py
+    tests/test_equality_random.py)
 programs=(tests/test_kernels_table.py tests/test_fast_machine.py tests/test_bits.py tests/test_paths.py)
 failed=()
 

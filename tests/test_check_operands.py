@@ -34,6 +34,8 @@ HEAD = """
 .desc index tsram:0x8000 i32[2]
 .desc sums tsram:0x7000 fp32[2, 1]
 .desc summed tsram:0x4000 bf16[2, 64]
+.desc rounded tsram:0x5000 bf16[2, 64]
+.desc less tsram:0x6000 fp32[2, 1]
 .entry main
 """
 
@@ -151,6 +153,15 @@ def test_bounds_of_a_reduction() -> None:
     reads, writes = touched(text, (10, 12, 5, 11))
     assert reads == spans((0x4000, 0x4004), (0x4080, 0x4082), (0x8000, 0x8010))
     assert writes == spans((0x7000, 0x7008))
+
+
+def test_bounds_of_exponentials_limit_the_sum_alone() -> None:
+    names = ("rounded", "sums", "summed", "less", "bounds")
+    loads = "".join(f"dld d{i}, {name}\n" for i, name in enumerate(names))
+    text = f"{loads}vexp2sum d0, d1, d2, d3, bounds=d4, k0=10\n"
+    reads, writes = touched(text, (10, 12, 5, 11))
+    assert reads == spans((0x4000, 0x4100), (0x6000, 0x6008), (0x8000, 0x8010))
+    assert writes == spans((0x5000, 0x5100), (0x7000, 0x7008))
 
 
 def test_rows_of_an_index_list() -> None:

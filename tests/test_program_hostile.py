@@ -35,7 +35,7 @@ def patched(file: Path, offset: int, value: bytes) -> bytes:
         (0, b"\x7fELF\0\0\0\0", "not a Tessera program"),
         (8, b"\1\2\3\4", "byte order 0x04030201; must be little-endian"),
         (12, b"\2", "file version 2; this is version 1"),
-        (16, b"\2", "ISA version 2.0; this is 1.0"),
+        (16, b"\2", "ISA version 2.1; this is 1.1"),
         (20, b"\1", "the flag for omitted data"),
         (20, b"\2", "reserved bits are set"),
         (24, b"\xff" * 8, "truncated: "),
@@ -115,8 +115,8 @@ def test_with_section_alone_changes_nothing(file: Path) -> None:
         (Kind.CHIP, b"\0" * 32, "chip: name or digest is wrong"),
         (Kind.CHIP, b"\0" * 24 + b"\xff" * 4 + b"\0" * 4, "do not hold 4294967295 items"),
         (Kind.HASHES, b"\0" * 39, "not records of 40"),
-        (Kind.HASHES, layout.HASH.pack(0xFF, 0, bytes(32)), "opcode 0xff of ISA 1.0 is unknown"),
-        (Kind.HASHES, layout.HASH.pack(1, 0, bytes(32)), "`nop` of ISA 1.0 is not that of this"),
+        (Kind.HASHES, layout.HASH.pack(0xFF, 0, bytes(32)), "opcode 0xff of ISA 1.1 is unknown"),
+        (Kind.HASHES, layout.HASH.pack(1, 0, bytes(32)), "`nop` of ISA 1.1 is not that of this"),
         (Kind.CODE, b"", "code: 0 instructions"),
         (Kind.CODE, b"\0" * 24, "not records of 16"),
         (Kind.DESCRIPTORS, b"\0" * 8, "not records of 128"),
@@ -164,7 +164,13 @@ def test_newer_minor_is_accepted_if_its_instructions_are_known(
     assert parse(newer).isa == (1, 7)
     known = {op: entry for op, entry in spec.BY_OPCODE.items() if entry.mnemonic != "gemm"}
     monkeypatch.setattr("isa.program.unpack.BY_OPCODE", known)
-    assert "opcode 0x30 of ISA 1.7 is unknown to ISA 1.0" in refused(newer)
+    assert "opcode 0x30 of ISA 1.7 is unknown to ISA 1.1" in refused(newer)
+
+
+def test_older_minor_is_accepted(file: Path) -> None:
+    """Programs that were made before the latest instruction was added."""
+    assert spec.ISA_VERSION > (1, 0)
+    assert parse(patched(file, 18, b"\0")).isa == (1, 0)
 
 
 def test_redefined_instruction_is_refused_and_new_prose_is_not(
@@ -177,6 +183,6 @@ def test_redefined_instruction_is_refused_and_new_prose_is_not(
     ):
         monkeypatch.setattr("isa.program.unpack.BY_OPCODE", {**spec.BY_OPCODE, 0x30: changed})
         if refuses:
-            assert "`gemm` of ISA 1.0 is not that of this ISA" in refused(file.read_bytes())
+            assert "`gemm` of ISA 1.1 is not that of this ISA" in refused(file.read_bytes())
         else:
             parse(file.read_bytes())

@@ -63,6 +63,8 @@ NARROW = tsram(E4M3FN, (4, 32), 512)
 PANEL = Descriptor(Space.TSRAM, E4M3FN, (4, 32), (512, 1), 4096, Layout.PANEL)
 QUANT = encode("vquant", dst=0, src=1)
 MX = tsram(E4M3FN, (4, 8), 512, scale_kind=ScaleKind.MX32, scale=1024, scale_strides=(1, 1))
+EXP2SUM = encode("vexp2sum", dst=0, total=1, a=2, b=3)
+COLUMN = tsram(FP32, (4, 1), 512)
 INDEX = tsram(I32, (2,), 2048)
 FILL = encode("viota", dst=2, start=(0, 7))
 
@@ -195,6 +197,10 @@ def test_codes_beyond_their_enumerations(word: int, value: int) -> None:
          (tsram(FP32, (4, 9), 1024), tsram(I32, (4, 9), 2048), X), VPU, Fault.SHAPE_MISMATCH),
         (encode("vrsum", dst=0, src=1, bounds=2),
          (tsram(FP32, (4, 1), 512), X, tsram(I32, (4, 3), 1024)), VPU, Fault.SHAPE_MISMATCH),
+        (EXP2SUM, (Y, COLUMN, X, replace(COLUMN, shape=(1, 1))), VPU, Fault.SHAPE_MISMATCH),
+        (EXP2SUM, (Y, replace(COLUMN, shape=(4, 8)), X, COLUMN), VPU, Fault.SHAPE_MISMATCH),
+        (EXP2SUM, (replace(Y, shape=(4, 7)), COLUMN, X, COLUMN), VPU, Fault.SHAPE_MISMATCH),
+        (EXP2SUM, (Y, replace(COLUMN, format=I32), X, COLUMN), VPU, Fault.FORMAT_MISMATCH),
         (encode("vcvt", dst=0, a=1), (tsram(E2M1, (4, 8), 512, strides=(9, 1)), X), VPU,
          Fault.MISALIGNED),
         (encode("vcvt", dst=0, a=1), (tsram(E2M1, (4, 8), 512, strides=(32, 2)), X), VPU,
@@ -372,6 +378,10 @@ def test_every_fault_occurs_in_this_file() -> None:
         (encode("vtrans", dst=0, a=1), (tsram(FP32, (8, 4), 0), X)),
         (encode("vcvt", dst=0, a=1), (tsram(BF16, (4, 8), 0), X)),
         (encode("vmul", dst=0, a=0, b=1), (X, tsram(FP32, (4, 8), 0, strides=(8, 0)))),
+        (EXP2SUM, (replace(X, base=4), COLUMN, X, replace(COLUMN, base=1024))),
+        (EXP2SUM, (tsram(BF16, (4, 8), 0), COLUMN, X, replace(COLUMN, base=1024))),
+        (EXP2SUM, (Y, replace(COLUMN, base=4), X, replace(COLUMN, base=1024))),
+        (EXP2SUM, (Y, replace(COLUMN, base=260), X, replace(COLUMN, base=1024))),
         (MOVE, (X, X)),
         (QUANT, (replace(MX, scale=0), X)),
     ],

@@ -118,6 +118,15 @@ def test_row_records_measure_what_they_read() -> None:
     word = encode("vtopk", values=0, indices=1, src=2)
     strides = 1 | 1 << 20 | 1 << 40
     assert body(word, values, indices, src) == [150, 3, 50, 0, 4, strides, 600, 96, 0]
+    place, total, less = (
+        tsram(BF16, (3, 50), 1024),
+        tsram(FP32, (3, 1), 2048),
+        tsram(FP32, (3, 1), 4096),
+    )
+    word = encode("vexp2sum", dst=0, total=1, a=2, b=3)
+    formats = FP32 | BF16 << 8
+    record = [150, 3, 50, formats, 0, strides, 612, 312, 0]
+    assert body(word, place, total, src, less) == record
     mx = tsram(E4M3FN, (3, 50), 1024, scale_kind=ScaleKind.MX32, scale=2048, scale_strides=(2, 1))
     formats = FP32 | E4M3FN << 8 | 1 << 24
     word = encode("vquant", dst=0, src=1)

@@ -7,7 +7,7 @@ import pytest
 from exact import random_patterns
 from refprogram import HALT, execute, floats, get, loads, make_machine, only_on, put, scaled, tsram
 
-from emulator.reference import quantise, reduce
+from emulator.reference import arith, quantise, reduce
 from emulator.reference.arith import bits_of, from_bits
 from emulator.reference.convert import to_format
 from isa.codec import encode
@@ -190,6 +190,25 @@ def test_reductions(name: str, bounded: bool) -> None:
     span = np.clip(limits - 1000, 0, 77)
     expected = function(x, (span[:, 0], span[:, 1]) if bounded else None)
     assert np.array_equal(get(machine, dst)[:, 0], to_format(BF16, expected))
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_exponentials_with_their_sums(bounded: bool, in_place: bool) -> None:
+    x, less = normal(4, 77), normal(4, 1)
+    limits = np.array([[5, 50], [-9, 6], [300, 400], [33, 20]]) + 1000
+    a, b = tsram(FP32, (4, 77), 0), tsram(FP32, (4, 1), 2048)
+    dst = a if in_place else tsram(BF16, (4, 77), 4096)
+    total, bounds = b if in_place else tsram(FP16, (4, 1), 2560), tsram(I32, (4, 2), 3072)
+    more = {"bounds": 4, "k0": (0, 1000)} if bounded else {}
+    given = [(a, bits_of(x)), (b, bits_of(less)), (bounds, limits)]
+    word = encode("vexp2sum", dst=0, total=1, a=2, b=3, **more)
+    machine = execute(word, dst, total, *given[: 2 + bounded])
+    expected = arith.exp2(x - less)
+    span = np.clip(limits - 1000, 0, 77)
+    sums = reduce.row_sum(expected, (span[:, 0], span[:, 1]) if bounded else None)
+    assert np.array_equal(get(machine, dst), to_format(dst.format, expected))
+    assert np.array_equal(get(machine, total)[:, 0], to_format(total.format, sums))
 
 
 def test_argmax_and_topk() -> None:

@@ -181,6 +181,22 @@ def test_a_row_is_reduced_in_32_lanes() -> None:
     assert span(T1, vector(0, "vrsum", 4, 2048)) == 20 + 4 * 2048 // 128 + 5
 
 
+def test_exponentials_of_rows_are_a_reduction_with_slow_passes() -> None:
+    assert span(T1, vector(0, "vexp2sum", 1, 2048)) == 20 + (2048 // 32 + 5) * 4
+    assert span(T1, vector(0, "vexp2sum", 32, 128)) == 20 + (32 * 128 // 128 + 5) * 4
+    slow = T1.with_(**{"tile.vpu.passes.vector_slow": 6.5, "tile.vpu.passes.reduce": 9})
+    assert span(slow, vector(0, "vexp2sum", 32, 128)) == 20 + ceil((32 + 5) * 6.5)
+    assert span(T1, vector(0, "vexp2sum", 3, 0)) == 20
+
+
+def test_exponentials_of_rows_count_the_banks_of_source_and_destination() -> None:
+    """Strides of a whole row of banks: a group's elements take turns at one bank."""
+    rows = 100
+    for strides, conflicts in ((1 | 512 << 20, 1), (512 | 1 << 20, 1), (512 | 512 << 20, 2)):
+        cycles = span(T1, vector(0, "vexp2sum", rows, 128, strides=strides)) - 20
+        assert abs(cycles - conflicts * rows * 128) <= 2 * rows
+
+
 def test_scans_and_top_k_take_their_steps() -> None:
     assert span(T1, vector(0, "vscan", 1, 100)) == 20 + 100 * 4
     assert span(T1, vector(0, "vscan", 128, 100)) == 20 + 100 * 4

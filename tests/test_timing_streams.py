@@ -262,10 +262,13 @@ class _Maker:
         elif kind == 1:
             self.add(readout(tile, m, n))
         else:
-            name = str(self.rng.choice(["vadd", "vexp2", "vrsum", "vscan", "vtopk", "vquant"]))
+            name = str(self.rng.choice(_VECTOR))
             step = self.pick(0, 1, 2, 16, 32)
             strides = step | step << 20 | 1 << 40
             self.add(vector(tile, name, m, n, k=2, strides=strides))
+
+
+_VECTOR = ["vadd", "vexp2", "vrsum", "vexp2sum", "vscan", "vtopk", "vquant"]
 
 
 def random_stream(chip: Chip, seed: int, length: int = 120) -> Stream:

@@ -14,6 +14,7 @@ from emulator.kernels.memory import load_i32
 from isa.spec import BY_MNEMONIC
 
 OP_TOPK, OP_QUANTR = BY_MNEMONIC["vtopk"].opcode, BY_MNEMONIC["vquantr"].opcode
+OP_EXP2SUM = BY_MNEMONIC["vexp2sum"].opcode
 OP_GATHER, OP_SCATTER = BY_MNEMONIC["dmag"].opcode, BY_MNEMONIC["dmas"].opcode
 _REDUCTIONS = ("vrsum", "vrmax", "vrmin", "vargmax", "vtopk", "vquant", "vquantr", "vtrans")
 REDUCED_MASK = sum(1 << BY_MNEMONIC[name].opcode - 0x40 for name in _REDUCTIONS)
@@ -132,7 +133,7 @@ def _vector(w, record, operands):
     if opcode == OP_TOPK:
         put(record, retire.TOPK, _extent(w, 0, 3))
         written, third = 2, 1
-    elif opcode == OP_QUANTR:
+    elif opcode in (OP_QUANTR, OP_EXP2SUM):
         source, written, third = 2, 2, 1
     # A reduction is measured by what it reads, everything else by what it writes.
     measured = source if REDUCED_MASK >> (opcode - 0x40) & 1 else 0

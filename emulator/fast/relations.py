@@ -109,6 +109,9 @@ def shapes_agree(w, relation, operands):
         return source and _is(w, 1, rows, columns)
     if relation == rules.SHAPES_ROWS:
         return _is(w, 1, rows, 1) and _is(w, 2, rows, columns)
+    if relation == rules.SHAPES_SUMMED:
+        columns_of_one = _is(w, 1, rows, 1) and _is(w, 3, rows, 1)
+        return columns_of_one and _is(w, 2, rows, columns) and _is(w, 4, rows, 2)
     if relation == rules.SHAPES_GATHER:
         return _gathered(w, 0, 1)
     if relation == rules.SHAPES_SCATTER:

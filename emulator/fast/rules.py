@@ -37,7 +37,7 @@ FORMATS_CONVERTED, FORMATS_QUANTISED = 5, 6
 # Relations between shapes.
 (SHAPES_FREE, SHAPES_EQUAL, SHAPES_GEMM, SHAPES_READOUT, SHAPES_TRANSPOSED) = range(5)
 (SHAPES_REDUCED, SHAPES_ARGMAX, SHAPES_TOPK, SHAPES_ROWS) = range(5, 9)
-SHAPES_GATHER, SHAPES_SCATTER = 9, 10
+SHAPES_SUMMED, SHAPES_GATHER, SHAPES_SCATTER = 9, 10, 11
 
 # Kinds of retire records.
 RECORD_GEMM, RECORD_READOUT, RECORD_VECTOR, RECORD_DMA = range(4)
@@ -170,6 +170,10 @@ RULES: dict[str, _Rule] = {
     "vargmax": _Rule((_dst(_mask(F.I32), 2), _src(FLOATS, 2)), shapes=SHAPES_ARGMAX),
     "vtopk": _Rule(
         (_dst(_mask(F.FP32), 2), _dst(_mask(F.I32), 2), _src(_mask(F.FP32), 2)), shapes=SHAPES_TOPK
+    ),
+    "vexp2sum": _Rule(
+        (_dst(FLOATS, 2), _dst(FLOATS, 2), _src(FLOATS, 2), _src(FLOATS, 2), _BOUNDS),
+        shapes=SHAPES_SUMMED,
     ),
     "vquant": _Rule((_dst(_NARROW, 2, SCALED | MUST_SCALE), _src(FLOATS, 2)), FORMATS_QUANTISED),
     "vquantr": _Rule(

@@ -21,6 +21,7 @@ def kernels() -> dict[int, Any]:
     from emulator.kernels import (
         argmax,
         copy,
+        exponentials,
         matrix,
         matrix_read,
         quantise,
@@ -46,6 +47,7 @@ def kernels() -> dict[int, Any]:
         "vtrans": copy.k_transpose,
         "vcopy": copy.k_copy,
         **dict.fromkeys(("vrsum", "vrmax", "vrmin"), reductions.k_reduce),
+        "vexp2sum": exponentials.k_exp2_sum,
         "vargmax": argmax.k_argmax,
         "vtopk": topk.k_topk,
         "vquant": quantise.k_quantise,

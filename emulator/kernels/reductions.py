@@ -95,7 +95,7 @@ def _make_finish(operation: Operation) -> Callable[..., Any]:
     return finish
 
 
-_fold_sum, _finish_sum = _make_fold(_addition), _make_finish(_addition)
+_fold_sum, finish_sum = _make_fold(_addition), _make_finish(_addition)
 _fold_max, _finish_max = _make_fold(maximum), _make_finish(maximum)
 _fold_min, _finish_min = _make_fold(minimum), _make_finish(minimum)
 
@@ -113,7 +113,7 @@ def _fold(op, state, source, blocks):
 @inner
 def _finish(op, state):
     if op == VRSUM:
-        return _finish_sum(state)
+        return finish_sum(state)
     if op == VRMAX:
         return _finish_max(state)
     return _finish_min(state)
@@ -132,7 +132,7 @@ def _empty(op):
 
 
 @inner
-def _row_bounds(args, operand, row, columns):
+def row_bounds(args, operand, row, columns):
     """A row's [begin, end) within [0, columns]."""
     if is_absent(args, operand):
         return 0, columns
@@ -190,7 +190,7 @@ def k_reduce(args):
     result = base + at.OUT_AT
     for row in range(field(args, 1, ROWS)):
         source = field(args, 1, ADDRESS) + row * row_bytes
-        begin, end = _row_bounds(args, 2, row, columns)
+        begin, end = row_bounds(args, 2, row, columns)
         bits = _reduce_row(op, fmt, source, stride, begin, end, base)
         store_u32(result, bits)
         deliver_run(to_fmt, True, result, field(args, 0, ADDRESS) + row * to_bytes, 1, 1, base)

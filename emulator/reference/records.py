@@ -23,6 +23,7 @@ _RUN_LIMIT: Final = (1 << 31) - 1
 _MEASURED_BY_SOURCE: Final = frozenset(
     {"vrsum", "vrmax", "vrmin", "vargmax", "vtopk", "vquant", "vquantr", "vtrans"}
 )
+_TWO_RESULTS: Final = frozenset({"vtopk", "vquantr", "vexp2sum"})
 
 
 def record(op: Op, run: Run | None) -> Words:
@@ -76,7 +77,7 @@ def _readout(run: Run) -> Words:
 
 def _vector(run: Run) -> Words:
     name, operands = run.op.entry.mnemonic, run.all
-    written = 2 if name in ("vtopk", "vquantr") else 1
+    written = 2 if name in _TWO_RESULTS else 1
     dst, source = operands[0], operands[written] if len(operands) > written else operands[0]
     third = operands[1] if written == 2 else (operands[2] if len(operands) > 2 else None)
     measured = source if name in _MEASURED_BY_SOURCE else dst

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from emulator.reference import reduce
-from emulator.reference.arith import F32, from_bits
+from emulator.reference.arith import F32, exp2, from_bits, sub
 from emulator.reference.mxu import BOUNDS, clipped_bounds
 from emulator.reference.quantise import quantise_mx, quantise_nvfp4
 from emulator.reference.reduce import Bounds
@@ -41,6 +41,33 @@ def _reduction(mnemonic: str, function: Callable[[F32, Bounds], F32]) -> None:
 _reduction("vrsum", reduce.row_sum)
 _reduction("vrmax", reduce.row_max)
 _reduction("vrmin", reduce.row_min)
+
+
+def _summed_shapes(run: Run) -> bool:
+    """dst is as a, [M, N]; total and b are [M, 1]; bounds, if any, are [M, 2]."""
+    shape, bounds = run["a"].shape, run.get("bounds")
+    column = (shape[0], 1)
+    good = run["dst"].shape == shape and run["total"].shape == run["b"].shape == column
+    return good and (bounds is None or bounds.shape == (shape[0], 2))
+
+
+@tensor(
+    "vexp2sum",
+    {
+        "dst": Rule(FLOATS, rank=2, write=True),
+        "total": Rule(FLOATS, rank=2, write=True),
+        "a": Rule(FLOATS, rank=2),
+        "b": Rule(FLOATS, rank=2),
+        "bounds": BOUNDS,
+    },
+    _summed_shapes,
+)
+def vexp2sum(run: Run) -> None:
+    """dst = x = EXP2(RNE(a - b)), total = the sum of the FP32 x of each row within its bounds."""
+    x = exp2(sub(run["a"].values(), run["b"].values()))
+    total = reduce.row_sum(x, clipped_bounds(run, *x.shape))
+    run["dst"].store_values(x)
+    run["total"].store_values(total[:, None])
 
 
 def _argmax_shapes(run: Run) -> bool:

@@ -132,7 +132,7 @@ def vector_cost(p, f, record, vector_class):
     if vector_class == at.V_SCAN:
         groups = ceil_div(rows, lanes) * last
         cycles = math.ceil(groups * passes)
-    elif vector_class == at.V_REDUCE:
+    elif vector_class == at.V_REDUCE or vector_class == at.V_REDUCE_SLOW:
         groups = ceil_div(elements, min(lanes, LANES_PER_ROW * rows))
         cycles = math.ceil((groups + REDUCE_LEVELS) * passes)
     else:

@@ -173,8 +173,21 @@ VECTOR_CLASSES = (
     "scan",
     "topk",
     "quantise",
+    "reduce_slow",
 )
-V_VECTOR1, V_VECTOR2, V_VECTOR4, V_SLOW, V_REDUCE, V_SCAN, V_TOPK, V_QUANTISE = range(8)
+(
+    V_VECTOR1,
+    V_VECTOR2,
+    V_VECTOR4,
+    V_SLOW,
+    V_REDUCE,
+    V_SCAN,
+    V_TOPK,
+    V_QUANTISE,
+    V_REDUCE_SLOW,
+) = range(len(VECTOR_CLASSES))
+#: A class that has the passes of another one; the others' are the chip's, by their own names.
+PASSES_OF = {"reduce_slow": "vector_slow"}
 
 # ---- a record in the pool
 NEXT = 0  #: instead of its tile: the record behind it in its tile's FIFO

@@ -184,7 +184,7 @@ def float_constants(chip: Chip) -> Floats:
         for j, w_bits in enumerate((16, 8, 4)):
             f[at.F_RATES + 3 * i + j] = chip.tile.mxu.rate(a_bits, w_bits)
     for i, name in enumerate(at.VECTOR_CLASSES):
-        f[at.F_PASSES + i] = getattr(chip.tile.vpu.passes, name)
+        f[at.F_PASSES + i] = getattr(chip.tile.vpu.passes, at.PASSES_OF.get(name, name))
     return f
 
 

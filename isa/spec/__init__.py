@@ -6,7 +6,7 @@
 from isa.spec import control, dma, matrix, sync, vector
 from isa.spec.model import Instruction
 
-ISA_VERSION = (1, 0)
+ISA_VERSION = (1, 1)
 
 INSTRUCTIONS: tuple[Instruction, ...] = tuple(
     sorted(

@@ -241,6 +241,30 @@ INSTRUCTIONS = (
         "stride 0, which a destination may not have if M is above 1.",
     ),
     Instruction(
+        "vexp2sum",
+        0x5D,
+        Unit.VPU,
+        "Exp2 of each row less a number, and its sum: the softmax numerator.",
+        (
+            d(0, "dst", "[M, N]; FP32, BF16 or FP16"),
+            d(1, "total", "[M, 1]; FP32, BF16 or FP16"),
+            d(2, "a", "[M, N]; FP32, BF16 or FP16"),
+            d(3, "b", "[M, 1]; FP32, BF16 or FP16: subtracted from each row"),
+            d(4, "bounds", "I32 [M, 2]: each row's absolute [begin, end), for total", True),
+            b32("k0", "absolute index of column 0, for bounds", True),
+        ),
+        (),
+        "x[m, n] = EXP2(RNE(a[m, n] - b[m, 0])) in FP32, for every n, whatever the bounds\n"
+        "dst[m, n] = RNE(x[m, n]) in dst's format\n"
+        "total[m, 0] = the sum that vrsum forms of the FP32 x[m, :] with bounds and k0; one RNE\n"
+        "to total's format; EXP2 as vexp2",
+        _TENSOR_FAULTS,
+        "reduce_slow",
+        since="1.1",
+        notes="The bits of vsub and vexp2 to FP32, then of vrsum, and of vcvt to dst. Rank 2. "
+        "A row without elements within its bounds has the total +0.",
+    ),
+    Instruction(
         "vquant",
         0x60,
         Unit.VPU,

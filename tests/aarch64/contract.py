@@ -26,8 +26,8 @@ _OTHER_INTRINSICS = re.compile(
 #: What wrappers for Python and error paths call, and LLVM for memory.
 _CALLS = re.compile(r"_?(Py\w+|_Py\w+|NRT_\w+|numba_\w+|mem(cpy|move|set)|bzero|(cfunc\.)?_ZN.*)")
 _FUSED = re.compile(r"^\s+(fn?m(?:add|sub)|fml[as])(\.\w+)?\s+(\S+)", re.M)
-#: vexp2 converts what it has clamped; elsewhere a value out of range has a result.
-_CLAMPED = {"k_unary"}
+#: EXP2 converts what it has clamped; elsewhere a value out of range has a result.
+_CLAMPED = {"k_unary", "k_exp2_sum"}
 
 
 def complaints(name: str, ir: str, assembly: str) -> Iterator[str]:

@@ -260,6 +260,23 @@ def _reduce(rng: Rng, places: Places, name: str) -> Operation:
     return Operation(name, used, ("dst",))
 
 
+@_maker("vexp2sum")
+def _exp2sum(rng: Rng, places: Places, name: str) -> Operation:
+    rows, columns = int(rng.integers(0, 6)), int(rng.choice([0, 1, 5, 31, 32, 33, 64, 100]))
+    dst = operand(rng, places.take(), _pick(rng, FLOATS), (rows, columns), written=True)
+    a = operand(rng, places.take(), _pick(rng, FLOATS), (rows, columns))
+    used = {
+        "dst": dst,
+        "total": operand(rng, places.take(), _pick(rng, FLOATS), (rows, 1), written=True),
+        "a": dst if rng.random() < 0.15 else a,  # in place
+        "b": operand(rng, places.take(), _pick(rng, FLOATS), (rows, 1)),
+    }
+    if rng.random() < 0.5:
+        used["bounds"] = places.bounds(rows, rng)
+        return Operation(name, used, ("dst", "total"), {"k0": int(rng.integers(-4, 20))})
+    return Operation(name, used, ("dst", "total"))
+
+
 @_maker("vargmax")
 def _argmax(rng: Rng, places: Places, name: str) -> Operation:
     rows, columns = int(rng.integers(0, 6)), int(rng.choice([1, 2, 17, 33, 64]))
