@@ -14,7 +14,7 @@ import pytest
 
 from emulator.conformance.oracle import compiled, reduce, soft, vector
 from emulator.conformance.oracle.convert import convert, narrow
-from emulator.conformance.suites import vpu_enumerate, vpu_hashes, vpu_reduce
+from emulator.conformance.suites import vpu_enumerate, vpu_exponentials, vpu_hashes, vpu_reduce
 from emulator.conformance.suites import vpu_packs as packs
 from isa.formats import Format
 from tests import vector_obvious as obvious
@@ -162,6 +162,19 @@ def test_reductions_are_those_of_fractions() -> None:
             for row, limits in zip(rows.tolist(), bounds.tolist(), strict=True)
         ]
         assert got[:, 0].tolist() == wanted
+
+
+def test_exponentials_of_rows_are_those_of_fractions() -> None:
+    for length in (0, 1, 33, 70):
+        rows = vpu_exponentials.scores(f"test{length}", (4, length))
+        rows[2:, ::3] = RNG.choice(packs.SPECIALS, rows[2:, ::3].shape)
+        less = np.append(vpu_exponentials.scores("less", (3, 1)), [[0x7F800000]], axis=0)
+        bounds = np.array([[0, length], [3, length - 2], [7, 40], [0, 1]])
+        columns = (F.FP32, rows), (F.FP32, less)
+        dst, total = reduce.exp2_rows(*columns, F.FP32, F.FP32, bounds + 50, 50)
+        for i, (row, limits) in enumerate(zip(rows.tolist(), bounds.tolist(), strict=True)):
+            wanted = obvious.exponentials(row, int(less[i, 0]), *limits)
+            assert (dst[i].tolist(), int(total[i, 0])) == wanted
 
 
 def test_order_is_that_of_fractions() -> None:

@@ -141,6 +141,13 @@ def reduced(mnemonic: str, row: list[int], low: int, high: int) -> int:
     return pattern(lanes[0]) if lanes else empty
 
 
+def exponentials(row: list[int], less: int, low: int, high: int) -> tuple[list[int], int]:
+    """`vexp2sum` of FP32 patterns: a row of dst, and its total."""
+    number_b = minus(number(less))
+    x = [pattern(exp2(fp32(plus(number(code), number_b)))) for code in row]
+    return x, reduced("vrsum", x, low, high)
+
+
 def ranked(row: list[int]) -> list[int]:
     """Indices in the total order, the largest element first."""
 

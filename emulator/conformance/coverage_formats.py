@@ -53,6 +53,7 @@ FORMATS: Final[dict[str, Operands]] = {
     "vtrans": _alike("dst a", _WHOLE),
     "vcopy": _alike("dst a", _WHOLE),
     **{name: _reduction() for name in ("vrsum", "vrmax", "vrmin")},
+    "vexp2sum": {**_alike("dst total a b", _FLOATS), "bounds": _I32},
     "vargmax": {"dst": _I32, "src": _FLOATS},
     "vtopk": {"values": _FP32, "indices": _I32, "src": _FP32},
     "vquant": {"dst": _BLOCKS, "src": _FLOATS},

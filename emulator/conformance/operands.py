@@ -6,7 +6,7 @@ from typing import Final
 
 _WRITTEN: Final[dict[str, tuple[str, ...]]] = {
     "ld": (), "gemm": ("acc",), "seed": ("acc",), "vtopk": ("values", "indices"),
-    "vquantr": ("dst", "scale"),
+    "vquantr": ("dst", "scale"), "vexp2sum": ("dst", "total"),
 }  # fmt: skip
 
 

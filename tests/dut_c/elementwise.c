@@ -20,7 +20,7 @@ struct elementwise {
 
 /* ---- EXP2, page numerics.md */
 
-static float exp2_steps(float x)
+float exp2_steps(float x)
 {
     static const uint32_t c[7] = {0x3f800000, 0x3f317218, 0x3e75fdf0, 0x3d635766,
                                   0x3c1d950e, 0x3aafa460, 0x39222000};

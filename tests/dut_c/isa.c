@@ -69,6 +69,7 @@ const struct form FORMS[] = {
     {0x5a, UNIT_VPU, 3, 0x4, 0x0, 0x0001, 0x00000000ffffffff, 0x1f000003ffff00ff}, /* vrmin */
     {0x5b, UNIT_VPU, 2, 0x0, 0x0, 0x0001, 0x00000000ffffffff, 0x1f0000000fff00ff}, /* vargmax */
     {0x5c, UNIT_VPU, 3, 0x0, 0x0, 0x0001, 0x00000000ffffffff, 0x1f000003ffff00ff}, /* vtopk */
+    {0x5d, UNIT_VPU, 5, 0x10, 0x0, 0x0001, 0x00000000ffffffff, 0x1f003fffffff00ff}, /* vexp2sum */
     {0x60, UNIT_VPU, 2, 0x0, 0x0, 0x0005, 0x00000000ffffffff, 0x1f0000000fff02ff}, /* vquant */
     {0x61, UNIT_VPU, 3, 0x0, 0x0, 0x0005, 0x0000000000000000, 0x00000003ffff02ff}, /* vquantr */
     {0x70, UNIT_DMA0, 2, 0x0, 0x0, 0x0001, 0x0000000f00000000, 0x000000000fff00ff}, /* dma */
@@ -142,6 +143,7 @@ static const struct hash HASHES[] = {
     {0x5a, "c326c089d9cfba67c8e8a079e643bdd57ff4dea3237bb164cee81cf1e8f03b51"},
     {0x5b, "401f9d5a0fd51ad673fd855c37fe54c985fad4dc05a3877fc208823ff5ed8bb6"},
     {0x5c, "796c736c9240a9dc6fb4b3071f3604f95c2e11739e0951b530af2d52ea787caa"},
+    {0x5d, "05b0e1c50327f395ab2eb79dae21696757dc88b39295e929e6916d2c1e1add17"},
     {0x60, "401afbcb034bcbe46ca37d4bc7ed0175a495bc7612d914a58e9cc17d6bd9661a"},
     {0x61, "6c9243d6b0887152960a57a97438dbde18607492769851aff8dde96f611c23db"},
     {0x70, "4da444dbd9a22abf129102020d40877c83af532a39aa7150d2bf1e1f0024a83f"},

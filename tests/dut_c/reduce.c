@@ -3,14 +3,6 @@
 #include "float.h"
 #include "vector.h"
 
-enum { LANES = 32 };
-
-struct lanes {
-    unsigned opcode;
-    bool taken[LANES];
-    float x[LANES];
-};
-
 static float take_in(unsigned opcode, float x, float y)
 {
     switch (opcode) {
@@ -21,7 +13,7 @@ static float take_in(unsigned opcode, float x, float y)
 }
 
 /* A lane starts with its first element, not with zero. */
-static void take(struct lanes *l, int lane, float x)
+void take(struct lanes *l, int lane, float x)
 {
     l->x[lane] = l->taken[lane] ? take_in(l->opcode, l->x[lane], x) : x;
     l->taken[lane] = true;
@@ -34,7 +26,7 @@ static float of_nothing(unsigned opcode)
                                 : float_of(INFINITY_BITS);
 }
 
-static float fold(struct lanes *l)
+float fold(struct lanes *l)
 {
     for (int distance = LANES / 2; distance > 0; distance /= 2)
         for (int lane = 0; lane < distance; lane++)

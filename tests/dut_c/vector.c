@@ -13,6 +13,7 @@ enum fault execute_vector(struct machine *m, struct tile *t, const struct issue 
     case OP_VRSUM:
     case OP_VRMAX:
     case OP_VRMIN: return vector_reduce(m, t, i);
+    case OP_VEXP2SUM: return vector_exponentials(m, t, i);
     case OP_VARGMAX: return vector_argmax(m, t, i);
     case OP_VTOPK: return vector_topk(m, t, i);
     case OP_VQUANT: return vector_quantise(m, t, i);

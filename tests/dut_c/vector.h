@@ -7,6 +7,7 @@
 /* elementwise.c: vadd .. vmuladd2, vsqrt .. vexp2, vcvt, vcmp */
 enum fault vector_float(struct machine *m, struct tile *t, const struct issue *i);
 enum fault vector_compare(struct machine *m, struct tile *t, const struct issue *i);
+float exp2_steps(float x); /* EXP2, page numerics.md */
 /* integer.c: the I32 form of vadd, vsub, vmul, vmin, vmax, vcmp, of checked operands; viota */
 void integer_binary(const struct issue *i, const struct operand *o, bool scalar);
 enum fault vector_iota(struct machine *m, struct tile *t, const struct issue *i);
@@ -17,6 +18,17 @@ enum fault vector_copy(struct machine *m, struct tile *t, const struct issue *i)
 enum fault vector_scan(struct machine *m, struct tile *t, const struct issue *i);
 /* reduce.c: vrsum, vrmax, vrmin */
 enum fault vector_reduce(struct machine *m, struct tile *t, const struct issue *i);
+/* The lanes of a row: what each has taken in. */
+enum { LANES = 32 };
+struct lanes {
+    unsigned opcode;
+    bool taken[LANES];
+    float x[LANES];
+};
+void take(struct lanes *l, int lane, float x);
+float fold(struct lanes *l); /* into one; an empty row's result without any */
+/* exponentials.c: vexp2sum */
+enum fault vector_exponentials(struct machine *m, struct tile *t, const struct issue *i);
 /* order.c */
 enum fault vector_argmax(struct machine *m, struct tile *t, const struct issue *i);
 enum fault vector_topk(struct machine *m, struct tile *t, const struct issue *i);

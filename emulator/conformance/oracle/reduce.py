@@ -9,10 +9,11 @@ import numpy as np
 from emulator.conformance.oracle.convert import narrow, widen
 from emulator.conformance.oracle.parts import Ints, ints
 from emulator.conformance.oracle.soft import add
-from emulator.conformance.oracle.vector import NAN, maximum, minimum, ordinal
+from emulator.conformance.oracle.vector import NAN, elementwise, maximum, minimum, ordinal
 from isa.formats import Format
 
 LANES = 32
+Columns = tuple[Format, Ints]  #: codes and their format
 TAKING_IN: dict[str, Any] = {"vrsum": add, "vrmax": maximum, "vrmin": minimum}
 EMPTY = {"vrsum": 0, "vrmax": 0xFF800000, "vrmin": 0x7F800000}
 
@@ -28,6 +29,16 @@ def reduce_rows(
     columns = np.arange(n)
     taken = (columns >= limits[:, :1]) & (columns < limits[:, 1:])
     return narrow(target, _combined(mnemonic, *_lanes(mnemonic, x, taken)))
+
+
+def exp2_rows(
+    a: Columns, b: Columns, target: Format, total: Format, bounds: Any = None, k0: int = 0
+) -> tuple[Ints, Ints]:
+    """`vexp2sum` of a [M, N] and b [M, 1]: codes of dst and of total."""
+    fp32 = Format.FP32
+    number = np.broadcast_to(b[1], a[1].shape)
+    x = elementwise("vexp2", fp32, (fp32, elementwise("vsub", fp32, a, (b[0], number))))
+    return narrow(target, x), reduce_rows("vrsum", fp32, x, total, bounds, k0)
 
 
 def _lanes(mnemonic: str, x: Ints, taken: Any) -> tuple[Ints, Any]:

@@ -132,6 +132,16 @@ BASES: Final[tuple[Base, ...]] = (
     Base("vtrans", {"dst": tensor(0, F32, (8, 4)), "a": tensor(1, F32, (4, 8))}),
     Base("vcopy", _same("dst a")),
     *(_reduced(name) for name in ("vrsum", "vrmax", "vrmin")),
+    Base(
+        "vexp2sum",
+        {
+            "dst": tensor(0, BF16, (4, 8)),
+            "total": tensor(1, F32, (4, 1)),
+            "a": tensor(2, F32, (4, 8)),
+            "b": tensor(3, F32, (4, 1)),
+            "bounds": tensor(4, I32, (4, 2)),
+        },
+    ),
     Base("vargmax", {"dst": tensor(0, I32, (4, 1)), "src": tensor(1, F32, (4, 8))}),
     Base(
         "vtopk",

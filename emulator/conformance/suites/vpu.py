@@ -6,7 +6,10 @@ from importlib import import_module
 
 from emulator.conformance.case import Maker
 
-_MODULES = ("convert", "unary", "binary", "move", "reduce", "order", "graph", "enumerate", "extra")
+_MODULES = (
+    "convert", "unary", "binary", "move", "reduce", "exponentials", "order", "graph", "enumerate",
+    "extra",
+)  # fmt: skip
 _PARTS = [import_module(f"emulator.conformance.suites.vpu_{name}") for name in _MODULES]
 
 #: The rules of docs/isa/numerics.md that this suite covers: `rule:SLUG`.

@@ -15,6 +15,7 @@ from emulator.conformance.mutants.seeded import (
     convert,
     decode,
     events,
+    exponentials,
     matrix,
     nans,
     quantise,
@@ -24,8 +25,8 @@ from emulator.conformance.mutants.seeded import (
 )
 
 _MODULES = (
-    matrix, bounds, vector, nans, reductions, convert, quantise, addresses, control, decode, sync,
-    events, checks,
+    matrix, bounds, vector, nans, reductions, exponentials, convert, quantise, addresses, control,
+    decode, sync, events, checks,
 )  # fmt: skip
 
 
