@@ -27,6 +27,7 @@ from compiler.lower.cutting import most_resident, takes_heads
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
 from compiler.lower.program import lower
+from compiler.lower.staged import staged_pages
 from compiler.matrices import matrices
 from compiler.options import Options
 from compiler.precision import KV_FORMATS, precision
@@ -228,6 +229,7 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             "page_slots": tile.page_slots,
             "early_pages": reads_early(plan),
             "whole_heads": takes_heads(plan),
+            "staged_pages": staged_pages(plan),
             "split_bytes": split_bytes(plan),
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,

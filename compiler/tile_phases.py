@@ -188,7 +188,7 @@ def _attend(arena: Arena, sizing: Sizing) -> int:
     config = sizing.config
     group, dim = config.heads // config.kv_heads, config.head_dim
     base = arena.top
-    for queries in (128, 64, 32, 16, 8, 4, 2, 1):
+    for queries in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1):
         rows = max(1, queries // group) * group
         arena.top = base
         try:

@@ -12,7 +12,6 @@ from compiler.buffers import partial_bytes
 from compiler.emit import Desc, Reg, Scaled, Sem, Value
 from compiler.hbm import PAGE
 from compiler.lower.attention_items import (
-    PAGE_ROW,
     POSITION,
     Item,
     Part,
@@ -24,7 +23,6 @@ from compiler.lower.attention_items import (
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import (
     PARTS,
-    cache_offset,
     cache_view,
     early,
     kv_format,
@@ -32,6 +30,7 @@ from compiler.lower.kv import (
     page_bytes,
     row_bytes,
 )
+from compiler.lower.staged import FAR, page_address, staged_pages, staged_view
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
@@ -86,8 +85,8 @@ def load_ahead(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> Non
 def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: bool) -> None:
     code, tokens = lo.code, lo.tokens
     with code.scope():
+        page = page_address(lo, item.segment, item.head, block)
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
-        page = _page_address(lo, item, block)
         for part, units, mixed in (
             (
                 "k",
@@ -107,8 +106,7 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
                         offset, count = _half(lo, old, number if halves else None)
                         with code.unless("eq", count, 0):
                             at = ("base", offset)
-                            source = cache_view(lo, part, 1)
-                            src = code.tensor(source, ("base", page), at, dim0=count)
+                            src = _page_rows(lo, part, page, offset, count)
                             dst = code.tensor(_page(lo, part), ("base", slot), at, dim0=count)
                             code.emit("dma", channel=unit, dst=dst, src=src)
                 code.signal(unit, full)
@@ -170,19 +168,22 @@ def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
     return code.alu("min", old, old, PAGE)
 
 
-def _page_address(lo: Lowering, item: Item, block: Reg) -> Reg:
-    """A new register: bytes from the cache's start to a page."""
-    code = lo.code
-    page = segment_word(lo, item.segment, PAGE_ROW)
-    code.alu("mul", page, page, lo.plan.capacity.blocks)
-    code.alu("add", page, page, block)
-    with code.scope():
-        table = code.tensor(lo.tsram("pages", Format.I32, (lo.plan.capacity.pages,)))
-        code.emit("ld", rd=page, src=table, index=page)
-    code.alu("mul", page, page, page_bytes(lo))
-    with code.scope():
-        code.alu("add", page, page, cache_offset(lo, item.head))
-    return page
+def _page_rows(lo: Lowering, part: str, page: Reg, offset: Value, count: Reg) -> Desc:
+    """Rows of a page where they are: in the cache, or in a copy of the page."""
+    code, src = lo.code, lo.code.desc()
+    if not staged_pages(lo.plan):
+        at = ("base", page), ("base", offset)
+        return code.fill(src, cache_view(lo, part, 1), *at, dim0=count)
+    far, done = code.label("in_hbm"), code.label("page_rows")
+    code.emit("bge", ra=page, b=0, target=far)
+    code.fill(src, staged_view(lo, part), ("base", page + FAR))
+    code.emit("jmp", target=done)
+    code.place(far)
+    code.fill(src, cache_view(lo, part, 1), ("base", page))
+    code.place(done)
+    code.emit("dadd", dst=src, field="base", b=offset)
+    code.emit("dset", dst=src, field="dim0", b=count)
+    return src
 
 
 def _page(lo: Lowering, part: str) -> Descriptor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler.emit import Reg, Scaled
 from compiler.hbm import PAGE
+from compiler.lower.attention_items import PAGE_ROW, segment_word
 from compiler.lower.context import KEYS, VALUES, Lowering, Plan
 from compiler.precision import KV_FORMATS
 from isa.descriptor import Descriptor, Space
@@ -56,6 +57,21 @@ def cache_offset(lo: Lowering, head: Reg) -> Reg:
     index = code.calc("mul", lo.layer, config.kv_heads)
     code.alu("add", index, index, head)
     return code.alu("mul", index, index, cache_bytes(lo))
+
+
+def cache_page(lo: Lowering, segment: Reg, head: Reg, block: Reg) -> Reg:
+    """A new register: bytes from the cache's start to a page of this layer."""
+    code = lo.code
+    page = segment_word(lo, segment, PAGE_ROW)
+    code.alu("mul", page, page, lo.plan.capacity.blocks)
+    code.alu("add", page, page, block)
+    with code.scope():
+        table = code.tensor(lo.tsram("pages", Format.I32, (lo.plan.capacity.pages,)))
+        code.emit("ld", rd=page, src=table, index=page)
+    code.alu("mul", page, page, page_bytes(lo))
+    with code.scope():
+        code.alu("add", page, page, cache_offset(lo, head))
+    return page
 
 
 def new_row_bytes(lo: Lowering) -> int:

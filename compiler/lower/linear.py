@@ -27,6 +27,7 @@ from compiler.lower.multiply import multiply
 from compiler.lower.readout import block_is_done, empty_part, finish_all, write_finish
 from compiler.lower.ring import give, next_slot, take
 from compiler.lower.rowwise import NORMS, load_gains, load_rows, rms_norm
+from compiler.lower.staged import pages_are_staged, stage_pages
 from compiler.lower.turns import Epilogue, Linear, Turn
 from compiler.matrices import Matrix
 from isa.formats import Format
@@ -59,9 +60,13 @@ def linear(
     """
     work = Linear(matrix, lo.plan.buffers.rows[src], lo.layer)
     with lo.phase(name):
+        if name == LAYER_MATRICES[0]:
+            stage_pages(lo)
         if name == LAYER_MATRICES[1]:
             stream.borrow(lo)
         product(lo, work, *around)
+        if name == LAYER_MATRICES[0]:
+            pages_are_staged(lo)
 
 
 def product(lo: Lowering, work: Linear, end: Epilogue, norm: str | None = None) -> None:
