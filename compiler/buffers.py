@@ -241,9 +241,7 @@ def _attention_copies(
     return found
 
 
-def _staged(
-    place: _Placer, config: ModelConfig, capacity: Capacity, kv: str
-) -> dict[str, Bytes]:
+def _staged(place: _Placer, config: ModelConfig, capacity: Capacity, kv: str) -> dict[str, Bytes]:
     """What CSRAM has left, for copies of pages (a row: of all KV heads) in steps of many rows."""
     element = 2 if KV_FORMATS[kv] is Format.BF16 else 1
     page = 2 * config.kv_heads * PAGE * config.head_dim * element

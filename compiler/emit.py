@@ -118,6 +118,14 @@ class Code:
         self._free_scalars.extend(reversed(scalars))
         self._free_descs.extend(reversed(descs))
 
+    @contextmanager
+    def scalars(self) -> Iterator[None]:
+        """The same of scalar registers alone: descriptors taken inside are the outer scope's."""
+        self._scopes.append(([], self._scopes[-1][1]))
+        yield
+        scalars, _ = self._scopes.pop()
+        self._free_scalars.extend(reversed(scalars))
+
     def reg(self, value: Value | None = None) -> Reg:
         """A scalar register of the current scope, set to `value` if given."""
         if not self._free_scalars:

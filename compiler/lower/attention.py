@@ -14,6 +14,7 @@ from compiler.emit import Reg
 from compiler.lower.attention_fold import finish, fold
 from compiler.lower.attention_items import (
     Item,
+    group_of,
     item_rows,
     load_queries,
     pages_of,
@@ -27,9 +28,12 @@ from compiler.lower.attention_pages import (
     load_ahead,
     load_new,
     load_old,
+    multiply_keys,
+    multiply_values,
     own_in_place,
-    scores,
-    values,
+    read_scores,
+    read_values,
+    softmax,
 )
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
@@ -287,22 +291,54 @@ def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
     return code.alu("sub", block, block, 1)
 
 
+#: Score rows from which an item's softmax takes longer than the array drains (estimate).
+MANY_ROWS = 64
+
+
 def _each_page(lo: Lowering, item: Item, state: _State, block: Reg, end: Reg) -> None:
-    code, used = lo.code, state.used
-    top = code.label("page")
-    scores(lo, item, block, used, own_in_place(lo))
+    """All pages from `block` to `end`, which it becomes."""
+    code, used, own = lo.code, state.used, own_in_place(lo)
+    top, last, read = code.label("page"), code.label("last_page"), code.label("page_read")
+    with code.scope():
+        found = multiply_keys(lo, item, block, used, own)
+        read_scores(lo, found)
+        softmax(lo, found, block)
     code.place(top)
     code.alu("add", block, block, 1)
-    with code.unless("ge", block, end), code.scope():
-        slot = code.reg(used)
-        advance(lo, slot)
-        scores(lo, item, block, slot, own_in_place(lo))
+    code.emit("bge", ra=block, b=end, target=last)
+    with code.scope():
+        _two_products(lo, item, block, used)
+    code.emit("jmp", target=read)
+    code.place(last)
     code.alu("add", block, block, -1)
-    values(lo, item, block, used, own_in_place(lo))
-    code.signal(MXU, lo.tokens.o_full)
-    code.wait(VPU, lo.tokens.o_full)
+    with code.scope():
+        read_values(lo, multiply_values(lo, item, block, used, own))
+    code.place(read)
     fold(lo, item, block)
     _load_next(lo, state, used, (load_old, load_new))
     advance(lo, used)
     code.alu("add", block, block, 1)
     code.emit("blt", ra=block, b=end, target=top)
+
+
+def _two_products(lo: Lowering, item: Item, block: Reg, used: Reg) -> None:
+    """Scores of a page, and the values of the one before it, which `block` becomes.
+
+    What is read out waits until all products are out of the array. So of few rows both are queued
+    first; of many the vector unit would have to wait for its next scores.
+    """
+    code, own, few = lo.code, own_in_place(lo), MANY_ROWS // group_of(lo)
+    with code.scalars():
+        slot = code.reg(used)
+        advance(lo, slot)
+        found = multiply_keys(lo, item, block, slot, own)
+    with code.unless("lt", item.count, few):
+        read_scores(lo, found)
+    code.alu("add", block, block, -1)
+    results = multiply_values(lo, item, block, used, own)
+    code.alu("add", block, block, 1)
+    with code.unless("ge", item.count, few):
+        read_scores(lo, found)
+    softmax(lo, found, block)
+    code.alu("add", block, block, -1)
+    read_values(lo, results)

@@ -129,7 +129,7 @@ def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
 
 
 def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
-    """Queue the rows of a page that are of this step, if there are any."""
+    """Queue the rows of a page that are of this step, if it has any, and say that they are there."""
     if not early(lo):
         return
     code, config = lo.code, lo.plan.config
@@ -147,7 +147,7 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
             code.alu("mul", source, source, row_bytes(lo))
             code.alu("mul", old, old, row_bytes(lo))
             code.alu("add", old, old, slot)
-            for part, unit, mixed, full in zip(PARTS, own.channels, own.old, own.full, strict=True):
+            for part, unit, mixed in zip(PARTS, own.channels, own.old, strict=True):
                 if mixed is not None:
                     code.wait(unit, mixed)
                 with code.scope():
@@ -155,7 +155,8 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
                     src = code.tensor(view, ("base", source), dim0=new)
                     dst = code.tensor(_page(lo, part), ("base", old), dim0=new)
                     code.emit("dma", channel=unit, dst=dst, src=src)
-                code.signal(unit, full)
+        for unit, full in zip(own.channels, own.full, strict=True):
+            code.signal(unit, full)
 
 
 def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
@@ -248,85 +249,114 @@ def _gemm(lo: Lowering, **operands: Desc | Reg) -> None:
 # -- the page ----------------------------------------------------------------------------------
 
 
-def scores(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
-    """scores = q * k^T * L/sqrt(d) on the array; then m, l and p = exp2(s - m) of this page."""
-    code = lo.code
-    with code.scope():
+@dataclass(frozen=True)
+class Scores:
+    """Descriptors of a page's scores in the accumulator, and of what softmax reads and writes."""
+
+    acc: Desc
+    scale: Desc
+    scores: Desc
+    bounds: Desc
+    peak: Desc
+    repeated: Desc
+    total: Desc
+    probs: Desc
+
+
+@dataclass(frozen=True)
+class Values:
+    """Descriptors of a page's o: in the accumulator, and where it is read out to."""
+
+    acc: Desc
+    o: Desc
+
+
+def multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> Scores:
+    """Queue on the MXU: q * k^T of a page."""
+    code, dim = lo.code, lo.plan.config.head_dim
+    code.wait(MXU, lo.tokens.k_full)
+    code.wait(MXU, lo.tokens.k_rest)
+    _wait_for_new(lo, own.full[0])
+    with code.scalars():
         part, keys = seen(lo, item, block), seen_keys(lo, item, block)
-        code.wait(MXU, lo.tokens.k_full)
-        code.wait(MXU, lo.tokens.k_rest)
-        _wait_for_new(lo, item, block, keys, own.full[0])
-        _multiply_keys(lo, item, block, slot, part, keys)
-        _softmax(lo, item, block, part, keys)
-
-
-def _multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, part: Part, keys: Reg) -> None:
-    code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
-    with code.scope():
         acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
-        stored = code.tensor(_page(lo, "k"), ("base", slot), dim0=keys)
-        q = _matrix(lo, "q", Format.BF16, dim, part, item.turn)
-        _gemm(lo, acc=acc, a=q, w=stored)
-        code.signal(MXU, tokens.k_free)
-        code.signal(MXU, tokens.k_room)
-        scale = lo.tsram("score_scale", Format.FP32, (1, 1), (0, 0))
-        dst = _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys)
-        code.emit("readout", dst=dst, acc=acc, row=code.tensor(scale, dim0=part.count))
-    code.signal(MXU, tokens.s_full)
-
-
-def _wait_for_new(lo: Lowering, item: Item, block: Reg, keys: Reg, full: Sem) -> None:
-    """Queue on the MXU a wait for those of a page's rows that are of this step, if any are."""
-    if early(lo):
-        code = lo.code
-        with code.scope(), code.unless("ge", _old_keys(lo, item, block), keys):
-            code.wait(MXU, full)
-
-
-def _softmax(lo: Lowering, item: Item, block: Reg, part: Part, keys: Reg) -> None:
-    code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
-    code.wait(VPU, tokens.s_full)
-    with code.scope():
-        start = code.calc("shl", block, 7)
-        matrix = _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys)
-        bounds = _bounds(lo, item, part)
-        peak = partial(lo, part, block, dim + 1, 1)
-        code.emit("vrmax", dst=peak, src=matrix, bounds=bounds, k0=start)
+        with code.scope():
+            stored = code.tensor(_page(lo, "k"), ("base", slot), dim0=keys)
+            _gemm(lo, acc=acc, a=_matrix(lo, "q", Format.BF16, dim, part, item.turn), w=stored)
+        factor = lo.tsram("score_scale", Format.FP32, (1, 1), (0, 0))
         repeated = partial(lo, part, block, dim + 1, 1, PAGE)
         code.emit("dset", dst=repeated, field="dim1", b=keys)
-        code.emit("vsub", dst=matrix, a=matrix, b=repeated)
-        code.emit("vexp2", dst=matrix, a=matrix)
-        total = partial(lo, part, block, dim, 1)
-        code.emit("vrsum", dst=total, src=matrix, bounds=bounds, k0=start)
-        p = _matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys)
-        code.emit("vcvt", dst=p, a=matrix)
+        return Scores(
+            acc,
+            code.tensor(factor, dim0=part.count),
+            _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys),
+            _bounds(lo, item, part),
+            partial(lo, part, block, dim + 1, 1),
+            repeated,
+            partial(lo, part, block, dim, 1),
+            _matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys),
+        )
+
+
+def multiply_values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> Values:
+    """Queue on the MXU: p * v of a page."""
+    code, dim = lo.code, lo.plan.config.head_dim
+    code.wait(MXU, lo.tokens.v_full)
+    code.wait(MXU, lo.tokens.v_rest)
+    _wait_for_new(lo, own.full[1])
+    code.wait(MXU, lo.tokens.p_full)
+    transposed = Descriptor(
+        Space.TSRAM, kv_format(lo), (dim, 1), (1, dim), lo.plan.tile.at["v_block"]
+    )
+    with code.scalars():
+        keys, part = seen_keys(lo, item, block), seen(lo, item, block)
+        behind = lo.plan.tile.attend_rows * PAGE * 4
+        acc = code.tensor(lo.acc(1, dim, behind), dim0=part.count)
+        with code.scope():
+            p = _matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys)
+            v = code.tensor(transposed, ("base", slot), dim1=keys)
+            bounds = _bounds(lo, item, part)
+            _gemm(lo, acc=acc, a=p, w=v, bounds=bounds, k0=code.calc("shl", block, 7))
+        return Values(acc, partial(lo, part, block, 0, dim))
+
+
+def _wait_for_new(lo: Lowering, full: Sem) -> None:
+    """Queue on the MXU a wait for those of a page's rows that are of this step."""
+    if early(lo):
+        lo.code.wait(MXU, full)
+
+
+def read_scores(lo: Lowering, found: Scores) -> None:
+    """Queue on the MXU: scores = q * k^T * L/sqrt(d) of a page."""
+    code, tokens = lo.code, lo.tokens
+    code.emit("readout", dst=found.scores, acc=found.acc, row=found.scale)
+    code.signal(MXU, tokens.s_full)
+    code.signal(MXU, tokens.k_free)
+    code.signal(MXU, tokens.k_room)
+
+
+def softmax(lo: Lowering, found: Scores, block: Reg) -> None:
+    """Queue on the VPU: m, l and p = exp2(s - m) of a page."""
+    code, tokens = lo.code, lo.tokens
+    code.wait(VPU, tokens.s_full)
+    with code.scope():
+        limits: dict[str, Desc | Reg] = {
+            "bounds": found.bounds,
+            "k0": code.calc("shl", block, 7),
+        }
+        code.emit("vrmax", dst=found.peak, src=found.scores, **limits)
+        code.emit("vsub", dst=found.scores, a=found.scores, b=found.repeated)
+        code.emit("vexp2", dst=found.scores, a=found.scores)
+        code.emit("vrsum", dst=found.total, src=found.scores, **limits)
+        code.emit("vcvt", dst=found.probs, a=found.scores)
     code.signal(VPU, tokens.p_full)
 
 
-def values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
-    """o of this page = p * v, on the array."""
-    code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
-    code.wait(MXU, tokens.v_full)
-    code.wait(MXU, tokens.v_rest)
-    with code.scope():
-        keys = seen_keys(lo, item, block)
-        _wait_for_new(lo, item, block, keys, own.full[1])
-        code.wait(MXU, tokens.p_full)
-        part = seen(lo, item, block)
-        behind = lo.plan.tile.attend_rows * PAGE * 4
-        acc = code.tensor(lo.acc(1, dim, behind), dim0=part.count)
-        transposed = Descriptor(
-            Space.TSRAM, kv_format(lo), (dim, 1), (1, dim), lo.plan.tile.at["v_block"]
-        )
-        start = code.calc("shl", block, 7)
-        _gemm(
-            lo,
-            acc=acc,
-            a=_matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys),
-            w=code.tensor(transposed, ("base", slot), dim1=keys),
-            bounds=_bounds(lo, item, part),
-            k0=start,
-        )
-        code.signal(MXU, tokens.v_free)
-        code.signal(MXU, tokens.v_room)
-        code.emit("readout", dst=partial(lo, part, block, 0, dim), acc=acc)
+def read_values(lo: Lowering, found: Values) -> None:
+    """o of a page, before the fold."""
+    code, tokens = lo.code, lo.tokens
+    code.emit("readout", dst=found.o, acc=found.acc)
+    code.signal(MXU, tokens.o_full)
+    code.signal(MXU, tokens.v_free)
+    code.signal(MXU, tokens.v_room)
+    code.wait(VPU, tokens.o_full)

@@ -28,10 +28,13 @@ from compiler.lower.attention_pages import (
     load_ahead,
     load_new,
     load_old,
+    multiply_keys,
+    multiply_values,
     own_of_split,
     partial,
-    scores,
-    values,
+    read_scores,
+    read_values,
+    softmax,
 )
 from compiler.lower.context import MXU, OUT, VPU, Lowering, Plan
 from compiler.lower.kv import early
@@ -164,10 +167,12 @@ def _attend_to(lo: Lowering, item: Item, spread: Spread, block: Reg, slot: Reg) 
     code.wait(MXU, tokens.q_full)
     code.wait(VPU, tokens.bounds_full)
     code.wait(VPU, tokens.partial_free)
-    scores(lo, item, block, slot, own)
-    values(lo, item, block, slot, own)
-    code.signal(MXU, tokens.o_full)
-    code.wait(VPU, tokens.o_full)
+    with code.scope():
+        found = multiply_keys(lo, item, block, slot, own)
+        read_scores(lo, found)
+        softmax(lo, found, block)
+    with code.scope():
+        read_values(lo, multiply_values(lo, item, block, slot, own))
     code.signal(VPU, tokens.partial_full)
     code.signal(VPU, tokens.q_free)
     code.wait(OUT, tokens.partial_full)
