@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from compiler.emit import Reg
 from compiler.lower.attention_fold import finish, fold
 from compiler.lower.attention_items import (
+    POSITION,
     Item,
     group_of,
     item_rows,
@@ -20,12 +21,14 @@ from compiler.lower.attention_items import (
     pages_of,
     place_item,
     rows_of,
+    segment_word,
     segments_end,
 )
 from compiler.lower.attention_pages import (
     Own,
     advance,
     load_ahead,
+    load_full,
     load_new,
     load_old,
     multiply_keys,
@@ -57,16 +60,17 @@ class _Place:
 class _State:
     """Registers of the whole phase.
 
-    ``place`` is the item at hand and ``turn`` counts items; ``used`` is the offset of the slot to
-    multiply next. Pages are loaded as many ahead as there are slots, whatever items they belong to:
-    ``coming`` and ``block`` say which is next, into the slot that was given back last.
+    ``place`` is the item at hand; ``used`` is the offset of the slot to multiply next. Pages are
+    loaded as many ahead as there are slots, whatever items they belong to: ``coming`` and ``block``
+    say which is next, into the slot that was given back last. ``full`` is twice the pages of its
+    sequence that were full before the step, plus 1 when an item has been finished.
     """
 
     place: _Place
-    turn: Reg
     used: Reg
     coming: _Place
     block: Reg
+    full: Reg
 
 
 def attend(lo: Lowering, name: str, quantised: bool) -> None:
@@ -145,7 +149,7 @@ def _start(lo: Lowering) -> _State:
     place = _Place(code.reg(0), code.calc("mul", lo.tile, 2))
     _seek(lo, place)
     coming = _Place(code.reg(place.segment), code.reg(place.index))
-    state = _State(place, code.reg(0), code.reg(0), coming, code.reg())
+    state = _State(place, code.reg(0), coming, code.reg(), code.reg(0))
     _first_block(lo, state)
     return state
 
@@ -199,15 +203,31 @@ def _first_block(lo: Lowering, state: _State) -> None:
     with code.scope():
         item = place_item(lo, state.coming.segment, state.coming.index)
         pages_of(lo, item.position, item.count, (state.block, code.reg()))
+    with code.scope():
+        position = segment_word(lo, state.coming.segment, POSITION)
+        code.alu("shr", position, position, 7)
+        code.alu("shl", position, position, 1)
+        code.alu("and", state.full, state.full, 1)
+        code.alu("or", state.full, state.full, position)
     code.place(done)
 
 
 def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ...]) -> None:
     """Queue the next page to load, if there is one, and move on."""
     code, coming = lo.code, state.coming
-    done = code.label("loaded")
+    done, partial = code.label("loaded"), code.label("partial_page")
     with code.scope():
         code.emit("bge", ra=coming.segment, b=segments_end(lo), target=done)
+    if load_old in loaders:  # where pages are many: there is always another behind a full one
+        with code.scope():
+            code.emit("bge", ra=state.block, b=code.calc("shr", state.full, 1), target=partial)
+        with code.scope():
+            head = code.calc("shr", coming.index, 1)
+            code.alu("remu", head, head, lo.plan.config.kv_heads)
+            load_full(lo, coming.segment, head, state.block, slot)
+        code.alu("add", state.block, state.block, 1)
+        code.emit("jmp", target=done)
+        code.place(partial)
     with code.scope():
         item = place_item(lo, coming.segment, coming.index)
         for load in loaders:
@@ -245,16 +265,23 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         code.wait(MXU, lo.tokens.q_full)
         code.wait(VPU, lo.tokens.bounds_full)
         last = _pages(lo, item, state)
-        with code.unless("ne", state.turn, 0):  # among pages that are on their way it costs least
-            _write_cache(lo)
-        code.alu("add", state.turn, state.turn, 1)
+        _write_cache_once(lo, state)  # among pages that are on their way it costs least
+        code.alu("or", state.full, state.full, 1)
         _next(lo, place)
         finish(lo, item, last, quantised)
     with code.scope():
         code.emit("blt", ra=place.segment, b=segments_end(lo), target=top)
     code.place(out)
-    with code.unless("ne", state.turn, 0):
-        _write_cache(lo)
+    _write_cache_once(lo, state)
+
+
+def _write_cache_once(lo: Lowering, state: _State) -> None:
+    """With the first item, or if there has been none."""
+    code, done = lo.code, lo.code.label("written")
+    with code.scope():
+        code.emit("bne", ra=code.calc("and", state.full, 1), b=0, target=done)
+    _write_cache(lo)
+    code.place(done)
 
 
 def _load_next_queries(lo: Lowering, place: _Place) -> None:

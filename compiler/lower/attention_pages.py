@@ -20,7 +20,7 @@ from compiler.lower.attention_items import (
     seen_keys,
     segment_word,
 )
-from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
+from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering, Tokens
 from compiler.lower.kv import (
     PARTS,
     cache_view,
@@ -87,32 +87,55 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
     with code.scope():
         page = page_address(lo, item.segment, item.head, block)
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
-        for part, units, mixed in (
-            (
-                "k",
-                ((KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room)),
-                own.old[0],
-            ),
-            (
-                "v",
-                ((VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room)),
-                own.old[1],
-            ),
-        ):
+        for (part, units), mixed in zip(_halves(tokens), own.old, strict=True):
             for number, (unit, full, free) in enumerate(units):
                 code.wait(unit, free)
                 if number == 0 or halves:
                     with code.scope():
                         offset, count = _half(lo, old, number if halves else None)
                         with code.unless("eq", count, 0):
-                            at = ("base", offset)
-                            src = _page_rows(lo, part, page, offset, count)
-                            dst = code.tensor(_page(lo, part), ("base", slot), at, dim0=count)
+                            src = _page_rows(lo, part, page, 1)
+                            dst = code.tensor(_page(lo, part), ("base", slot))
+                            for side in (src, dst):
+                                code.emit("dset", dst=side, field="dim0", b=count)
+                                if offset != 0:
+                                    code.emit("dadd", dst=side, field="base", b=offset)
                             code.emit("dma", channel=unit, dst=dst, src=src)
                 code.signal(unit, full)
             if early(lo) and mixed is not None:
                 with code.scope(), code.unless("ge", old, seen_keys(lo, item, block)):
                     code.signal(units[0][0], mixed)
+
+
+def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> None:
+    """`load_old` and `load_new` of a page all of whose rows are older than the step."""
+    code, tokens, rows = lo.code, lo.tokens, PAGE // 2
+    own = own_in_place(lo)
+    with code.scope():
+        page = page_address(lo, segment, head, block)
+        for part, units in _halves(tokens):
+            for number, (unit, full, free) in enumerate(units):
+                offset = number * rows * row_bytes(lo)
+                code.wait(unit, free)
+                with code.scope():
+                    src = _page_rows(lo, part, page, rows, offset)
+                    dst = code.tensor(_page(lo, part, rows), ("base", slot + offset))
+                    code.emit("dma", channel=unit, dst=dst, src=src)
+                code.signal(unit, full)
+    if early(lo):
+        for unit, sem in zip(own.channels, own.full, strict=True):
+            code.signal(unit, sem)
+
+
+_Half = tuple[str, Sem, Sem]
+
+
+def _halves(tokens: Tokens) -> tuple[tuple[str, tuple[_Half, _Half]], ...]:
+    """Of keys and of values: for each half, its channel, and the semaphores of its slots."""
+    return (
+        ("k", ((KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room))),
+        ("v", ((VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room))),
+    )
 
 
 def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
@@ -129,7 +152,7 @@ def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
 
 
 def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
-    """Queue the rows of a page that are of this step, if it has any, and say that they are there."""
+    """Queue the rows of a page that are of this step, if any, and say that they are there."""
     if not early(lo):
         return
     code, config = lo.code, lo.plan.config
@@ -169,26 +192,24 @@ def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
     return code.alu("min", old, old, PAGE)
 
 
-def _page_rows(lo: Lowering, part: str, page: Reg, offset: Value, count: Reg) -> Desc:
+def _page_rows(lo: Lowering, part: str, page: Reg, rows: int, offset: int = 0) -> Desc:
     """Rows of a page where they are: in the cache, or in a copy of the page."""
     code, src = lo.code, lo.code.desc()
+    view, at = cache_view(lo, part, rows), ("base", page + offset)
     if not staged_pages(lo.plan):
-        at = ("base", page), ("base", offset)
-        return code.fill(src, cache_view(lo, part, 1), *at, dim0=count)
+        return code.fill(src, view, at)
     far, done = code.label("in_hbm"), code.label("page_rows")
     code.emit("bge", ra=page, b=0, target=far)
-    code.fill(src, staged_view(lo, part), ("base", page + FAR))
+    code.fill(src, staged_view(lo, part, rows), ("base", page + (FAR + offset)))
     code.emit("jmp", target=done)
     code.place(far)
-    code.fill(src, cache_view(lo, part, 1), ("base", page))
+    code.fill(src, view, at)
     code.place(done)
-    code.emit("dadd", dst=src, field="base", b=offset)
-    code.emit("dset", dst=src, field="dim0", b=count)
     return src
 
 
-def _page(lo: Lowering, part: str) -> Descriptor:
-    return lo.tsram(f"{part}_block", kv_format(lo), (1, lo.plan.config.head_dim))
+def _page(lo: Lowering, part: str, rows: int = 1) -> Descriptor:
+    return lo.tsram(f"{part}_block", kv_format(lo), (rows, lo.plan.config.head_dim))
 
 
 # -- tensors -----------------------------------------------------------------------------------

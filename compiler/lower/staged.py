@@ -62,11 +62,11 @@ def pages_are_staged(lo: Lowering) -> None:
             lo.code.wait(OUT, lo.tokens.k_cached)
 
 
-def staged_view(lo: Lowering, part: str) -> Descriptor:
-    """[1, head_dim] at the head of the copies in the own cluster's CSRAM."""
+def staged_view(lo: Lowering, part: str, rows: int) -> Descriptor:
+    """[rows, head_dim] at the head of the copies in the own cluster's CSRAM."""
     dim = lo.plan.config.head_dim
     base = lo.plan.buffers.raw["kv_staged"].base + PARTS.index(part) * page_bytes(lo)
-    return Descriptor(Space.CSRAM, kv_format(lo), (1, dim), (dim, 1), base)
+    return Descriptor(Space.CSRAM, kv_format(lo), (rows, dim), (dim, 1), base)
 
 
 def page_address(lo: Lowering, segment: Reg, head: Reg, block: Reg) -> Reg:
@@ -143,6 +143,6 @@ def _copy(lo: Lowering, segment: Reg, head: Reg, block: Reg) -> None:
             with code.scope():
                 src = code.tensor(cache_view(lo, part, PAGE), ("base", page))
                 every = {"owner": 0, "fan": lo.plan.chip.clusters, "fanstep": 1}
-                view = staged_view(lo, part)
-                dst = code.tensor(view, ("base", place + FAR), dim0=PAGE, **every)
+                view = staged_view(lo, part, PAGE)
+                dst = code.tensor(view, ("base", place + FAR), **every)
                 code.emit("dma", channel=KEYS, dst=dst, src=src)
