@@ -38,6 +38,7 @@ from compiler.lower.attention_pages import (
     read_values,
     softmax,
 )
+from compiler.lower.attention_row import RowPages, takes_rows
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import early, page_bytes, write_cache
@@ -314,7 +315,19 @@ def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
     with code.scope():
         end = code.reg()
         pages_of(lo, item.position, item.count, (block, end))
+        several, done = code.label("several_rows"), code.label("pages_end")
+        if takes_rows(lo.plan):
+            code.emit("bne", ra=item.count, b=1, target=several)
+
+            def load() -> None:
+                _load_next(lo, state, state.used, (load_old, load_new))
+                advance(lo, state.used)
+
+            RowPages(lo, item, state.used, block).write(end, load)
+            code.emit("jmp", target=done)
+            code.place(several)
         _each_page(lo, item, state, block, end)
+        code.place(done)
     return code.alu("sub", block, block, 1)
 
 

@@ -95,7 +95,7 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
                         offset, count = _half(lo, old, number if halves else None)
                         with code.unless("eq", count, 0):
                             src = _page_rows(lo, part, page, 1)
-                            dst = code.tensor(_page(lo, part), ("base", slot))
+                            dst = code.tensor(page_view(lo, part), ("base", slot))
                             for side in (src, dst):
                                 code.emit("dset", dst=side, field="dim0", b=count)
                                 if offset != 0:
@@ -119,7 +119,7 @@ def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> N
                 code.wait(unit, free)
                 with code.scope():
                     src = _page_rows(lo, part, page, rows, offset)
-                    dst = code.tensor(_page(lo, part, rows), ("base", slot + offset))
+                    dst = code.tensor(page_view(lo, part, rows), ("base", slot + offset))
                     code.emit("dma", channel=unit, dst=dst, src=src)
                 code.signal(unit, full)
     if early(lo):
@@ -176,7 +176,7 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
                 with code.scope():
                     view = new_view(lo, part, config.head_dim)
                     src = code.tensor(view, ("base", source), dim0=new)
-                    dst = code.tensor(_page(lo, part), ("base", old), dim0=new)
+                    dst = code.tensor(page_view(lo, part), ("base", old), dim0=new)
                     code.emit("dma", channel=unit, dst=dst, src=src)
         for unit, full in zip(own.channels, own.full, strict=True):
             code.signal(unit, full)
@@ -208,7 +208,8 @@ def _page_rows(lo: Lowering, part: str, page: Reg, rows: int, offset: int = 0) -
     return src
 
 
-def _page(lo: Lowering, part: str, rows: int = 1) -> Descriptor:
+def page_view(lo: Lowering, part: str, rows: int = 1) -> Descriptor:
+    """[rows, head_dim] at the slots of pages."""
     return lo.tsram(f"{part}_block", kv_format(lo), (rows, lo.plan.config.head_dim))
 
 
@@ -261,7 +262,7 @@ def _bounds(lo: Lowering, item: Item, part: Part) -> Desc:
     return _matrix(lo, "bounds", Format.I32, 2, part, item.turn)
 
 
-def _gemm(lo: Lowering, **operands: Desc | Reg) -> None:
+def gemm(lo: Lowering, **operands: Desc | Reg) -> None:
     """A product on the array, divided as far as it goes: that drains soonest, and costs nothing."""
     widest = max(lo.plan.chip.tile.mxu.splits)
     lo.code.emit("gemm" if widest == 1 else f"gemm.split{widest}", **operands)
@@ -302,8 +303,8 @@ def multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> 
         part, keys = seen(lo, item, block), seen_keys(lo, item, block)
         acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
         with code.scope():
-            stored = code.tensor(_page(lo, "k"), ("base", slot), dim0=keys)
-            _gemm(lo, acc=acc, a=_matrix(lo, "q", Format.BF16, dim, part, item.turn), w=stored)
+            stored = code.tensor(page_view(lo, "k"), ("base", slot), dim0=keys)
+            gemm(lo, acc=acc, a=_matrix(lo, "q", Format.BF16, dim, part, item.turn), w=stored)
         factor = lo.tsram("score_scale", Format.FP32, (1, 1), (0, 0))
         repeated = partial(lo, part, block, dim + 1, 1, PAGE)
         code.emit("dset", dst=repeated, field="dim1", b=keys)
@@ -337,7 +338,7 @@ def multiply_values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -
             p = _matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys)
             v = code.tensor(transposed, ("base", slot), dim1=keys)
             bounds = _bounds(lo, item, part)
-            _gemm(lo, acc=acc, a=p, w=v, bounds=bounds, k0=code.calc("shl", block, 7))
+            gemm(lo, acc=acc, a=p, w=v, bounds=bounds, k0=code.calc("shl", block, 7))
         return Values(acc, partial(lo, part, block, 0, dim))
 
 

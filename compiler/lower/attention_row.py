@@ -1,0 +1,318 @@
+"""Attention of one row of a sequence: what decode is made of, with as little control as possible.
+
+All pages but the last are seen as a whole, so none needs bounds. An array with columns for two
+pages multiplies two at once where both are full: a *span*. Both products of a turn, the next span's
+scores and this one's values, are queued before either is read out, since what is read out waits
+until all products are out of the array. What pages give lies in areas of the slots that they came
+in, so that no two are in each other's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compiler.buffers import partial_bytes
+from compiler.emit import Desc, Label, Reg, Scaled, Value
+from compiler.hbm import PAGE
+from compiler.lower.attention_items import Item, group_of, parity_offset, seen_keys
+from compiler.lower.attention_pages import gemm, own_in_place, page_view
+from compiler.lower.context import MXU, VPU, Lowering, Plan
+from compiler.lower.kv import early, kv_format, page_bytes
+from isa.descriptor import Descriptor, Space
+from isa.formats import Format
+
+Loader = Callable[[], None]
+
+
+def takes_rows(plan: Plan) -> bool:
+    """Whether items of one row are attended to here: without windows, if areas have room."""
+    config = plan.config
+    group = config.heads // config.kv_heads
+    return not any(config.windows) and plan.tile.page_slots * group <= 2 * plan.tile.attend_rows
+
+
+def span_pages(plan: Plan) -> int:
+    """Pages that are multiplied at once at most: half of the slots hold those of a turn."""
+    return 2 if plan.chip.tile.mxu.columns >= 2 * PAGE and plan.tile.page_slots >= 8 else 1
+
+
+class RowPages:
+    """Writes the code for all pages of an item of one row."""
+
+    def __init__(self, lo: Lowering, item: Item, used: Reg, block: Reg) -> None:
+        """`used` is the offset of the slot to multiply next, `block` the page that is in it."""
+        self.lo, self.item, self.used, self.block = lo, item, used, block
+        self.group, self.dim = group_of(lo), lo.plan.config.head_dim
+
+    def write(self, end: Reg, load: Loader) -> None:
+        """`block` becomes `end`; `load` writes the loading of a page into the slot at `used`."""
+        code, block = self.lo.code, self.block
+        one, two, last = code.label("one_page"), code.label("two_pages"), code.label("last_page")
+        spans = span_pages(self.lo.plan) > 1
+        if spans:
+            first = code.label("first_alone")
+            self._unless_two(0, first)
+            self._begin(2)
+            code.emit("jmp", target=two)
+            code.place(first)
+        self._begin(1)
+        code.place(one)
+        code.emit("bge", ra=block, b=end, target=last)
+        if spans:
+            alone = code.label("one_alone")
+            self._unless_two(1, alone)
+            self._turn(1, 2, load)
+            code.emit("jmp", target=two)
+            code.place(alone)
+        self._turn(1, 1, load)
+        code.emit("jmp", target=one)
+        if spans:
+            code.place(two)
+            alone = code.label("two_alone")
+            self._unless_two(2, alone)
+            self._turn(2, 2, load)
+            code.emit("jmp", target=two)
+            code.place(alone)
+            self._turn(2, 1, load)
+            code.emit("jmp", target=one)
+        code.place(last)
+        self._turn(1, 0, load)
+
+    def _unless_two(self, ahead: int, target: Label) -> None:
+        """Branch unless `block`, `ahead` slots on, and the page behind it are full and a span."""
+        code = self.lo.code
+        with code.scope():
+            number = self._number(ahead)
+            code.emit("bne", ra=code.alu("and", number, number, 1), b=0, target=target)
+        with code.scope():
+            full = code.calc("shr", self.item.position, 7)
+            code.emit("blt", ra=full, b=self.block + 2, target=target)
+
+    def _begin(self, pages: int) -> None:
+        """The item's first pages: their scores."""
+        self._multiply_keys(0, pages)
+        self._read_scores(0, pages)
+        self.lo.code.alu("add", self.block, self.block, pages)
+
+    def _turn(self, pages: int, following: int, load: Loader) -> None:
+        """Values of `pages` pages; scores of those behind them, of which `block` is the first."""
+        code, block = self.lo.code, self.block
+        if following:
+            self._multiply_keys(pages, following)
+        self._multiply_values(pages, following == 0)
+        if following:
+            self._read_scores(pages, following)
+        self._read_values(pages)
+        for page in range(pages):
+            self._fold(page, pages)
+        with code.loop(pages):
+            load()
+        if following:
+            code.alu("add", block, block, following)
+
+    # -- places --------------------------------------------------------------------------------
+
+    def _slot(self, ahead: int) -> Reg:
+        """A new register: offset of a slot some slots on."""
+        code, lo = self.lo.code, self.lo
+        end = lo.plan.tile.page_slots * page_bytes(lo)
+        slot = code.calc("add", self.used, ahead * page_bytes(lo))
+        if ahead:
+            with code.unless("lt", slot, end):
+                code.alu("add", slot, slot, -end)
+        return slot
+
+    def _number(self, ahead: int) -> Reg:
+        """A new register: number of a slot some slots on."""
+        number = self._slot(ahead)
+        return self.lo.code.alu("divu", number, number, page_bytes(self.lo))
+
+    def _area(self, name: str, fmt: Format, ahead: int, rows: int, keys: Value) -> Desc:
+        """[rows, keys]: scores or probabilities of pages in slots from one on."""
+        code, size = self.lo.code, 4 if fmt is Format.FP32 else 2
+        place = self.lo.tsram(name, fmt, (rows, PAGE))
+        tensor = self._at(place, ahead, self.group * PAGE * size)
+        if keys != PAGE:
+            code.emit("dset", dst=tensor, field="dim1", b=keys)
+        return tensor
+
+    def _at(self, place: Descriptor, ahead: int, nbytes: int) -> Desc:
+        """A tensor, `nbytes` further on for each slot."""
+        code = self.lo.code
+        tensor = code.desc()
+        with code.scope():
+            offset = ("base", Scaled(self._number(ahead), nbytes))
+            return code.fill(tensor, place, offset)
+
+    def _partial(self, ahead: int, rows: int, first: int, columns: int, spread: int = 0) -> Desc:
+        """Columns of the results [rows, o | l | m] of pages in slots from one on."""
+        stride, base = partial_bytes(self.lo.plan.config), self.lo.plan.tile.attend_rows
+        place = Descriptor(
+            Space.TSRAM,
+            Format.FP32,
+            (rows, spread or columns),
+            (stride // 4, 0 if spread else 1),
+            self.lo.plan.tile.at["partial"] + base * stride + 4 * first,
+        )
+        return self._at(place, ahead, self.group * stride)
+
+    def _sum(self, first: int, columns: int) -> Desc:
+        """Columns of the sum of the pages so far."""
+        stride = partial_bytes(self.lo.plan.config)
+        place = self.lo.tsram("partial", Format.FP32, (self.group, columns), (stride // 4, 1))
+        return self.lo.code.tensor(place, ("base", 4 * first))
+
+    def _keys(self, pages: int) -> Value:
+        """Keys of a page that `block` is: all, if two are taken at once."""
+        return PAGE if pages > 1 else seen_keys(self.lo, self.item, self.block)
+
+    # -- scores --------------------------------------------------------------------------------
+
+    def _multiply_keys(self, ahead: int, pages: int) -> None:
+        """Queue on the MXU: q * k^T."""
+        lo, code, tokens = self.lo, self.lo.code, self.lo.tokens
+        code.wait(MXU, tokens.k_full, pages)
+        code.wait(MXU, tokens.k_rest, pages)
+        if early(lo):
+            code.wait(MXU, own_in_place(lo).full[0], pages)
+        with code.scope():
+            acc = code.tensor(lo.acc(self.group, pages * PAGE))
+            stored = code.tensor(page_view(lo, "k", pages * PAGE), ("base", self._slot(ahead)))
+            if pages == 1:
+                keys = self._keys(pages)
+                code.emit("dset", dst=acc, field="dim1", b=keys)
+                code.emit("dset", dst=stored, field="dim0", b=keys)
+            q = code.tensor(lo.tsram("q", Format.BF16, (self.group, self.dim)))
+            nbytes = lo.plan.tile.attend_rows * self.dim * 2
+            offset = parity_offset(lo, self.item.turn, nbytes)
+            code.emit("dadd", dst=q, field="base", b=offset)
+            gemm(lo, acc=acc, a=q, w=stored)
+
+    def _read_scores(self, ahead: int, pages: int) -> None:
+        """scores = q * k^T * L/sqrt(d), page by page; then m, l and p = exp2(s - m) of all."""
+        lo, code, tokens = self.lo, self.lo.code, self.lo.tokens
+        rows = pages * self.group
+        with code.scope():
+            keys = self._keys(pages)
+            scores = self._area("scores", Format.FP32, ahead, rows, keys)
+            factor = lo.tsram("score_scale", Format.FP32, (self.group, 1), (0, 0))
+            scale = code.tensor(factor)
+            acc = lo.acc(self.group, PAGE)
+            wide = Descriptor(acc.space, acc.format, acc.shape, (pages * PAGE, 1), acc.base)
+            for page in range(pages):
+                with code.scope():
+                    dst = self._area("scores", Format.FP32, ahead, self.group, keys)
+                    code.emit("dadd", dst=dst, field="base", b=page * self.group * PAGE * 4)
+                    src = code.tensor(wide, ("base", 4 * page * PAGE))
+                    if pages == 1:
+                        code.emit("dset", dst=src, field="dim1", b=keys)
+                    code.emit("readout", dst=dst, acc=src, row=scale)
+            for sem in (tokens.s_full, tokens.k_free, tokens.k_room):
+                code.signal(MXU, sem, 1 if sem is tokens.s_full else pages)
+            code.wait(VPU, tokens.s_full)
+            self._softmax(ahead, rows, scores, keys)
+        code.signal(VPU, tokens.p_full)
+
+    def _softmax(self, ahead: int, rows: int, scores: Desc, keys: Value) -> None:
+        code = self.lo.code
+        peak = self._partial(ahead, rows, self.dim + 1, 1)
+        code.emit("vrmax", dst=peak, src=scores)
+        repeated = self._partial(ahead, rows, self.dim + 1, 1, PAGE)
+        if keys != PAGE:
+            code.emit("dset", dst=repeated, field="dim1", b=keys)
+        code.emit("vsub", dst=scores, a=scores, b=repeated)
+        code.emit("vexp2", dst=scores, a=scores)
+        code.emit("vrsum", dst=self._partial(ahead, rows, self.dim, 1), src=scores)
+        probs = self._area("probs", Format.BF16, ahead, rows, keys)
+        code.emit("vcvt", dst=probs, a=scores)
+
+    # -- values --------------------------------------------------------------------------------
+
+    def _multiply_values(self, pages: int, last: bool) -> None:
+        """Queue on the MXU: p * v, page by page."""
+        lo, code, tokens = self.lo, self.lo.code, self.lo.tokens
+        code.wait(MXU, tokens.v_full, pages)
+        code.wait(MXU, tokens.v_rest, pages)
+        if early(lo):
+            code.wait(MXU, own_in_place(lo).full[1], pages)
+        code.wait(MXU, tokens.p_full)
+        for page in range(pages):
+            with code.scope():
+                keys = self._keys_of_last() if last else PAGE
+                probs = self._area("probs", Format.BF16, 0, self.group, keys)
+                code.emit("dadd", dst=probs, field="base", b=page * self.group * PAGE * 2)
+                stored = Descriptor(
+                    Space.TSRAM,
+                    kv_format(lo),
+                    (self.dim, PAGE),
+                    (1, self.dim),
+                    lo.plan.tile.at["v_block"] + page * page_bytes(lo),
+                )
+                v = code.tensor(stored, ("base", self.used))
+                if last:
+                    code.emit("dset", dst=v, field="dim1", b=keys)
+                gemm(lo, acc=code.tensor(self._outputs(self.group, page)), a=probs, w=v)
+
+    def _keys_of_last(self) -> Reg:
+        """A new register: keys of the page in front of `block`."""
+        code = self.lo.code
+        code.alu("add", self.block, self.block, -1)
+        keys = seen_keys(self.lo, self.item, self.block)
+        code.alu("add", self.block, self.block, 1)
+        return keys
+
+    def _outputs(self, rows: int, page: int = 0) -> Descriptor:
+        behind = self.lo.plan.tile.attend_rows * PAGE * 4
+        return self.lo.acc(rows, self.dim, behind + page * self.group * self.dim * 4)
+
+    def _read_values(self, pages: int) -> None:
+        """o of pages, before the fold."""
+        code, tokens, rows = self.lo.code, self.lo.tokens, pages * self.group
+        with code.scope():
+            acc = code.tensor(self._outputs(rows))
+            code.emit("readout", dst=self._partial(0, rows, 0, self.dim), acc=acc)
+        for sem in (tokens.o_full, tokens.v_free, tokens.v_room):
+            code.signal(MXU, sem, 1 if sem is tokens.o_full else pages)
+        code.wait(VPU, tokens.o_full)
+
+    # -- fold ----------------------------------------------------------------------------------
+
+    def _fold(self, page: int, pages: int) -> None:
+        """m, l, o of the pages so far take in a page; of the first they are copies."""
+        code = self.lo.code
+        if page:
+            self._take_in(page)
+            return
+        later, done = code.label("later_page"), code.label("folded")
+        code.emit("bne", ra=self.block, b=pages, target=later)
+        with code.scope():
+            columns = self.dim + 2
+            src = self._partial(0, self.group, 0, columns)
+            code.emit("vcopy", dst=self._sum(0, columns), a=src)
+        code.emit("jmp", target=done)
+        code.place(later)
+        self._take_in(0)
+        code.place(done)
+
+    def _take_in(self, page: int) -> None:
+        """One factor for either side of each row: see `attention_fold`."""
+        lo, code, dim, group = self.lo, self.lo.code, self.dim, self.group
+        rows = lo.plan.tile.attend_rows
+        with code.scope():
+            old = self._sum(dim + 1, 1)
+            new = self._partial(page, group, dim + 1, 1)
+            peak = code.tensor(lo.tsram("m_new", Format.FP32, (group, 1)))
+            code.emit("vmax", dst=peak, a=old, b=new)
+            c = code.tensor(lo.tsram("rescale", Format.FP32, (group, 1)))
+            c_b = code.tensor(lo.tsram("rescale", Format.FP32, (group, 1)), ("base", 4 * rows))
+            code.emit("vsub", dst=c, a=old, b=peak)
+            code.emit("vsub", dst=c_b, a=new, b=peak)
+            factors = lo.tsram("rescale", Format.FP32, (2, group, 1), (rows, 1, 1))
+            both = code.tensor(factors)
+            code.emit("vexp2", dst=both, a=both)
+            code.emit("vcopy", dst=old, a=peak)
+        with code.scope():
+            total, own = self._sum(0, dim + 1), self._partial(page, group, 0, dim + 1)
+            spread = lo.tsram("rescale", Format.FP32, (group, dim + 1), (1, 0))
+            c, c_b = code.tensor(spread), code.tensor(spread, ("base", 4 * rows))
+            code.emit("vmuladd2", dst=total, a=total, b=c, c=own, e=c_b)
