@@ -16,11 +16,9 @@ from compiler.lower.attention_items import (
     POSITION,
     Item,
     group_of,
-    item_rows,
     load_queries,
     pages_of,
     place_item,
-    rows_of,
     segment_word,
     segments_end,
 )
@@ -38,23 +36,14 @@ from compiler.lower.attention_pages import (
     read_values,
     softmax,
 )
-from compiler.lower.attention_row import RowPages, takes_rows
+from compiler.lower.attention_places import Place, next_place, seek
+from compiler.lower.attention_row import CARRIED, Row, RowPages, takes_rows
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import early, page_bytes, write_cache
 from compiler.lower.stream import bring_owed
 
-
-@dataclass(frozen=True)
-class _Place:
-    """A place in the tile's work, in registers: an item by its number in a segment.
-
-    ``index`` is twice that number, plus 1 in every second round over the tiles: rounds go back and
-    forth, since later items see more pages, and so tiles get as many.
-    """
-
-    segment: Reg
-    index: Reg
+FINISHED = 1  #: in `_State.full`: an item has been finished
 
 
 @dataclass(frozen=True)
@@ -63,13 +52,13 @@ class _State:
 
     ``place`` is the item at hand; ``used`` is the offset of the slot to multiply next. Pages are
     loaded as many ahead as there are slots, whatever items they belong to: ``coming`` and ``block``
-    say which is next, into the slot that was given back last. ``full`` is twice the pages of its
-    sequence that were full before the step, plus 1 when an item has been finished.
+    say which is next, into the slot that was given back last. ``full`` is four times the pages of
+    its sequence that were full before the step, plus FINISHED and CARRIED.
     """
 
-    place: _Place
+    place: Place
     used: Reg
-    coming: _Place
+    coming: Place
     block: Reg
     full: Reg
 
@@ -147,52 +136,12 @@ Loader = Callable[[Lowering, Item, Reg, Reg, Own], None]
 def _start(lo: Lowering) -> _State:
     """The tile's first item, and its first page."""
     code = lo.code
-    place = _Place(code.reg(0), code.calc("mul", lo.tile, 2))
-    _seek(lo, place)
-    coming = _Place(code.reg(place.segment), code.reg(place.index))
+    place = Place(code.reg(0), code.calc("mul", lo.tile, 2))
+    seek(lo, place)
+    coming = Place(code.reg(place.segment), code.reg(place.index))
     state = _State(place, code.reg(0), coming, code.reg(), code.reg(0))
     _first_block(lo, state)
     return state
-
-
-def _seek(lo: Lowering, place: _Place) -> None:
-    """Move on to the segment that has the item; beyond the last if none has."""
-    code, config = lo.code, lo.plan.config
-    top, out = code.label("seek"), code.label("found")
-    code.place(top)
-    with code.scope():
-        code.emit("bge", ra=place.segment, b=segments_end(lo), target=out)
-    with code.scope():
-        _, items = rows_of(lo, place.segment)
-        with code.scope():
-            most = item_rows(lo)
-            code.alu("add", items, items, most)
-            code.alu("add", items, items, -1)
-            code.alu("divu", items, items, most)
-        code.alu("mul", items, items, 2 * config.kv_heads)
-        code.emit("blt", ra=place.index, b=items, target=out)
-        code.alu("sub", place.index, place.index, items)
-    code.alu("add", place.segment, place.segment, 1)
-    code.emit("jmp", target=top)
-    code.place(out)
-
-
-def _next(lo: Lowering, place: _Place) -> None:
-    """The tile's item of the next round: tile t of T has items t, 2T - 1 - t, 2T + t and so on."""
-    code, tiles = lo.code, lo.plan.chip.num_tiles
-    back, done = code.label("back"), code.label("next")
-    with code.scope():
-        ahead = code.calc("mul", lo.tile, 4)
-        with code.scope():
-            code.emit("beq", ra=code.calc("and", place.index, 1), b=0, target=back)
-        code.alu("add", place.index, place.index, ahead)
-        code.alu("add", place.index, place.index, 1)
-        code.emit("jmp", target=done)
-        code.place(back)
-        code.alu("sub", place.index, place.index, ahead)
-        code.alu("add", place.index, place.index, 4 * tiles - 1)
-        code.place(done)
-    _seek(lo, place)
 
 
 def _first_block(lo: Lowering, state: _State) -> None:
@@ -207,8 +156,8 @@ def _first_block(lo: Lowering, state: _State) -> None:
     with code.scope():
         position = segment_word(lo, state.coming.segment, POSITION)
         code.alu("shr", position, position, 7)
-        code.alu("shl", position, position, 1)
-        code.alu("and", state.full, state.full, 1)
+        code.alu("shl", position, position, 2)
+        code.alu("and", state.full, state.full, FINISHED | CARRIED)
         code.alu("or", state.full, state.full, position)
     code.place(done)
 
@@ -221,7 +170,7 @@ def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ..
         code.emit("bge", ra=coming.segment, b=segments_end(lo), target=done)
     if load_old in loaders:  # where pages are many: there is always another behind a full one
         with code.scope():
-            code.emit("bge", ra=state.block, b=code.calc("shr", state.full, 1), target=partial)
+            code.emit("bge", ra=state.block, b=code.calc("shr", state.full, 2), target=partial)
         with code.scope():
             head = code.calc("shr", coming.index, 1)
             code.alu("remu", head, head, lo.plan.config.kv_heads)
@@ -236,7 +185,7 @@ def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ..
         code.alu("add", state.block, state.block, 1)
         _, end = pages_of(lo, item.position, item.count)
         code.emit("blt", ra=state.block, b=end, target=done)
-    _next(lo, coming)
+    next_place(lo, coming)
     _first_block(lo, state)
     code.place(done)
 
@@ -263,13 +212,11 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
     _load_next_queries(lo, place)
     with code.scope():
         item = place_item(lo, place.segment, place.index)
-        code.wait(MXU, lo.tokens.q_full)
-        code.wait(VPU, lo.tokens.bounds_full)
-        last = _pages(lo, item, state)
+        _pages(lo, item, state)
         _write_cache_once(lo, state)  # among pages that are on their way it costs least
-        code.alu("or", state.full, state.full, 1)
-        _next(lo, place)
-        finish(lo, item, last, quantised)
+        code.alu("or", state.full, state.full, FINISHED)
+        next_place(lo, place)
+        finish(lo, item, quantised)
     with code.scope():
         code.emit("blt", ra=place.segment, b=segments_end(lo), target=top)
     code.place(out)
@@ -280,20 +227,20 @@ def _write_cache_once(lo: Lowering, state: _State) -> None:
     """With the first item, or if there has been none."""
     code, done = lo.code, lo.code.label("written")
     with code.scope():
-        code.emit("bne", ra=code.calc("and", state.full, 1), b=0, target=done)
+        code.emit("bne", ra=code.calc("and", state.full, FINISHED), b=0, target=done)
     _write_cache(lo)
     code.place(done)
 
 
-def _load_next_queries(lo: Lowering, place: _Place) -> None:
+def _load_next_queries(lo: Lowering, place: Place) -> None:
     """Queue on dma4 the queries of the item behind the one at hand, in front of most of its pages.
 
     Behind all of them they would come when the slots of pages are full, and HBM would be idle.
     """
     code, none = lo.code, lo.code.label("no_queries")
     with code.scope():
-        after = _Place(code.reg(place.segment), code.reg(place.index))
-        _next(lo, after)
+        after = Place(code.reg(place.segment), code.reg(place.index))
+        next_place(lo, after)
         with code.scope():
             code.emit("bge", ra=after.segment, b=segments_end(lo), target=none)
         load_queries(lo, place_item(lo, after.segment, after.index))
@@ -305,15 +252,11 @@ def _write_cache(lo: Lowering) -> None:
         write_cache(lo)
 
 
-def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
-    """All pages of an item: scores of one are computed before the values of the one before it.
-
-    A new register: the last block.
-    """
+def _pages(lo: Lowering, item: Item, state: _State) -> None:
+    """All pages of an item: scores of one are computed before the values of the one before it."""
     code = lo.code
-    block = code.reg()
     with code.scope():
-        end = code.reg()
+        block, end = code.reg(), code.reg()
         pages_of(lo, item.position, item.count, (block, end))
         several, done = code.label("several_rows"), code.label("pages_end")
         if takes_rows(lo.plan):
@@ -323,12 +266,14 @@ def _pages(lo: Lowering, item: Item, state: _State) -> Reg:
                 _load_next(lo, state, state.used, (load_old, load_new))
                 advance(lo, state.used)
 
-            RowPages(lo, item, state.used, block).write(end, load)
+            row = RowPages(lo, Row(item.position, item.turn), state.used, block)
+            row.write(end, load, state.place, state.full)
             code.emit("jmp", target=done)
             code.place(several)
+        code.wait(MXU, lo.tokens.q_full)
+        code.wait(VPU, lo.tokens.bounds_full)
         _each_page(lo, item, state, block, end)
         code.place(done)
-    return code.alu("sub", block, block, 1)
 
 
 #: Score rows from which an item's softmax takes longer than the array drains (estimate).

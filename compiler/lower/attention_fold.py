@@ -68,8 +68,11 @@ def _take_in(lo: Lowering, part: Part, block: Reg) -> None:
         code.emit("vmuladd2", dst=total, a=total, b=c, c=page, e=c_b)
 
 
-def finish(lo: Lowering, item: Item, spare: Reg, quantised: bool) -> None:
-    """o / l, quantised if it may be, to the output buffer. `spare` is the last block folded."""
+def finish(lo: Lowering, item: Item, quantised: bool) -> None:
+    """o / l, quantised if it may be, to the output buffer.
+
+    Quotients take the second of two places of pages' results, which nothing else uses now.
+    """
     code, tokens, dim = lo.code, lo.tokens, lo.plan.config.head_dim
     group = group_of(lo)
     code.wait(VPU, tokens.out_free)
@@ -80,13 +83,8 @@ def finish(lo: Lowering, item: Item, spare: Reg, quantised: bool) -> None:
             dst = code.tensor(lo.tsram("att_out", Format.FP32, (1, dim)), dim0=part.count)
             code.emit("vdiv", dst=dst, a=total, b=sums)
         else:
+            side = 2 * lo.plan.tile.attend_rows * partial_bytes(lo.plan.config)
             with code.scope():
-                side = parity_offset(
-                    lo, spare, lo.plan.tile.attend_rows * partial_bytes(lo.plan.config)
-                )
-                code.alu(
-                    "add", side, side, lo.plan.tile.attend_rows * partial_bytes(lo.plan.config)
-                )
                 place = lo.tsram("partial", Format.FP32, (1, dim))
                 dense = code.tensor(place, ("base", side), dim0=part.count)
                 code.emit("vdiv", dst=dense, a=total, b=sums)

@@ -4,18 +4,28 @@ All pages but the last are seen as a whole, so none needs bounds. An array with 
 pages multiplies two at once where both are full: a *span*. Both products of a turn, the next span's
 scores and this one's values, are queued before either is read out, since what is read out waits
 until all products are out of the array. What pages give lies in areas of the slots that they came
-in, so that no two are in each other's way.
+in, so that no two are in each other's way. And an item's last page waits with the first scores of
+the next item.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from compiler.buffers import partial_bytes
-from compiler.emit import Desc, Label, Reg, Scaled, Value
+from compiler.emit import ZERO, Desc, Label, Reg, Scaled, Value
 from compiler.hbm import PAGE
-from compiler.lower.attention_items import Item, group_of, parity_offset, seen_keys
+from compiler.lower.attention_items import (
+    COUNT,
+    POSITION,
+    group_of,
+    parity_offset,
+    segment_word,
+    segments_end,
+)
 from compiler.lower.attention_pages import gemm, own_in_place, page_view
+from compiler.lower.attention_places import Place, next_place
 from compiler.lower.context import MXU, VPU, Lowering, Plan
 from compiler.lower.kv import early, kv_format, page_bytes
 from isa.descriptor import Descriptor, Space
@@ -25,10 +35,13 @@ Loader = Callable[[], None]
 
 
 def takes_rows(plan: Plan) -> bool:
-    """Whether items of one row are attended to here: without windows, if areas have room."""
+    """Whether items of one row are attended to here: without windows, if areas have room.
+
+    That is the first of two parities' room, since an item is finished in the second.
+    """
     config = plan.config
     group = config.heads // config.kv_heads
-    return not any(config.windows) and plan.tile.page_slots * group <= 2 * plan.tile.attend_rows
+    return not any(config.windows) and plan.tile.page_slots * group <= plan.tile.attend_rows
 
 
 def span_pages(plan: Plan) -> int:
@@ -36,29 +49,37 @@ def span_pages(plan: Plan) -> int:
     return 2 if plan.chip.tile.mxu.columns >= 2 * PAGE and plan.tile.page_slots >= 8 else 1
 
 
+CARRIED = 2  #: in the flags: the first scores of an item were queued with the item before
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item: its row's position, and the number by whose parity its query takes turns."""
+
+    position: Reg
+    turn: Reg
+
+
 class RowPages:
     """Writes the code for all pages of an item of one row."""
 
-    def __init__(self, lo: Lowering, item: Item, used: Reg, block: Reg) -> None:
+    def __init__(self, lo: Lowering, row: Row, used: Reg, block: Reg) -> None:
         """`used` is the offset of the slot to multiply next, `block` the page that is in it."""
-        self.lo, self.item, self.used, self.block = lo, item, used, block
+        self.lo, self.row, self.used, self.block = lo, row, used, block
         self.group, self.dim = group_of(lo), lo.plan.config.head_dim
+        self.spans = span_pages(lo.plan) > 1
 
-    def write(self, end: Reg, load: Loader) -> None:
-        """`block` becomes `end`; `load` writes the loading of a page into the slot at `used`."""
+    def write(self, end: Reg, load: Loader, place: Place, flags: Reg) -> None:
+        """`block` becomes `end`; `load` writes the loading of a page into the slot at `used`.
+
+        `place` is the item's; in `flags` CARRIED is taken out, and put in for the next item.
+        """
         code, block = self.lo.code, self.block
         one, two, last = code.label("one_page"), code.label("two_pages"), code.label("last_page")
-        spans = span_pages(self.lo.plan) > 1
-        if spans:
-            first = code.label("first_alone")
-            self._unless_two(0, first)
-            self._begin(2)
-            code.emit("jmp", target=two)
-            code.place(first)
-        self._begin(1)
+        self._first(one, two, flags)
         code.place(one)
         code.emit("bge", ra=block, b=end, target=last)
-        if spans:
+        if self.spans:
             alone = code.label("one_alone")
             self._unless_two(1, alone)
             self._turn(1, 2, load)
@@ -66,7 +87,7 @@ class RowPages:
             code.place(alone)
         self._turn(1, 1, load)
         code.emit("jmp", target=one)
-        if spans:
+        if self.spans:
             code.place(two)
             alone = code.label("two_alone")
             self._unless_two(2, alone)
@@ -76,7 +97,91 @@ class RowPages:
             self._turn(2, 1, load)
             code.emit("jmp", target=one)
         code.place(last)
-        self._turn(1, 0, load)
+        self._last(place, flags)
+        load()
+
+    def _first(self, one: Label, two: Label, flags: Reg) -> None:
+        """The scores of the first pages, unless they were carried; then on to `one` or `two`."""
+        code, block, begun = self.lo.code, self.block, self.lo.code.label("begun")
+        with code.scope():
+            code.emit("bne", ra=code.calc("and", flags, CARRIED), b=0, target=begun)
+        self._wait_for_query()
+        if self.spans:
+            alone = code.label("first_alone")
+            self._unless_two(0, alone)
+            self._scores(2)
+            code.alu("add", block, block, 2)
+            code.emit("jmp", target=two)
+            code.place(alone)
+        self._scores(1)
+        code.alu("add", block, block, 1)
+        code.emit("jmp", target=one)
+        code.place(begun)
+        code.alu("sub", flags, flags, CARRIED)
+        if self.spans:
+            alone = code.label("begun_alone")
+            self._unless_two(0, alone)
+            code.alu("add", block, block, 2)
+            code.emit("jmp", target=two)
+            code.place(alone)
+        code.alu("add", block, block, 1)
+
+    def _last(self, place: Place, flags: Reg) -> None:
+        """The last page's values; with the first scores of the next item, if that is a row too."""
+        lo, code = self.lo, self.lo.code
+        none, done = code.label("not_carried"), code.label("values_end")
+        with code.scope():
+            after = Place(code.reg(place.segment), code.reg(place.index))
+            next_place(lo, after)
+            with code.scope():
+                code.emit("bge", ra=after.segment, b=segments_end(lo), target=none)
+            with code.scope():
+                code.emit("bne", ra=segment_word(lo, after.segment, COUNT), b=1, target=none)
+            position = segment_word(lo, after.segment, POSITION)
+            following = RowPages(lo, Row(position, after.index), self.used, ZERO)
+            code.alu("or", flags, flags, CARRIED)
+            following._wait_for_query()
+            if self.spans:
+                alone = code.label("carried_alone")
+                following._unless_two(1, alone)
+                self._products(1, following, 2, last=True)
+                code.emit("jmp", target=done)
+                code.place(alone)
+            self._products(1, following, 1, last=True)
+        code.emit("jmp", target=done)
+        code.place(none)
+        self._products(1, None, 0, last=True)
+        code.place(done)
+
+    def _turn(self, pages: int, following: int, load: Loader) -> None:
+        """Values of `pages` pages; scores of those behind them, of which `block` is the first."""
+        code = self.lo.code
+        self._products(pages, self, following)
+        with code.loop(pages):
+            load()
+        code.alu("add", self.block, self.block, following)
+
+    def _products(
+        self, pages: int, other: RowPages | None, following: int, last: bool = False
+    ) -> None:
+        """Values of `pages` pages, and scores of the `following` ones, which may be another's."""
+        if other is not None:
+            other._multiply_keys(pages, following)
+        self._multiply_values(pages, last)
+        if other is not None:
+            other._read_scores(pages, following)
+        self._read_values(pages)
+        for page in range(pages):
+            self._fold(page, pages)
+
+    def _scores(self, pages: int) -> None:
+        """The item's first pages."""
+        self._multiply_keys(0, pages)
+        self._read_scores(0, pages)
+
+    def _wait_for_query(self) -> None:
+        self.lo.code.wait(MXU, self.lo.tokens.q_full)
+        self.lo.code.wait(VPU, self.lo.tokens.bounds_full)
 
     def _unless_two(self, ahead: int, target: Label) -> None:
         """Branch unless `block`, `ahead` slots on, and the page behind it are full and a span."""
@@ -85,30 +190,8 @@ class RowPages:
             number = self._number(ahead)
             code.emit("bne", ra=code.alu("and", number, number, 1), b=0, target=target)
         with code.scope():
-            full = code.calc("shr", self.item.position, 7)
+            full = code.calc("shr", self.row.position, 7)
             code.emit("blt", ra=full, b=self.block + 2, target=target)
-
-    def _begin(self, pages: int) -> None:
-        """The item's first pages: their scores."""
-        self._multiply_keys(0, pages)
-        self._read_scores(0, pages)
-        self.lo.code.alu("add", self.block, self.block, pages)
-
-    def _turn(self, pages: int, following: int, load: Loader) -> None:
-        """Values of `pages` pages; scores of those behind them, of which `block` is the first."""
-        code, block = self.lo.code, self.block
-        if following:
-            self._multiply_keys(pages, following)
-        self._multiply_values(pages, following == 0)
-        if following:
-            self._read_scores(pages, following)
-        self._read_values(pages)
-        for page in range(pages):
-            self._fold(page, pages)
-        with code.loop(pages):
-            load()
-        if following:
-            code.alu("add", block, block, following)
 
     # -- places --------------------------------------------------------------------------------
 
@@ -164,7 +247,15 @@ class RowPages:
 
     def _keys(self, pages: int) -> Value:
         """Keys of a page that `block` is: all, if two are taken at once."""
-        return PAGE if pages > 1 else seen_keys(self.lo, self.item, self.block)
+        return PAGE if pages > 1 else self._seen()
+
+    def _seen(self, back: int = 0) -> Reg:
+        """A new register: keys of the page `back` in front of `block` that the row sees."""
+        code = self.lo.code
+        keys = code.calc("shl", self.block, 7)
+        code.alu("sub", keys, self.row.position, keys)
+        code.alu("add", keys, keys, 1 + back * PAGE)
+        return code.alu("min", keys, keys, PAGE)
 
     # -- scores --------------------------------------------------------------------------------
 
@@ -184,7 +275,7 @@ class RowPages:
                 code.emit("dset", dst=stored, field="dim0", b=keys)
             q = code.tensor(lo.tsram("q", Format.BF16, (self.group, self.dim)))
             nbytes = lo.plan.tile.attend_rows * self.dim * 2
-            offset = parity_offset(lo, self.item.turn, nbytes)
+            offset = parity_offset(lo, self.row.turn, nbytes)
             code.emit("dadd", dst=q, field="base", b=offset)
             gemm(lo, acc=acc, a=q, w=stored)
 
@@ -238,7 +329,7 @@ class RowPages:
         code.wait(MXU, tokens.p_full)
         for page in range(pages):
             with code.scope():
-                keys = self._keys_of_last() if last else PAGE
+                keys = self._seen(1) if last else PAGE
                 probs = self._area("probs", Format.BF16, 0, self.group, keys)
                 code.emit("dadd", dst=probs, field="base", b=page * self.group * PAGE * 2)
                 stored = Descriptor(
@@ -252,14 +343,6 @@ class RowPages:
                 if last:
                     code.emit("dset", dst=v, field="dim1", b=keys)
                 gemm(lo, acc=code.tensor(self._outputs(self.group, page)), a=probs, w=v)
-
-    def _keys_of_last(self) -> Reg:
-        """A new register: keys of the page in front of `block`."""
-        code = self.lo.code
-        code.alu("add", self.block, self.block, -1)
-        keys = seen_keys(self.lo, self.item, self.block)
-        code.alu("add", self.block, self.block, 1)
-        return keys
 
     def _outputs(self, rows: int, page: int = 0) -> Descriptor:
         behind = self.lo.plan.tile.attend_rows * PAGE * 4
