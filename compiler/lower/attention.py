@@ -150,9 +150,12 @@ def _first_block(lo: Lowering, state: _State) -> None:
     done = code.label("no_page")
     with code.scope():
         code.emit("bge", ra=state.coming.segment, b=segments_end(lo), target=done)
-    with code.scope():
-        item = place_item(lo, state.coming.segment, state.coming.index)
-        pages_of(lo, item.position, item.count, (state.block, code.reg()))
+    if not any(lo.plan.config.windows):
+        code.set(state.block, 0)
+    else:
+        with code.scope():
+            item = place_item(lo, state.coming.segment, state.coming.index)
+            pages_of(lo, item.position, item.count, (state.block, code.reg()))
     with code.scope():
         position = segment_word(lo, state.coming.segment, POSITION)
         code.alu("shr", position, position, 7)
@@ -215,12 +218,22 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         _pages(lo, item, state)
         _write_cache_once(lo, state)  # among pages that are on their way it costs least
         code.alu("or", state.full, state.full, FINISHED)
-        next_place(lo, place)
+        _move_on(lo, state)
         finish(lo, item, quantised)
     with code.scope():
         code.emit("blt", ra=place.segment, b=segments_end(lo), target=top)
     code.place(out)
     _write_cache_once(lo, state)
+
+
+def _move_on(lo: Lowering, state: _State) -> None:
+    """To the next item, unless that is begun."""
+    code, begun = lo.code, lo.code.label("moved_on")
+    if takes_rows(lo.plan):
+        with code.scope():
+            code.emit("bne", ra=code.calc("and", state.full, CARRIED), b=0, target=begun)
+    next_place(lo, state.place)
+    code.place(begun)
 
 
 def _write_cache_once(lo: Lowering, state: _State) -> None:

@@ -20,11 +20,12 @@ from compiler.lower.attention_items import (
     seen_keys,
     segment_word,
 )
-from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering, Tokens
+from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import (
     PARTS,
     cache_view,
     early,
+    in_halves,
     kv_format,
     new_view,
     page_bytes,
@@ -49,24 +50,27 @@ def advance(lo: Lowering, slot: Reg) -> None:
 class Own:
     """Who brings a page's rows that are of this step: of keys, and of values.
 
-    ``full``: the semaphore that says so to the array; ``old``: that which says to the channel that
-    older rows are there, unless it brings these itself.
+    ``full``: the semaphore that says so to the array, of every page if ``always``; ``old``: that
+    which says to the channel that older rows are there, unless it brings these itself.
     """
 
     channels: tuple[str, str]
     old: tuple[Sem | None, Sem | None]
     full: tuple[Sem, Sem]
+    always: bool
 
 
 def own_in_place(lo: Lowering) -> Own:
     """The channels that bring a page bring all of it."""
-    return Own((KEYS, VALUES), (None, None), (lo.tokens.k_own, lo.tokens.v_own))
+    tokens = lo.tokens
+    return Own((KEYS, VALUES), (None, None), (tokens.k_own, tokens.v_own), always=True)
 
 
 def own_of_split(lo: Lowering) -> Own:
     """Where few pages come before the barrier, dma4 is behind it first."""
     tokens = lo.tokens
-    return Own((IN, IN), (tokens.k_old, tokens.v_old), (tokens.k_new, tokens.v_new))
+    old, new = (tokens.k_old, tokens.v_old), (tokens.k_new, tokens.v_new)
+    return Own((IN, IN), old, new, always=False)  # a signal would wait for queries
 
 
 def load_old(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
@@ -83,16 +87,17 @@ def load_ahead(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> Non
 
 
 def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: bool) -> None:
-    code, tokens = lo.code, lo.tokens
+    code = lo.code
     with code.scope():
         page = page_address(lo, item.segment, item.head, block)
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
-        for (part, units), mixed in zip(_halves(tokens), own.old, strict=True):
+        for (part, units), mixed in zip(_channels(lo), own.old, strict=True):
+            several = halves and len(units) > 1
             for number, (unit, full, free) in enumerate(units):
                 code.wait(unit, free)
-                if number == 0 or halves:
+                if number == 0 or several:
                     with code.scope():
-                        offset, count = _half(lo, old, number if halves else None)
+                        offset, count = _half(lo, old, number if several else None)
                         with code.unless("eq", count, 0):
                             src = _page_rows(lo, part, page, 1)
                             dst = code.tensor(page_view(lo, part), ("base", slot))
@@ -109,11 +114,11 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
 
 def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> None:
     """`load_old` and `load_new` of a page all of whose rows are older than the step."""
-    code, tokens, rows = lo.code, lo.tokens, PAGE // 2
-    own = own_in_place(lo)
+    code, own = lo.code, own_in_place(lo)
     with code.scope():
         page = page_address(lo, segment, head, block)
-        for part, units in _halves(tokens):
+        for part, units in _channels(lo):
+            rows = PAGE // len(units)
             for number, (unit, full, free) in enumerate(units):
                 offset = number * rows * row_bytes(lo)
                 code.wait(unit, free)
@@ -123,19 +128,43 @@ def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> N
                     code.emit("dma", channel=unit, dst=dst, src=src)
                 code.signal(unit, full)
     if early(lo):
-        for unit, sem in zip(own.channels, own.full, strict=True):
-            code.signal(unit, sem)
+        _say_new(lo, own)
 
 
-_Half = tuple[str, Sem, Sem]
+_Channel = tuple[str, Sem, Sem]
 
 
-def _halves(tokens: Tokens) -> tuple[tuple[str, tuple[_Half, _Half]], ...]:
-    """Of keys and of values: for each half, its channel, and the semaphores of its slots."""
-    return (
-        ("k", ((KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room))),
-        ("v", ((VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room))),
-    )
+def _channels(lo: Lowering) -> tuple[tuple[str, tuple[_Channel, ...]], ...]:
+    """Of keys and of values: the channels that bring a page, with the semaphores of its slots."""
+    tokens, count = lo.tokens, 2 if in_halves(lo.plan) else 1
+    keys = (KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room)
+    values = (VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room)
+    return ("k", keys[:count]), ("v", values[:count])
+
+
+def await_pages(lo: Lowering, part: str, own: Own, pages: int = 1) -> None:
+    """Queue on the MXU: wait for all of some pages' keys or values."""
+    number = PARTS.index(part)
+    for _, full, _ in _channels(lo)[number][1]:
+        lo.code.wait(MXU, full, pages)
+    if early(lo) and own.always:
+        lo.code.wait(MXU, own.full[number], pages)
+
+
+def _await_new(lo: Lowering, item: Item, block: Reg, part: str, own: Own) -> None:
+    """The same of those of a page's rows that are of this step, where only they are signalled."""
+    code = lo.code
+    if early(lo) and not own.always:
+        with code.scope():
+            old, keys = _old_keys(lo, item, block), seen_keys(lo, item, block)
+            with code.unless("ge", old, keys):
+                code.wait(MXU, own.full[PARTS.index(part)])
+
+
+def free_pages(lo: Lowering, part: str, pages: int = 1) -> None:
+    """Queue on the MXU: pages' keys or values have been multiplied."""
+    for _, _, free in _channels(lo)[PARTS.index(part)][1]:
+        lo.code.signal(MXU, free, pages)
 
 
 def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
@@ -178,8 +207,15 @@ def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
                     src = code.tensor(view, ("base", source), dim0=new)
                     dst = code.tensor(page_view(lo, part), ("base", old), dim0=new)
                     code.emit("dma", channel=unit, dst=dst, src=src)
-        for unit, full in zip(own.channels, own.full, strict=True):
-            code.signal(unit, full)
+            if not own.always:
+                _say_new(lo, own)
+        if own.always:
+            _say_new(lo, own)
+
+
+def _say_new(lo: Lowering, own: Own) -> None:
+    for unit, full in zip(own.channels, own.full, strict=True):
+        lo.code.signal(unit, full)
 
 
 def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
@@ -296,9 +332,8 @@ class Values:
 def multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> Scores:
     """Queue on the MXU: q * k^T of a page."""
     code, dim = lo.code, lo.plan.config.head_dim
-    code.wait(MXU, lo.tokens.k_full)
-    code.wait(MXU, lo.tokens.k_rest)
-    _wait_for_new(lo, own.full[0])
+    await_pages(lo, "k", own)
+    _await_new(lo, item, block, "k", own)
     with code.scalars():
         part, keys = seen(lo, item, block), seen_keys(lo, item, block)
         acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
@@ -323,9 +358,8 @@ def multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> 
 def multiply_values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> Values:
     """Queue on the MXU: p * v of a page."""
     code, dim = lo.code, lo.plan.config.head_dim
-    code.wait(MXU, lo.tokens.v_full)
-    code.wait(MXU, lo.tokens.v_rest)
-    _wait_for_new(lo, own.full[1])
+    await_pages(lo, "v", own)
+    _await_new(lo, item, block, "v", own)
     code.wait(MXU, lo.tokens.p_full)
     transposed = Descriptor(
         Space.TSRAM, kv_format(lo), (dim, 1), (1, dim), lo.plan.tile.at["v_block"]
@@ -342,19 +376,12 @@ def multiply_values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -
         return Values(acc, partial(lo, part, block, 0, dim))
 
 
-def _wait_for_new(lo: Lowering, full: Sem) -> None:
-    """Queue on the MXU a wait for those of a page's rows that are of this step."""
-    if early(lo):
-        lo.code.wait(MXU, full)
-
-
 def read_scores(lo: Lowering, found: Scores) -> None:
     """Queue on the MXU: scores = q * k^T * L/sqrt(d) of a page."""
     code, tokens = lo.code, lo.tokens
     code.emit("readout", dst=found.scores, acc=found.acc, row=found.scale)
     code.signal(MXU, tokens.s_full)
-    code.signal(MXU, tokens.k_free)
-    code.signal(MXU, tokens.k_room)
+    free_pages(lo, "k")
 
 
 def softmax(lo: Lowering, found: Scores, block: Reg) -> None:
@@ -379,6 +406,5 @@ def read_values(lo: Lowering, found: Values) -> None:
     code, tokens = lo.code, lo.tokens
     code.emit("readout", dst=found.o, acc=found.acc)
     code.signal(MXU, tokens.o_full)
-    code.signal(MXU, tokens.v_free)
-    code.signal(MXU, tokens.v_room)
+    free_pages(lo, "v")
     code.wait(VPU, tokens.o_full)

@@ -24,10 +24,10 @@ from compiler.lower.attention_items import (
     segment_word,
     segments_end,
 )
-from compiler.lower.attention_pages import gemm, own_in_place, page_view
+from compiler.lower.attention_pages import await_pages, free_pages, gemm, own_in_place, page_view
 from compiler.lower.attention_places import Place, next_place
 from compiler.lower.context import MXU, VPU, Lowering, Plan
-from compiler.lower.kv import early, kv_format, page_bytes
+from compiler.lower.kv import kv_format, page_bytes
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
@@ -72,7 +72,8 @@ class RowPages:
     def write(self, end: Reg, load: Loader, place: Place, flags: Reg) -> None:
         """`block` becomes `end`; `load` writes the loading of a page into the slot at `used`.
 
-        `place` is the item's; in `flags` CARRIED is taken out, and put in for the next item.
+        `place` is the item's; in `flags` CARRIED is taken out, and put in if the next item's
+        first scores have been queued: then `place` is that item's already.
         """
         code, block = self.lo.code, self.block
         one, two, last = code.label("one_page"), code.label("two_pages"), code.label("last_page")
@@ -140,6 +141,8 @@ class RowPages:
             position = segment_word(lo, after.segment, POSITION)
             following = RowPages(lo, Row(position, after.index), self.used, ZERO)
             code.alu("or", flags, flags, CARRIED)
+            code.set(place.segment, after.segment)
+            code.set(place.index, after.index)
             following._wait_for_query()
             if self.spans:
                 alone = code.label("carried_alone")
@@ -261,11 +264,8 @@ class RowPages:
 
     def _multiply_keys(self, ahead: int, pages: int) -> None:
         """Queue on the MXU: q * k^T."""
-        lo, code, tokens = self.lo, self.lo.code, self.lo.tokens
-        code.wait(MXU, tokens.k_full, pages)
-        code.wait(MXU, tokens.k_rest, pages)
-        if early(lo):
-            code.wait(MXU, own_in_place(lo).full[0], pages)
+        lo, code = self.lo, self.lo.code
+        await_pages(lo, "k", own_in_place(lo), pages)
         with code.scope():
             acc = code.tensor(lo.acc(self.group, pages * PAGE))
             stored = code.tensor(page_view(lo, "k", pages * PAGE), ("base", self._slot(ahead)))
@@ -298,8 +298,8 @@ class RowPages:
                     if pages == 1:
                         code.emit("dset", dst=src, field="dim1", b=keys)
                     code.emit("readout", dst=dst, acc=src, row=scale)
-            for sem in (tokens.s_full, tokens.k_free, tokens.k_room):
-                code.signal(MXU, sem, 1 if sem is tokens.s_full else pages)
+            code.signal(MXU, tokens.s_full)
+            free_pages(lo, "k", pages)
             code.wait(VPU, tokens.s_full)
             self._softmax(ahead, rows, scores, keys)
         code.signal(VPU, tokens.p_full)
@@ -322,10 +322,7 @@ class RowPages:
     def _multiply_values(self, pages: int, last: bool) -> None:
         """Queue on the MXU: p * v, page by page."""
         lo, code, tokens = self.lo, self.lo.code, self.lo.tokens
-        code.wait(MXU, tokens.v_full, pages)
-        code.wait(MXU, tokens.v_rest, pages)
-        if early(lo):
-            code.wait(MXU, own_in_place(lo).full[1], pages)
+        await_pages(lo, "v", own_in_place(lo), pages)
         code.wait(MXU, tokens.p_full)
         for page in range(pages):
             with code.scope():
@@ -354,8 +351,8 @@ class RowPages:
         with code.scope():
             acc = code.tensor(self._outputs(rows))
             code.emit("readout", dst=self._partial(0, rows, 0, self.dim), acc=acc)
-        for sem in (tokens.o_full, tokens.v_free, tokens.v_room):
-            code.signal(MXU, sem, 1 if sem is tokens.o_full else pages)
+        code.signal(MXU, tokens.o_full)
+        free_pages(self.lo, "v", pages)
         code.wait(VPU, tokens.o_full)
 
     # -- fold ----------------------------------------------------------------------------------
