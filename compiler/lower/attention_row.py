@@ -1,11 +1,11 @@
 """Attention of one row of a sequence: what decode is made of, with as little control as possible.
 
-All pages but the last are seen as a whole, so none needs bounds. An array with columns for two
-pages multiplies two at once where both are full: a *span*. Both products of a turn, the next span's
-scores and this one's values, are queued before either is read out, since what is read out waits
-until all products are out of the array. What pages give lies in areas of the slots that they came
-in, so that no two are in each other's way. And an item's last page waits with the first scores of
-the next item.
+Written for arrays with columns for two pages: two are multiplied at once where both are full, a
+*span*. All pages but the last are seen as a whole, so none needs bounds. Both products of a turn,
+the next span's scores and this one's values, are queued before either is read out, since what is
+read out waits until all products are out of the array. What pages give lies in areas of the slots
+that they came in, so that no two are in each other's way. And an item's last page waits with the
+first scores of the next item.
 """
 
 from __future__ import annotations
@@ -35,18 +35,15 @@ Loader = Callable[[], None]
 
 
 def takes_rows(plan: Plan) -> bool:
-    """Whether items of one row are attended to here: without windows, if areas have room.
+    """Whether items of one row are attended to here: where two pages can be multiplied at once.
 
-    That is the first of two parities' room, since an item is finished in the second.
+    Half of the slots hold the pages of a turn. Areas need the room of one parity of two of what
+    pages give, since an item is finished in the other. With a window pages would need bounds.
     """
-    config = plan.config
+    config, tile = plan.config, plan.tile
     group = config.heads // config.kv_heads
-    return not any(config.windows) and plan.tile.page_slots * group <= plan.tile.attend_rows
-
-
-def span_pages(plan: Plan) -> int:
-    """Pages that are multiplied at once at most: half of the slots hold those of a turn."""
-    return 2 if plan.chip.tile.mxu.columns >= 2 * PAGE and plan.tile.page_slots >= 8 else 1
+    wide = plan.chip.tile.mxu.columns >= 2 * PAGE and tile.page_slots >= 8
+    return wide and not any(config.windows) and tile.page_slots * group <= tile.attend_rows
 
 
 CARRIED = 2  #: in the flags: the first scores of an item were queued with the item before
@@ -67,7 +64,6 @@ class RowPages:
         """`used` is the offset of the slot to multiply next, `block` the page that is in it."""
         self.lo, self.row, self.used, self.block = lo, row, used, block
         self.group, self.dim = group_of(lo), lo.plan.config.head_dim
-        self.spans = span_pages(lo.plan) > 1
 
     def write(self, end: Reg, load: Loader, place: Place, flags: Reg) -> None:
         """`block` becomes `end`; `load` writes the loading of a page into the slot at `used`.
@@ -80,23 +76,21 @@ class RowPages:
         self._first(one, two, flags)
         code.place(one)
         code.emit("bge", ra=block, b=end, target=last)
-        if self.spans:
-            alone = code.label("one_alone")
-            self._unless_two(1, alone)
-            self._turn(1, 2, load)
-            code.emit("jmp", target=two)
-            code.place(alone)
+        alone = code.label("one_alone")
+        self._unless_two(1, alone)
+        self._turn(1, 2, load)
+        code.emit("jmp", target=two)
+        code.place(alone)
         self._turn(1, 1, load)
         code.emit("jmp", target=one)
-        if self.spans:
-            code.place(two)
-            alone = code.label("two_alone")
-            self._unless_two(2, alone)
-            self._turn(2, 2, load)
-            code.emit("jmp", target=two)
-            code.place(alone)
-            self._turn(2, 1, load)
-            code.emit("jmp", target=one)
+        code.place(two)
+        alone = code.label("two_alone")
+        self._unless_two(2, alone)
+        self._turn(2, 2, load)
+        code.emit("jmp", target=two)
+        code.place(alone)
+        self._turn(2, 1, load)
+        code.emit("jmp", target=one)
         code.place(last)
         self._last(place, flags)
         load()
@@ -107,24 +101,22 @@ class RowPages:
         with code.scope():
             code.emit("bne", ra=code.calc("and", flags, CARRIED), b=0, target=begun)
         self._wait_for_query()
-        if self.spans:
-            alone = code.label("first_alone")
-            self._unless_two(0, alone)
-            self._scores(2)
-            code.alu("add", block, block, 2)
-            code.emit("jmp", target=two)
-            code.place(alone)
+        alone = code.label("first_alone")
+        self._unless_two(0, alone)
+        self._scores(2)
+        code.alu("add", block, block, 2)
+        code.emit("jmp", target=two)
+        code.place(alone)
         self._scores(1)
         code.alu("add", block, block, 1)
         code.emit("jmp", target=one)
         code.place(begun)
         code.alu("sub", flags, flags, CARRIED)
-        if self.spans:
-            alone = code.label("begun_alone")
-            self._unless_two(0, alone)
-            code.alu("add", block, block, 2)
-            code.emit("jmp", target=two)
-            code.place(alone)
+        alone = code.label("begun_alone")
+        self._unless_two(0, alone)
+        code.alu("add", block, block, 2)
+        code.emit("jmp", target=two)
+        code.place(alone)
         code.alu("add", block, block, 1)
 
     def _last(self, place: Place, flags: Reg) -> None:
@@ -144,12 +136,11 @@ class RowPages:
             code.set(place.segment, after.segment)
             code.set(place.index, after.index)
             following._wait_for_query()
-            if self.spans:
-                alone = code.label("carried_alone")
-                following._unless_two(1, alone)
-                self._products(1, following, 2, last=True)
-                code.emit("jmp", target=done)
-                code.place(alone)
+            alone = code.label("carried_alone")
+            following._unless_two(1, alone)
+            self._products(1, following, 2, last=True)
+            code.emit("jmp", target=done)
+            code.place(alone)
             self._products(1, following, 1, last=True)
         code.emit("jmp", target=done)
         code.place(none)
