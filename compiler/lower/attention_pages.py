@@ -316,7 +316,6 @@ class Scores:
     scores: Desc
     bounds: Desc
     peak: Desc
-    repeated: Desc
     total: Desc
     probs: Desc
 
@@ -341,15 +340,12 @@ def multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> 
             stored = code.tensor(page_view(lo, "k"), ("base", slot), dim0=keys)
             gemm(lo, acc=acc, a=_matrix(lo, "q", Format.BF16, dim, part, item.turn), w=stored)
         factor = lo.tsram("score_scale", Format.FP32, (1, 1), (0, 0))
-        repeated = partial(lo, part, block, dim + 1, 1, PAGE)
-        code.emit("dset", dst=repeated, field="dim1", b=keys)
         return Scores(
             acc,
             code.tensor(factor, dim0=part.count),
             _matrix(lo, "scores", Format.FP32, PAGE, part, block, dim1=keys),
             _bounds(lo, item, part),
             partial(lo, part, block, dim + 1, 1),
-            repeated,
             partial(lo, part, block, dim, 1),
             _matrix(lo, "probs", Format.BF16, PAGE, part, block, dim1=keys),
         )
@@ -394,10 +390,8 @@ def softmax(lo: Lowering, found: Scores, block: Reg) -> None:
             "k0": code.calc("shl", block, 7),
         }
         code.emit("vrmax", dst=found.peak, src=found.scores, **limits)
-        code.emit("vsub", dst=found.scores, a=found.scores, b=found.repeated)
-        code.emit("vexp2", dst=found.scores, a=found.scores)
-        code.emit("vrsum", dst=found.total, src=found.scores, **limits)
-        code.emit("vcvt", dst=found.probs, a=found.scores)
+        operands = {"dst": found.probs, "total": found.total, "a": found.scores, "b": found.peak}
+        code.emit("vexp2sum", **operands, **limits)
     code.signal(VPU, tokens.p_full)
 
 

@@ -221,14 +221,14 @@ class RowPages:
             offset = ("base", Scaled(self._number(ahead), nbytes))
             return code.fill(tensor, place, offset)
 
-    def _partial(self, ahead: int, rows: int, first: int, columns: int, spread: int = 0) -> Desc:
+    def _partial(self, ahead: int, rows: int, first: int, columns: int) -> Desc:
         """Columns of the results [rows, o | l | m] of pages in slots from one on."""
         stride, base = partial_bytes(self.lo.plan.config), self.lo.plan.tile.attend_rows
         place = Descriptor(
             Space.TSRAM,
             Format.FP32,
-            (rows, spread or columns),
-            (stride // 4, 0 if spread else 1),
+            (rows, columns),
+            (stride // 4, 1),
             self.lo.plan.tile.at["partial"] + base * stride + 4 * first,
         )
         return self._at(place, ahead, self.group * stride)
@@ -299,14 +299,9 @@ class RowPages:
         code = self.lo.code
         peak = self._partial(ahead, rows, self.dim + 1, 1)
         code.emit("vrmax", dst=peak, src=scores)
-        repeated = self._partial(ahead, rows, self.dim + 1, 1, PAGE)
-        if keys != PAGE:
-            code.emit("dset", dst=repeated, field="dim1", b=keys)
-        code.emit("vsub", dst=scores, a=scores, b=repeated)
-        code.emit("vexp2", dst=scores, a=scores)
-        code.emit("vrsum", dst=self._partial(ahead, rows, self.dim, 1), src=scores)
+        total = self._partial(ahead, rows, self.dim, 1)
         probs = self._area("probs", Format.BF16, ahead, rows, keys)
-        code.emit("vcvt", dst=probs, a=scores)
+        code.emit("vexp2sum", dst=probs, total=total, a=scores, b=peak)
 
     # -- values --------------------------------------------------------------------------------
 
