@@ -67,12 +67,15 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
     """o = attention(q, k_cache, v_cache), quantised if scales stay within a head group."""
     code, tokens = lo.code, lo.tokens
     with lo.phase(name):
-        for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values), (OUT, tokens.order)):
+        for unit, sem in ((KEYS, tokens.to_keys), (OUT, tokens.order)):
             code.signal(IN, sem)
             code.wait(unit, sem)
-        if early(lo) and lo.most_groups > 1:
-            with code.unless("eq", lo.groups, 1):
-                _read_ahead(lo)
+        code.wait(VALUES, tokens.to_values)
+        if lo.most_groups == 1:
+            code.signal(IN, tokens.to_values)
+        else:
+            with code.unless("ne", lo.groups, 1):
+                code.signal(IN, tokens.to_values)
         split, end = code.label("split"), code.label("attended")
         splits = choose(lo, split)
         with code.scope():
@@ -101,7 +104,8 @@ def leave_pages(lo: Lowering) -> None:
 def read_ahead(lo: Lowering, name: str) -> None:
     """Before this step's keys are known: the pages that this tile needs first, as slots allow.
 
-    In steps of several row groups, activations lie in the slots until the barrier before attention.
+    In steps of several row groups, activations lie in the slots until the barrier before attention;
+    then `_begin_pages` reads them.
     """
     if not early(lo):
         return
@@ -206,11 +210,15 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
     state = _start(lo)
     place = state.place
     top, out = code.label("item"), code.label("items_end")
+    begun = code.label("first_queries")
     with code.scope():
-        code.emit("bge", ra=place.segment, b=segments_end(lo), target=out)
+        code.emit("bge", ra=place.segment, b=segments_end(lo), target=begun)
     with code.scope():
         load_queries(lo, place_item(lo, place.segment, place.index))
-    _first_pages(lo, state, (load_new,) if early(lo) else (load_old,))
+    code.place(begun)
+    _begin_pages(lo, state)
+    with code.scope():
+        code.emit("bge", ra=place.segment, b=segments_end(lo), target=out)
     code.place(top)
     _load_next_queries(lo, place)
     with code.scope():
@@ -224,6 +232,32 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
         code.emit("blt", ra=place.segment, b=segments_end(lo), target=top)
     code.place(out)
     _write_cache_once(lo, state)
+
+
+def _begin_pages(lo: Lowering, state: _State) -> None:
+    """Load the first pages, or (if their old rows have been read early) what is new of them.
+
+    In steps of several row groups values wait for the first queries, which all tiles bring now.
+    """
+    code, tokens, begun = lo.code, lo.tokens, lo.code.label("first_pages")
+    if not early(lo):
+        if lo.most_groups > 1:
+            with code.unless("eq", lo.groups, 1):
+                code.signal(IN, tokens.to_values)
+        _first_pages(lo, state, (load_old,))
+        return
+    if lo.most_groups > 1:
+        several = code.label("several_groups")
+        code.emit("bne", ra=lo.groups, b=1, target=several)
+    _first_pages(lo, state, (load_new,))
+    if lo.most_groups > 1:
+        code.emit("jmp", target=begun)
+        code.place(several)
+        code.signal(IN, tokens.to_values)
+        code.wait(KEYS, tokens.k_over)
+        code.wait(VALUES, tokens.v_over)
+        _first_pages(lo, state, (load_ahead, load_new))
+        code.place(begun)
 
 
 def _move_on(lo: Lowering, state: _State) -> None:

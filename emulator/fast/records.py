@@ -125,6 +125,17 @@ def _inner_stride(w, operand, operands):
 
 
 @helper
+def _streams(w, first, operands, last):
+    """Source tensors that have more than one value along the last axis."""
+    streams = 0
+    for operand in range(first, operands):
+        if get(operand_record(w, operand), at.A_RANK) >= 0:
+            if last <= 1 or get(operand_record(w, operand), at.A_STRIDES + 3) != 0:
+                streams += 1
+    return streams
+
+
+@helper
 def _vector(w, record, operands):
     opcode = get(w, at.W_ARGS + at.A_OPCODE)
     source = operands - 1 if opcode == OP_TOPK or operands == 1 else 1
@@ -145,7 +156,8 @@ def _vector(w, record, operands):
     strides = _inner_stride(w, 0, operands)
     if operands > 1:
         strides |= _inner_stride(w, source, operands) << 20
-    put(record, retire.STRIDES, strides | _inner_stride(w, third, operands) << 40)
+    strides |= _inner_stride(w, third, operands) << 40
+    put(record, retire.STRIDES, strides | _streams(w, written, operands, last) << retire.STREAMS)
     put(record, retire.BYTES_READ, _read(w, operands, written))
     put(record, retire.BYTES_WRITTEN, _bytes(w, 0) + (_bytes(w, 1) if written == 2 else 0))
 
