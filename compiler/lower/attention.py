@@ -36,14 +36,12 @@ from compiler.lower.attention_pages import (
     read_values,
     softmax,
 )
-from compiler.lower.attention_places import Place, next_place, seek
+from compiler.lower.attention_places import Place, first_place, next_place
 from compiler.lower.attention_row import CARRIED, Row, RowPages, takes_rows
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import early, page_bytes, write_cache
 from compiler.lower.stream import bring_owed
-
-FINISHED = 1  #: in `_State.full`: an item has been finished
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class _State:
     ``place`` is the item at hand; ``used`` is the offset of the slot to multiply next. Pages are
     loaded as many ahead as there are slots, whatever items they belong to: ``coming`` and ``block``
     say which is next, into the slot that was given back last. ``full`` is four times the pages of
-    its sequence that were full before the step, plus FINISHED and CARRIED.
+    its sequence that were full before the step, plus CARRIED.
     """
 
     place: Place
@@ -88,10 +86,6 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
                 split_pages(lo, quantised)
             code.place(end)
         bring_owed(lo)
-        if early(lo):
-            # The next layer's keys take the place of this one's in CSRAM.
-            code.wait(OUT, tokens.k_cached)
-            code.wait(OUT, tokens.v_cached)
 
 
 def leave_pages(lo: Lowering) -> None:
@@ -140,8 +134,7 @@ Loader = Callable[[Lowering, Item, Reg, Reg, Own], None]
 def _start(lo: Lowering) -> _State:
     """The tile's first item, and its first page."""
     code = lo.code
-    place = Place(code.reg(0), code.calc("mul", lo.tile, 2))
-    seek(lo, place)
+    place = first_place(lo)
     coming = Place(code.reg(place.segment), code.reg(place.index))
     state = _State(place, code.reg(0), coming, code.reg(), code.reg(0))
     _first_block(lo, state)
@@ -164,7 +157,7 @@ def _first_block(lo: Lowering, state: _State) -> None:
         position = segment_word(lo, state.coming.segment, POSITION)
         code.alu("shr", position, position, 7)
         code.alu("shl", position, position, 2)
-        code.alu("and", state.full, state.full, FINISHED | CARRIED)
+        code.alu("and", state.full, state.full, CARRIED)
         code.alu("or", state.full, state.full, position)
     code.place(done)
 
@@ -179,7 +172,7 @@ def _load_next(lo: Lowering, state: _State, slot: Reg, loaders: tuple[Loader, ..
         with code.scope():
             code.emit("bge", ra=state.block, b=code.calc("shr", state.full, 2), target=partial)
         with code.scope():
-            head = code.calc("shr", coming.index, 1)
+            head = code.calc("shr", coming.index, 2)
             code.alu("remu", head, head, lo.plan.config.kv_heads)
             load_full(lo, coming.segment, head, state.block, slot)
         code.alu("add", state.block, state.block, 1)
@@ -224,14 +217,12 @@ def _in_place(lo: Lowering, quantised: bool) -> None:
     with code.scope():
         item = place_item(lo, place.segment, place.index)
         _pages(lo, item, state)
-        _write_cache_once(lo, state)  # among pages that are on their way it costs least
-        code.alu("or", state.full, state.full, FINISHED)
         _move_on(lo, state)
         finish(lo, item, quantised)
     with code.scope():
         code.emit("blt", ra=place.segment, b=segments_end(lo), target=top)
     code.place(out)
-    _write_cache_once(lo, state)
+    _write_cache(lo)
 
 
 def _begin_pages(lo: Lowering, state: _State) -> None:
@@ -268,15 +259,6 @@ def _move_on(lo: Lowering, state: _State) -> None:
             code.emit("bne", ra=code.calc("and", state.full, CARRIED), b=0, target=begun)
     next_place(lo, state.place)
     code.place(begun)
-
-
-def _write_cache_once(lo: Lowering, state: _State) -> None:
-    """With the first item, or if there has been none."""
-    code, done = lo.code, lo.code.label("written")
-    with code.scope():
-        code.emit("bne", ra=code.calc("and", state.full, FINISHED), b=0, target=done)
-    _write_cache(lo)
-    code.place(done)
 
 
 def _load_next_queries(lo: Lowering, place: Place) -> None:

@@ -168,13 +168,13 @@ def rows_of(lo: Lowering, segment: Reg) -> tuple[Reg, Reg]:
 
 
 def place_item(lo: Lowering, segment: Reg, index: Reg) -> Item:
-    """New registers: the item of half the index within its segment, chunk * kv_heads + head.
+    """New registers: the item of a quarter of the index in its segment, chunk * kv_heads + head.
 
-    Its turn is the index, which is odd in every second round.
+    Its turn is the index, whose lowest bit every next item changes.
     """
     code, kv_heads = lo.code, lo.plan.config.kv_heads
     first, count = rows_of(lo, segment)
-    head = code.calc("shr", index, 1)
+    head = code.calc("shr", index, 2)
     row = code.calc("divu", head, kv_heads)
     code.alu("remu", head, head, kv_heads)
     with code.scope():

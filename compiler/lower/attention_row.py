@@ -25,7 +25,7 @@ from compiler.lower.attention_items import (
     segments_end,
 )
 from compiler.lower.attention_pages import await_pages, free_pages, gemm, own_in_place, page_view
-from compiler.lower.attention_places import Place, next_place
+from compiler.lower.attention_places import Place, next_by_number
 from compiler.lower.context import MXU, VPU, Lowering, Plan
 from compiler.lower.kv import kv_format, page_bytes
 from isa.descriptor import Descriptor, Space
@@ -125,7 +125,7 @@ class RowPages:
         none, done = code.label("not_carried"), code.label("values_end")
         with code.scope():
             after = Place(code.reg(place.segment), code.reg(place.index))
-            next_place(lo, after)
+            next_by_number(lo, after, none)
             with code.scope():
                 code.emit("bge", ra=after.segment, b=segments_end(lo), target=none)
             with code.scope():

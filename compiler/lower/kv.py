@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.emit import Reg, Scaled
 from compiler.hbm import PAGE
 from compiler.lower.attention_items import PAGE_ROW, segment_word
-from compiler.lower.context import KEYS, VALUES, Lowering, Plan
+from compiler.lower.context import KEYS, OUT, VALUES, Lowering, Plan
 from compiler.precision import KV_FORMATS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
@@ -128,6 +128,16 @@ def write_cache(lo: Lowering) -> None:
     code.place(done)
     code.signal(KEYS, tokens.k_cached)
     code.signal(VALUES, tokens.v_cached)
+
+
+def cache_is_written(lo: Lowering) -> None:
+    """Queue on dma5, in front of a barrier: the next layer's keys may take these ones' place.
+
+    That is in CSRAM, and some phases later, so writing goes on beside the next product.
+    """
+    if early(lo):
+        lo.code.wait(OUT, lo.tokens.k_cached)
+        lo.code.wait(OUT, lo.tokens.v_cached)
 
 
 def _scatter(lo: Lowering, head: Reg, first: Reg, count: Reg) -> None:
