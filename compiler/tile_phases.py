@@ -137,9 +137,9 @@ def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, in
     element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
     page = PAGE * config.head_dim * element
     best: tuple[int, bool, int] | None = None
-    candidates = [(2, False), (4, False), (2, True), (3, True), (4, True)]
+    candidates = [(2, False), (4, False), *((slots, True) for slots in range(2, 7))]
     if sizing.chip.tile.mxu.columns >= 2 * PAGE:  # two pages are multiplied at once
-        candidates += [(6, True), (8, True)]
+        candidates.append((8, True))
     for slots, ahead in candidates if apart else candidates[:2]:
         try:
             rows = _place_pages(arena, sizing, (base, end), slots * page, ahead)

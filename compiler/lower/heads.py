@@ -108,7 +108,7 @@ def heads(lo: Lowering, name: str) -> None:
 
 
 ROOM = Room("head_in", "head_tmp", "head_rot", "head_sum", "head_rope", "head_out")
-PART_ROWS = 32  # rows for which tiles share a head; fewer are not worth the transfers (estimate)
+PART_ROWS = 16  # rows for which tiles share a head; fewer are not worth the transfers (estimate)
 PART_TILES = 8  # tiles that divide the heads, at least
 
 
