@@ -315,7 +315,7 @@ def _each_page(lo: Lowering, item: Item, state: _State, block: Reg, end: Reg) ->
     top, last, read = code.label("page"), code.label("last_page"), code.label("page_read")
     with code.scope():
         found = multiply_keys(lo, item, block, used, own)
-        read_scores(lo, found)
+        read_scores(lo, found, own)
         softmax(lo, found, block)
     code.place(top)
     code.alu("add", block, block, 1)
@@ -326,7 +326,7 @@ def _each_page(lo: Lowering, item: Item, state: _State, block: Reg, end: Reg) ->
     code.place(last)
     code.alu("add", block, block, -1)
     with code.scope():
-        read_values(lo, multiply_values(lo, item, block, used, own))
+        read_values(lo, multiply_values(lo, item, block, used, own), own)
     code.place(read)
     fold(lo, item, block)
     _load_next(lo, state, used, (load_old, load_new))
@@ -347,12 +347,12 @@ def _two_products(lo: Lowering, item: Item, block: Reg, used: Reg) -> None:
         advance(lo, slot)
         found = multiply_keys(lo, item, block, slot, own)
     with code.unless("lt", item.count, few):
-        read_scores(lo, found)
+        read_scores(lo, found, own)
     code.alu("add", block, block, -1)
     results = multiply_values(lo, item, block, used, own)
     code.alu("add", block, block, 1)
     with code.unless("ge", item.count, few):
-        read_scores(lo, found)
+        read_scores(lo, found, own)
     softmax(lo, found, block)
     code.alu("add", block, block, -1)
-    read_values(lo, results)
+    read_values(lo, results, own)

@@ -51,26 +51,32 @@ class Own:
     """Who brings a page's rows that are of this step: of keys, and of values.
 
     ``full``: the semaphore that says so to the array, of every page if ``always``; ``old``: that
-    which says to the channel that older rows are there, unless it brings these itself.
+    which says to the channel that older rows are there, unless it brings these itself. ``count``:
+    channels that bring older rows.
     """
 
     channels: tuple[str, str]
     old: tuple[Sem | None, Sem | None]
     full: tuple[Sem, Sem]
     always: bool
+    count: int
+
+
+STREAM, SINGLE = 4, 2  #: pages that should be under way: of a stream, and where each is awaited
 
 
 def own_in_place(lo: Lowering) -> Own:
     """The channels that bring a page bring all of it."""
-    tokens = lo.tokens
-    return Own((KEYS, VALUES), (None, None), (tokens.k_own, tokens.v_own), always=True)
+    tokens, count = lo.tokens, 2 if in_halves(lo.plan, STREAM) else 1
+    return Own((KEYS, VALUES), (None, None), (tokens.k_own, tokens.v_own), True, count)
 
 
 def own_of_split(lo: Lowering) -> Own:
     """Where few pages come before the barrier, dma4 is behind it first."""
     tokens = lo.tokens
     old, new = (tokens.k_old, tokens.v_old), (tokens.k_new, tokens.v_new)
-    return Own((IN, IN), old, new, always=False)  # a signal would wait for queries
+    # A signal of every page would wait for queries.
+    return Own((IN, IN), old, new, False, 2 if in_halves(lo.plan, SINGLE) else 1)
 
 
 def load_old(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
@@ -91,7 +97,7 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
     with code.scope():
         page = page_address(lo, item.segment, item.head, block)
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
-        for (part, units), mixed in zip(_channels(lo), own.old, strict=True):
+        for (part, units), mixed in zip(_channels(lo, own), own.old, strict=True):
             several = halves and len(units) > 1
             for number, (unit, full, free) in enumerate(units):
                 code.wait(unit, free)
@@ -117,7 +123,7 @@ def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> N
     code, own = lo.code, own_in_place(lo)
     with code.scope():
         page = page_address(lo, segment, head, block)
-        for part, units in _channels(lo):
+        for part, units in _channels(lo, own):
             rows = PAGE // len(units)
             for number, (unit, full, free) in enumerate(units):
                 offset = number * rows * row_bytes(lo)
@@ -134,9 +140,9 @@ def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> N
 _Channel = tuple[str, Sem, Sem]
 
 
-def _channels(lo: Lowering) -> tuple[tuple[str, tuple[_Channel, ...]], ...]:
+def _channels(lo: Lowering, own: Own) -> tuple[tuple[str, tuple[_Channel, ...]], ...]:
     """Of keys and of values: the channels that bring a page, with the semaphores of its slots."""
-    tokens, count = lo.tokens, 2 if in_halves(lo.plan) else 1
+    tokens, count = lo.tokens, own.count
     keys = (KEYS, tokens.k_full, tokens.k_free), (IN, tokens.k_rest, tokens.k_room)
     values = (VALUES, tokens.v_full, tokens.v_free), (OUT, tokens.v_rest, tokens.v_room)
     return ("k", keys[:count]), ("v", values[:count])
@@ -145,7 +151,7 @@ def _channels(lo: Lowering) -> tuple[tuple[str, tuple[_Channel, ...]], ...]:
 def await_pages(lo: Lowering, part: str, own: Own, pages: int = 1) -> None:
     """Queue on the MXU: wait for all of some pages' keys or values."""
     number = PARTS.index(part)
-    for _, full, _ in _channels(lo)[number][1]:
+    for _, full, _ in _channels(lo, own)[number][1]:
         lo.code.wait(MXU, full, pages)
     if early(lo) and own.always:
         lo.code.wait(MXU, own.full[number], pages)
@@ -161,9 +167,9 @@ def _await_new(lo: Lowering, item: Item, block: Reg, part: str, own: Own) -> Non
                 code.wait(MXU, own.full[PARTS.index(part)])
 
 
-def free_pages(lo: Lowering, part: str, pages: int = 1) -> None:
+def free_pages(lo: Lowering, part: str, own: Own, pages: int = 1) -> None:
     """Queue on the MXU: pages' keys or values have been multiplied."""
-    for _, _, free in _channels(lo)[PARTS.index(part)][1]:
+    for _, _, free in _channels(lo, own)[PARTS.index(part)][1]:
         lo.code.signal(MXU, free, pages)
 
 
@@ -372,12 +378,12 @@ def multiply_values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -
         return Values(acc, partial(lo, part, block, 0, dim))
 
 
-def read_scores(lo: Lowering, found: Scores) -> None:
+def read_scores(lo: Lowering, found: Scores, own: Own) -> None:
     """Queue on the MXU: scores = q * k^T * L/sqrt(d) of a page."""
     code, tokens = lo.code, lo.tokens
     code.emit("readout", dst=found.scores, acc=found.acc, row=found.scale)
     code.signal(MXU, tokens.s_full)
-    free_pages(lo, "k")
+    free_pages(lo, "k", own)
 
 
 def softmax(lo: Lowering, found: Scores, block: Reg) -> None:
@@ -395,10 +401,10 @@ def softmax(lo: Lowering, found: Scores, block: Reg) -> None:
     code.signal(VPU, tokens.p_full)
 
 
-def read_values(lo: Lowering, found: Values) -> None:
+def read_values(lo: Lowering, found: Values, own: Own) -> None:
     """o of a page, before the fold."""
     code, tokens = lo.code, lo.tokens
     code.emit("readout", dst=found.o, acc=found.acc)
     code.signal(MXU, tokens.o_full)
-    free_pages(lo, "v")
+    free_pages(lo, "v", own)
     code.wait(VPU, tokens.o_full)

@@ -290,7 +290,7 @@ class RowPages:
                         code.emit("dset", dst=src, field="dim1", b=keys)
                     code.emit("readout", dst=dst, acc=src, row=scale)
             code.signal(MXU, tokens.s_full)
-            free_pages(lo, "k", pages)
+            free_pages(lo, "k", own_in_place(lo), pages)
             code.wait(VPU, tokens.s_full)
             self._softmax(ahead, rows, scores, keys)
         code.signal(VPU, tokens.p_full)
@@ -338,7 +338,7 @@ class RowPages:
             acc = code.tensor(self._outputs(rows))
             code.emit("readout", dst=self._partial(0, rows, 0, self.dim), acc=acc)
         code.signal(MXU, tokens.o_full)
-        free_pages(self.lo, "v", pages)
+        free_pages(self.lo, "v", own_in_place(self.lo), pages)
         code.wait(VPU, tokens.o_full)
 
     # -- fold ----------------------------------------------------------------------------------

@@ -169,10 +169,10 @@ def _attend_to(lo: Lowering, item: Item, spread: Spread, block: Reg, slot: Reg) 
     code.wait(VPU, tokens.partial_free)
     with code.scope():
         found = multiply_keys(lo, item, block, slot, own)
-        read_scores(lo, found)
+        read_scores(lo, found, own)
         softmax(lo, found, block)
     with code.scope():
-        read_values(lo, multiply_values(lo, item, block, slot, own))
+        read_values(lo, multiply_values(lo, item, block, slot, own), own)
     code.signal(VPU, tokens.partial_full)
     code.signal(VPU, tokens.q_free)
     code.wait(OUT, tokens.partial_full)

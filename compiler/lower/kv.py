@@ -39,11 +39,11 @@ def page_bytes(lo: Lowering) -> int:
     return PAGE * row_bytes(lo)
 
 
-def in_halves(plan: Plan) -> bool:
-    """Whether a page comes by two channels: one has too few requests under way for two pages."""
+def in_halves(plan: Plan, pages: int) -> bool:
+    """Whether a page comes by two channels: one has too few requests under way for so many."""
     dma = plan.chip.tile.dma
     element = 2 if KV_FORMATS[plan.options.kv] is Format.BF16 else 1
-    return 2 * PAGE * plan.config.head_dim * element > dma.outstanding * dma.request_bytes
+    return pages * PAGE * plan.config.head_dim * element > dma.outstanding * dma.request_bytes
 
 
 def cache_bytes(lo: Lowering) -> int:
