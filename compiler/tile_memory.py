@@ -17,10 +17,11 @@ from compiler.hbm import Capacity
 from compiler.matrices import K_PAD, Matrix
 from compiler.precision import Precision
 from compiler.tile_phases import Sizing, part_rope_bytes, place_phases, place_sample
+from compiler.tiling import OPTION, RULES, Tiling
 from isa.descriptor import PANEL_COLUMNS
 
 PART_SLOTS = 2  # of parts that the VPU finishes: one comes or goes while it works on another
-LEAST_SLOTS = 2  # of the weight ring
+LEAST_SLOTS, MOST_SLOTS = 2, 4  # of the weight ring
 A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at once
 LARGEST_SLOT = 1 << 17  # bytes of weights of a chunk: 128 KiB, but more where memory is larger
 SLOT_SHARE = 10  # of a tile's memory; so the ring takes less than half of it
@@ -84,16 +85,26 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
 
     Raises CompileError if nothing fits.
     """
-    last = DoesNotFit(f"{rows} rows are more than {ROWS[0]} for each of {sizing.groups} row groups")
+    tiling = sizing.tiling
+    most = tiling.of("group_rows", ROWS[0])
+    first, last = (
+        None,
+        DoesNotFit(f"{rows} rows are more than {most} for each of {sizing.groups} row groups"),
+    )
+    depths = (MOST_SLOTS, 3, LEAST_SLOTS) if tiling.slots is None else (tiling.slots,)
+    blocks = BLOCKS if tiling.block is None else (tiling.block,)
     for candidate in _group_rows(sizing, rows):
-        for slot, block_panels, depth in itertools.product(
-            _slots(sizing), BLOCKS, (4, 3, LEAST_SLOTS)
-        ):
+        for slot, block_panels, depth in itertools.product(_slots(sizing), blocks, depths):
             try:
                 capacity = capacity_for(candidate, rows)
                 return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
             except DoesNotFit as problem:
-                last = problem
+                first, last = first or problem, problem
+    if tiling != RULES:
+        raise CompileError(
+            f"{sizing.chip.name}: {OPTION} {tiling.text()} fits no tile ({first or last}); "
+            "leave more to the compiler"
+        )
     raise CompileError(
         f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows, "
         "--sequences or --logit-rows, or less --context"
@@ -102,18 +113,20 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
 
 def _slots(sizing: Sizing) -> Iterator[int]:
     """Bytes of a slot of the weight ring to try, largest first."""
+    if sizing.tiling.chunk is not None:
+        return iter((sizing.tiling.chunk,))
     most = max(LARGEST_SLOT, sizing.chip.tile.tsram.bytes // SLOT_SHARE)
     return (1 << n for n in range(most.bit_length() - 1, 9, -1))
 
 
 def _group_rows(sizing: Sizing, rows: int | None) -> Iterator[int]:
     """Rows of a row group to try, so that `rows` fit a step."""
-    groups = sizing.groups
+    groups, given = sizing.groups, sizing.tiling.group_rows
     if rows is None:
-        yield from ROWS
+        yield from ROWS if given is None else (given,)
         return
-    for candidate in (rows, *ROWS):
-        if candidate <= min(rows, ROWS[0]) and candidate * groups >= rows:
+    for candidate in (rows, *ROWS) if given is None else (given,):
+        if candidate <= min(rows, given or ROWS[0]) and candidate * groups >= rows:
             yield candidate
 
 
@@ -162,12 +175,11 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     head_panels = min(-(-head.units // sizing.chip.num_tiles) * head.unit, block_panels)
     ways = rankings(head, sizing.chip.num_tiles, capacity.top_k, head_panels)
     _persistent(arena, sizing, capacity, columns, ways)
-    stage = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * STAGE_PANELS * PANEL_COLUMNS
+    panel = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * PANEL_COLUMNS
+    stage = sizing.tiling.of("stage", STAGE_PANELS) * panel
     arena.take("stage", 4 * stage)
     arena.take("weights", depth * (slot + w_scale))
-    wide_stage = stage
-    while depth > LEAST_SLOTS and wide_stage * 8 <= stage * 4 + slot + w_scale:
-        wide_stage *= 2
+    wide_stage = _wide_stage(sizing.tiling, panel, stage, (depth, slot + w_scale))
     base = arena.top
     least = _parts(arena, sizing, capacity, stage, align, wide)
     try:
@@ -214,6 +226,25 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         max(tops),
         arena.size,
     )
+
+
+def _wide_stage(tiling: Tiling, panel: int, stage: int, ring: tuple[int, int]) -> int:
+    """Elements read out at a time by several row groups, which may use a slot of the ring.
+
+    `panel`: of all rows, elements; `ring`: its slots, and bytes of one.
+    """
+    depth, slot = ring
+    if tiling.wide_stage is None:
+        wide = stage
+        while depth > LEAST_SLOTS and wide * 8 <= stage * 4 + slot:
+            wide *= 2
+        return wide
+    wide = tiling.wide_stage * panel
+    if wide < stage:
+        raise DoesNotFit("wide_stage: less than the stage of one row group")
+    if wide > stage and (depth <= LEAST_SLOTS or wide * 4 > stage * 4 + slot):
+        raise DoesNotFit("wide_stage: beyond the stage and a slot of the weight ring")
+    return wide
 
 
 def rankings(matrix: Matrix, tiles: int, top_k: int, wide: int) -> int:

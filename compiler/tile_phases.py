@@ -15,6 +15,7 @@ from compiler.fuse import Phases
 from compiler.hbm import PAGE, Capacity, rope_columns
 from compiler.matrices import Matrix
 from compiler.precision import KV_FORMATS, Precision
+from compiler.tiling import RULES, Tiling
 from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
@@ -34,6 +35,7 @@ class Sizing:
     chip: Chip
     groups: int  #: row groups at most
     whole_heads: bool  #: lanes may take whole heads of q, k and v in steps of several row groups
+    tiling: Tiling = RULES
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def place_phases(
     tops, lent = [top], (0, 0)
     if ahead:
         arena.size = arena.names["k_block"][0]
-        lent = _lent(2 * arena.names["k_block"][1], slot or 0)
+        lent = _lent(2 * arena.names["k_block"][1], slot or 0, sizing.tiling.lent)
+    elif sizing.tiling.lent:
+        raise DoesNotFit("lent: pages of their own, which other phases could use")
     found = {}
     try:
         for name, layout in (("norm", _norm), ("heads", _heads)):
@@ -135,8 +139,7 @@ def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, in
     element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
     page = PAGE * config.head_dim * element
     best: tuple[int, bool, int] | None = None
-    candidates = ((2, False), (4, False), (2, True), (3, True), (4, True))
-    for slots, ahead in candidates if apart else candidates[:2]:
+    for slots, ahead in _page_slots(sizing.tiling.page_slots, apart):
         try:
             rows = _place_pages(arena, sizing, (base, end), slots * page, ahead)
         except DoesNotFit as problem:
@@ -150,12 +153,22 @@ def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, in
     return rows, slots, ahead
 
 
-def _lent(have: int, slot: int) -> tuple[int, int]:
+def _page_slots(given: int | None, apart: bool) -> list[tuple[int, bool]]:
+    """Slots of KV pages to try, and whether they lie apart from the rest."""
+    if given is not None:
+        return [(given, False), (given, True)] if apart else [(given, False)]
+    within = [(2, False), (4, False)]
+    return [*within, (2, True), (3, True), (4, True)] if apart else within
+
+
+def _lent(have: int, slot: int, given: int | None) -> tuple[int, int]:
     """Slots of weights that `have` bytes of pages can be, and bytes of one: nearly a whole slot."""
-    for count in range(MOST_LENT, 0, -1):
+    for count in range(MOST_LENT, 0, -1) if given is None else range(given, 0, -1):
         nbytes = have // count // ARENA_ALIGN * ARENA_ALIGN
         if nbytes >= slot * LEAST_LENT:
             return count, min(nbytes, slot)
+        if given is not None:
+            raise DoesNotFit(f"lent: {have} bytes of pages")
     return 0, 0
 
 
@@ -185,8 +198,10 @@ def _attend(arena: Arena, sizing: Sizing) -> int:
     """All of attention but its pages; two of what the array and the vector unit hand over."""
     config = sizing.config
     group, dim = config.heads // config.kv_heads, config.head_dim
-    base = arena.top
-    for queries in (128, 64, 32, 16, 8, 4, 2, 1):
+    base, given = arena.top, sizing.tiling.attend_rows
+    if given is not None and given % group:
+        raise DoesNotFit(f"attend_rows: no multiple of the {group} query heads of a KV head")
+    for queries in (128, 64, 32, 16, 8, 4, 2, 1) if given is None else (given,):
         rows = max(1, queries // group) * group
         arena.top = base
         try:

@@ -17,12 +17,12 @@ from compiler.lower.activations import (
     ARRIVING,
     RESIDENT,
     RING,
-    SHARED_ROWS,
     activations,
     free_slot,
     load_chunk,
     load_row_scales,
     may_share,
+    shared_rows,
 )
 from compiler.lower.context import MXU, VPU, Lowering, Plan
 from compiler.lower.cutting import LAYER_MATRICES
@@ -186,7 +186,8 @@ def _chunks(lo: Lowering, work: Linear, turn: Turn, finish: stream.Stream) -> No
     else:
         stream.bring_again(lo)
     next_slot(lo)
-    with code.loop(PARTS_A_CHUNK), code.unless("lt", turn.parts, 2):
+    parts = lo.plan.options.tiling.of("parts", PARTS_A_CHUNK)
+    with code.loop(parts), code.unless("lt", turn.parts, 2):
         code.call(finish.label, finish.taken)
     code.alu("add", turn.k, turn.k, turn.depth)
     code.emit("blt", ra=turn.k, b=k, target=top)
@@ -207,7 +208,7 @@ def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
     if not may_share(lo, work):
         return
     code, end = lo.code, lo.code.label("helped")
-    code.emit("blt", ra=lo.rows, b=SHARED_ROWS, target=end)
+    code.emit("blt", ra=lo.rows, b=shared_rows(lo), target=end)
     code.emit("bge", ra=turn.slot, b=RESIDENT, target=end)
     with code.scope():
         begin, _ = cutting.own_panels(lo, work.matrix, work.alone)
@@ -258,10 +259,11 @@ def _by_rows(lo: Lowering, rows: Value) -> Iterator[Iterator[int]]:
         yield iter((option or 1,))
         return
     few, done = code.label("few_rows"), code.label("gemm_done")
+    skinny = lo.plan.options.tiling.of("skinny", SKINNY)
 
     def variants() -> Iterator[int]:
         with code.scope():
-            code.emit("blt", ra=code.reg(rows), b=SKINNY, target=few)
+            code.emit("blt", ra=code.reg(rows), b=skinny, target=few)
         yield 1
         code.emit("jmp", target=done)
         code.place(few)
