@@ -16,7 +16,13 @@ from compiler.errors import CompileError
 from compiler.hbm import Capacity
 from compiler.matrices import K_PAD, Matrix
 from compiler.precision import Precision
-from compiler.tile_phases import Sizing, part_rope_bytes, place_phases, place_sample
+from compiler.tile_phases import (
+    KnobDoesNotFit,
+    Sizing,
+    part_rope_bytes,
+    place_phases,
+    place_sample,
+)
 from compiler.tiling import OPTION, RULES, Tiling
 from isa.descriptor import PANEL_COLUMNS
 
@@ -87,10 +93,9 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
     """
     tiling = sizing.tiling
     most = tiling.of("group_rows", ROWS[0])
-    first, last = (
-        None,
-        DoesNotFit(f"{rows} rows are more than {most} for each of {sizing.groups} row groups"),
-    )
+    problems = [
+        DoesNotFit(f"{rows} rows are more than {most} for each of {sizing.groups} row groups")
+    ]
     depths = (MOST_SLOTS, 3, LEAST_SLOTS) if tiling.slots is None else (tiling.slots,)
     blocks = BLOCKS if tiling.block is None else (tiling.block,)
     for candidate in _group_rows(sizing, rows):
@@ -99,16 +104,29 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
                 capacity = capacity_for(candidate, rows)
                 return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
             except DoesNotFit as problem:
-                first, last = first or problem, problem
-    if tiling != RULES:
-        raise CompileError(
-            f"{sizing.chip.name}: {OPTION} {tiling.text()} fits no tile ({first or last}); "
-            "leave more to the compiler"
+                problems.append(problem)
+    raise CompileError(f"{sizing.chip.name}: {_refusal(tiling, problems)}")
+
+
+class NoSuchBlock(DoesNotFit):
+    """A block that is too wide for its chunk or the accumulator, however much memory there is."""
+
+
+def _refusal(tiling: Tiling, problems: list[DoesNotFit]) -> str:
+    """Why nothing fits: what was tried last; or what says most about a tiling that was given."""
+    if tiling == RULES:
+        return (
+            f"no tiling fits a tile ({problems[-1]}); choose fewer --rows, "
+            "--sequences or --logit-rows, or less --context"
         )
-    raise CompileError(
-        f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows, "
-        "--sequences or --logit-rows, or less --context"
-    )
+    tried = problems[1:] or problems
+    reason = min(tried, key=_says_little)
+    return f"{OPTION} {tiling.text()} fits no tile ({reason}); leave more to the compiler"
+
+
+def _says_little(problem: DoesNotFit) -> int:
+    """How little a reason says: a knob's own say most, blocks that are just too wide nothing."""
+    return 0 if isinstance(problem, KnobDoesNotFit) else 1 + isinstance(problem, NoSuchBlock)
 
 
 def _slots(sizing: Sizing) -> Iterator[int]:
@@ -163,10 +181,10 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     widest = max(m.precision.bits for m in sizing.matrices)
     align = ALIGN if slot * 8 // widest >= columns * ALIGN else K_PAD
     if slot * 8 // widest < columns * align:
-        raise DoesNotFit("weight chunk too small for a block")
+        raise NoSuchBlock("weight chunk too small for a block")
     most = max(capacity.group_rows, capacity.wanted)
     if 2 * most * columns * 4 > sizing.chip.tile.acc.bytes:
-        raise DoesNotFit(f"ACC: twice {most} rows of {columns} columns")
+        raise NoSuchBlock(f"ACC: twice {most} rows of {columns} columns")
     w_scale = max(m.precision.scale_bytes(slot * 8 // m.precision.bits) for m in sizing.matrices)
     w_scale = -(-w_scale // ARENA_ALIGN) * ARENA_ALIGN
     arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
@@ -241,9 +259,9 @@ def _wide_stage(tiling: Tiling, panel: int, stage: int, ring: tuple[int, int]) -
         return wide
     wide = tiling.wide_stage * panel
     if wide < stage:
-        raise DoesNotFit("wide_stage: less than the stage of one row group")
+        raise KnobDoesNotFit("wide_stage: less than the stage of one row group")
     if wide > stage and (depth <= LEAST_SLOTS or wide * 4 > stage * 4 + slot):
-        raise DoesNotFit("wide_stage: beyond the stage and a slot of the weight ring")
+        raise KnobDoesNotFit("wide_stage: beyond the stage and a slot of the weight ring")
     return wide
 
 

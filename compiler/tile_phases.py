@@ -23,6 +23,10 @@ from isa.formats import Format
 NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
 
 
+class KnobDoesNotFit(DoesNotFit):
+    """A knob of the tiling cannot have its value, whatever the others have."""
+
+
 @dataclass(frozen=True)
 class Sizing:
     """What a layout of TSRAM is made for."""
@@ -69,7 +73,7 @@ def place_phases(
         arena.size = arena.names["k_block"][0]
         lent = _lent(2 * arena.names["k_block"][1], slot or 0, sizing.tiling.lent)
     elif sizing.tiling.lent:
-        raise DoesNotFit("lent: pages of their own, which other phases could use")
+        raise KnobDoesNotFit("lent: no room for pages apart from what phases use in turn")
     found = {}
     try:
         for name, layout in (("norm", _norm), ("heads", _heads)):
@@ -168,7 +172,7 @@ def _lent(have: int, slot: int, given: int | None) -> tuple[int, int]:
         if nbytes >= slot * LEAST_LENT:
             return count, min(nbytes, slot)
         if given is not None:
-            raise DoesNotFit(f"lent: {have} bytes of pages")
+            raise KnobDoesNotFit(f"lent: {have} bytes of pages")
     return 0, 0
 
 
@@ -200,7 +204,7 @@ def _attend(arena: Arena, sizing: Sizing) -> int:
     group, dim = config.heads // config.kv_heads, config.head_dim
     base, given = arena.top, sizing.tiling.attend_rows
     if given is not None and given % group:
-        raise DoesNotFit(f"attend_rows: no multiple of the {group} query heads of a KV head")
+        raise KnobDoesNotFit(f"attend_rows: no multiple of the {group} query heads of a KV head")
     for queries in (128, 64, 32, 16, 8, 4, 2, 1) if given is None else (given,):
         rows = max(1, queries // group) * group
         arena.top = base

@@ -22,7 +22,8 @@ def lines(found: Found) -> Iterator[str]:
         yield from _line(found, each)
     refused = [each for each in found.tried if each.reason]
     for each in refused:
-        yield from _wrapped(f"{'refused':>10} ", f"{each.tiling.text()}: {_why(each)}")
+        reason = _why(each, found.subject.chip.name)
+        yield from _wrapped(f"{'refused':>10} ", f"{each.tiling.text()}: {reason}")
     yield ""
     yield from summary(found)
 
@@ -54,10 +55,10 @@ def _cycles_width(found: Found) -> int:
     return max(len(" ".join(f"{mean:,.0f}" for mean in each.cycles)) for each in found.tried)
 
 
-def _why(each: Tried) -> str:
+def _why(each: Tried, chip: str) -> str:
     """The reason, without what the line says already."""
-    option = f"--tiling {each.tiling.text()} "
-    return each.reason.removeprefix("t1: ").replace(option, "").split("; leave more")[0]
+    known = f"{chip}: --tiling {each.tiling.text()} "
+    return each.reason.removeprefix(known).split("; leave more")[0]
 
 
 def _wrapped(head: str, text: str) -> Iterator[str]:

@@ -59,6 +59,7 @@ class Walk:
         self._free = space.turned(timer.subject.options.tiling)
         self._seen: set[Tiling] = set()  # what tilings settle to, and those that do not
         self._timed: dict[Tiling, Tried] = {}  # by what the tiling settles to
+        self._idle: set[str] = set()  # knobs that changed nothing when they were last turned
         self._base: list[list[float]] = []  # cycles of every near step with the rules
         self.tried: list[Tried] = []
 
@@ -66,8 +67,8 @@ class Walk:
         """The best of all. Raises TesseraError where the rules' own program cannot be timed."""
         best = here = self._first()
         while self._left and self._free:
-            here = self._descended(here)
-            best = min(best, self._simplified(here), key=lambda each: each.over)
+            here = self._simplified(self._descended(here))
+            best = here if _is_better(here, best) else best
             found = self._kicked(best)
             if found is None:
                 break
@@ -92,14 +93,19 @@ class Walk:
         return found
 
     def _descended(self, here: Tried) -> Tried:
-        """Where no single knob helps, or no program is left."""
-        better = True
+        """Where no single knob helps, or no program is left.
+
+        Knobs on which nothing depended come last, and once.
+        """
+        knobs, better = list(self._free), True
         while better:
             better = False
-            for knob in space.order(self._free, self._chance):
+            turns = space.order(knobs, self._chance)
+            for knob in sorted(turns, key=lambda knob: knob in self._idle):
                 best = min(self._turned(here, knob), key=lambda each: each.over, default=here)
-                if best.over < here.over * (1 - LEAST_GAIN):
+                if _is_better(best, here):
                     here, better = best, True
+            knobs = [knob for knob in knobs if knob not in self._idle]
         return here
 
     def _turned(self, here: Tried, knob: str) -> list[Tried]:
@@ -112,7 +118,10 @@ class Walk:
         for far in (1, 2):
             found += self._all(space.near(here.tiling, now, knob, far), here)
             if found and all(each.over == here.over for each in found):
-                break
+                self._idle.add(knob)
+                return []
+        if found:
+            self._idle.discard(knob)
         return [each for each in found if not each.partly]
 
     def _simplified(self, here: Tried) -> Tried:
@@ -198,6 +207,11 @@ class Walk:
     def _spend(self, programs: int) -> None:
         self._left -= programs
         self._advance(programs)
+
+
+def _is_better(one: Tried, other: Tried) -> bool:
+    """By more than chance."""
+    return one.over < other.over * (1 - LEAST_GAIN)
 
 
 def mean_of_ratios(ratios: Sequence[float]) -> float:
