@@ -338,3 +338,15 @@ def test_a_timer_tries_defects_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(clock, Timer)
         ((time,),) = clock.times([(RULES, [STEP])])
         assert isinstance(time, int)
+
+
+def test_a_cache_that_cannot_be_written_is_said(model: Path, cache: Path) -> None:
+    (cache / "search").write_text("a file")
+    command = ["compile", model, "--no-weights", "--chip", "t1-mini", "-o", "p.bin", "--search", 2]
+    result = emu(*command, "--search-for", "decode:context=9")
+    assert result.status == 2 and "set XDG_CACHE_HOME to another place" in result.err
+    (cache / "search").unlink()
+    (cache / "search").mkdir()
+    (cache / "search" / "results.sqlite").write_text("no database, but long enough to be read")
+    result = emu(*command, "--search-for", "decode:context=9")
+    assert result.status == 2 and "results.sqlite: is no results file" in result.err

@@ -30,6 +30,8 @@ from isa.errors import FileError
 
 FOLDED: Final = 4  #: layers that are simulated, as by `emu bench chip`: the others are like them
 
+_ELSEWHERE: Final = "set XDG_CACHE_HOME to another place"
+
 Asked = tuple[Tiling, Sequence[Step]]
 Time = int | str  #: cycles, or why there are none
 
@@ -123,10 +125,8 @@ def timer(subject: Subject, jobs: int) -> Iterator[Timer]:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
-        raise FileError(
-            f"{place}: cannot be written: {problem}; set XDG_CACHE_HOME to another place"
-        ) from None
-    store = Store(place)
+        raise FileError(f"{place}: cannot be written: {problem}; {_ELSEWHERE}") from None
+    store = Store(place, elsewhere=_ELSEWHERE)
     try:
         if jobs == 1:
             yield Timer(subject, store, executors.Place(executors.Here(), window=1))
