@@ -90,7 +90,9 @@ def test_every_knob_is_tried_with_other_values(model: Model) -> None:
 
 
 @pytest.mark.parametrize("chip", ["t1", "t1-wide", "t1-mini-balanced"])
-@pytest.mark.parametrize("text", ["", "group_rows=32,stage=8", "chunk=49152,page_slots=3,lent=1"])
+@pytest.mark.parametrize(
+    "text", ["", "group_rows=32,stage=8", "group_rows=1", "chunk=49152,page_slots=3,lent=1"]
+)
 def test_a_settled_tiling_is_the_same_program(chip: str, text: str) -> None:
     config = ModelConfig.load(Path(__file__).parents[1] / "programs/configs/llama-3.2-1b")
     machine, asked = load_chip(chip), Options(tiling=Tiling.parse(text))
