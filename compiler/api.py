@@ -91,6 +91,22 @@ def compile_config(
 
 def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compiled:
     """Graph, fusion, plan and code; each stage is verified."""
+    graph, phases, plan = _planned(config, chip, options)
+    code, tokens, entries, layer_count = lower(plan, phases)
+    verify_code(code)
+    found = schedule(plan)
+    verify_schedule(found, code, tokens)
+    return Compiled(graph, phases, plan, found, code, entries, layer_count)
+
+
+def plan_config(
+    config: ModelConfig, chip: Chip, options: Options, ignore_capacity: bool = False
+) -> Plan:
+    """The plan of a program alone, in a hundredth of the time. Raises CompileError."""
+    return _planned(config, chip.with_hbm(MAX_HBM_BYTES) if ignore_capacity else chip, options)[2]
+
+
+def _planned(config: ModelConfig, chip: Chip, options: Options) -> tuple[Graph, Phases, Plan]:
     if chip.tile.dma.channels < 8:
         raise CompileError(f"{chip.name}: tile.dma.channels: the schedule needs 8 channels")
     if options.split is not None and options.split not in chip.tile.mxu.splits:
@@ -100,11 +116,7 @@ def compile_stages(config: ModelConfig, chip: Chip, options: Options) -> Compile
     phases = fuse(graph, activations)
     plan = _plan(config, chip, options, phases)
     verify_plan(plan)
-    code, tokens, entries, layer_count = lower(plan, phases)
-    verify_code(code)
-    found = schedule(plan)
-    verify_schedule(found, code, tokens)
-    return Compiled(graph, phases, plan, found, code, entries, layer_count)
+    return graph, phases, plan
 
 
 def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> Plan:
@@ -121,7 +133,9 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
     found = matrices(config, weights, head)
     groups = 1 if "groups" in options.without else chip.clusters
     whole_heads = "fused-heads" not in options.without
-    sizing = Sizing(config, phases, found, activations, options.kv, chip, groups, whole_heads)
+    sizing = Sizing(
+        config, phases, found, activations, options.kv, chip, groups, whole_heads, options.tiling
+    )
     capacity_for = CapacityFor(groups, options.sequences, context, top_k, options.logit_rows)
     tile, group_rows = plan_tile(sizing, capacity_for, options.rows)
     capacity = capacity_for(group_rows, options.rows)

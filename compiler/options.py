@@ -1,9 +1,10 @@
 """What a user chooses when compiling; everything here is recorded in the program."""
 
-from dataclasses import InitVar, asdict, dataclass
+from dataclasses import InitVar, dataclass, fields
 
 from compiler.errors import CompileError
 from compiler.precision import KV_FORMATS, precision
+from compiler.tiling import RULES, Tiling
 
 LIMIT = 1 << 20
 #: What the schedule does to be fast. Each can be left out, to see what it is worth; no bit changes.
@@ -31,6 +32,7 @@ class Options:
     may want logits, ``context`` positions a sequence, ``top_k`` candidates a row; ``None`` lets
     the compiler choose (and record) one. ``split`` is how the array is divided for weight
     matrices; ``None`` divides it for few rows. ``without`` names TECHNIQUES to leave out.
+    ``tiling`` takes the place of the schedule's rules (`compiler.tiling`).
     ``ksplit`` is a numeric option too, but a decoder's is 1: it is checked, and not kept.
     """
 
@@ -46,6 +48,7 @@ class Options:
     top_k: int = 40
     split: int | None = None
     without: tuple[str, ...] = ()
+    tiling: Tiling = RULES
     ksplit: InitVar[int] = 1
 
     def __post_init__(self, ksplit: int) -> None:
@@ -64,6 +67,8 @@ class Options:
             raise CompileError(f"--scale-mode: '{self.scale_mode}' is neither round_up nor floor")
         if self.split not in (None, 1, 2, 4):
             raise CompileError(f"--split: expected 1, 2 or 4, got {self.split}")
+        if self.split is not None and self.tiling.skinny is not None:
+            raise CompileError("--tiling: skinny: --split says how the array is divided; give one")
         for name in self.without:
             if name not in TECHNIQUES:
                 known = ", ".join(TECHNIQUES)
@@ -87,5 +92,7 @@ class Options:
         }
 
     def record(self) -> dict[str, object]:
-        """Every option, for the program's metadata."""
-        return asdict(self)
+        """Every option, for the program's metadata; of the tiling what was given, if anything."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        del found["tiling"]
+        return found | ({"tiling": self.tiling.given()} if self.tiling != RULES else {})

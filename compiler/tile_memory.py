@@ -16,11 +16,18 @@ from compiler.errors import CompileError
 from compiler.hbm import Capacity
 from compiler.matrices import K_PAD, Matrix
 from compiler.precision import Precision
-from compiler.tile_phases import Sizing, part_rope_bytes, place_phases, place_sample
+from compiler.tile_phases import (
+    KnobDoesNotFit,
+    Sizing,
+    part_rope_bytes,
+    place_phases,
+    place_sample,
+)
+from compiler.tiling import OPTION, RULES, Tiling
 from isa.descriptor import PANEL_COLUMNS
 
 PART_SLOTS = 2  # of parts that the VPU finishes: one comes or goes while it works on another
-LEAST_SLOTS = 2  # of the weight ring
+LEAST_SLOTS, MOST_SLOTS = 2, 4  # of the weight ring
 A_SLOTS = 4  # chunks of activations in flight, where they do not all fit at once
 LARGEST_SLOT = 1 << 17  # bytes of weights of a chunk: 128 KiB, but more where memory is larger
 SLOT_SHARE = 10  # of a tile's memory; so the ring takes less than half of it
@@ -86,25 +93,48 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
 
     Raises CompileError if nothing fits.
     """
-    most = _most_rows(sizing)
-    last = DoesNotFit(f"{rows} rows are more than {most} for each of {sizing.groups} row groups")
+    tiling = sizing.tiling
+    most = tiling.of("group_rows", _most_rows(sizing))
+    problems = [
+        DoesNotFit(f"{rows} rows are more than {most} for each of {sizing.groups} row groups")
+    ]
+    depths = (MOST_SLOTS, 3, LEAST_SLOTS) if tiling.slots is None else (tiling.slots,)
+    blocks = BLOCKS if tiling.block is None else (tiling.block,)
     for candidate in _group_rows(sizing, rows):
-        for slot, block_panels, depth in itertools.product(
-            _slots(sizing), BLOCKS, (4, 3, LEAST_SLOTS)
-        ):
+        for slot, block_panels, depth in itertools.product(_slots(sizing), blocks, depths):
             try:
                 capacity = capacity_for(candidate, rows)
                 return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
             except DoesNotFit as problem:
-                last = problem
-    raise CompileError(
-        f"{sizing.chip.name}: no tiling fits a tile ({last}); choose fewer --rows, "
-        "--sequences or --logit-rows, or less --context"
-    )
+                problems.append(problem)
+    raise CompileError(f"{sizing.chip.name}: {_refusal(tiling, problems)}")
+
+
+class NoSuchBlock(DoesNotFit):
+    """A block that is too wide for its chunk or the accumulator, however much memory there is."""
+
+
+def _refusal(tiling: Tiling, problems: list[DoesNotFit]) -> str:
+    """Why nothing fits: what was tried last; or what says most about a tiling that was given."""
+    if tiling == RULES:
+        return (
+            f"no tiling fits a tile ({problems[-1]}); choose fewer --rows, "
+            "--sequences or --logit-rows, or less --context"
+        )
+    tried = problems[1:] or problems
+    reason = min(tried, key=_says_little)
+    return f"{OPTION} {tiling.text()} fits no tile ({reason}); leave more to the compiler"
+
+
+def _says_little(problem: DoesNotFit) -> int:
+    """How little a reason says: a knob's own say most, blocks that are just too wide nothing."""
+    return 0 if isinstance(problem, KnobDoesNotFit) else 1 + isinstance(problem, NoSuchBlock)
 
 
 def _slots(sizing: Sizing) -> Iterator[int]:
     """Bytes of a slot of the weight ring to try, largest first."""
+    if sizing.tiling.chunk is not None:
+        return iter((sizing.tiling.chunk,))
     most = max(LARGEST_SLOT, sizing.chip.tile.tsram.bytes // SLOT_SHARE)
     return (1 << n for n in range(most.bit_length() - 1, 9, -1))
 
@@ -116,12 +146,13 @@ def _most_rows(sizing: Sizing) -> int:
 
 def _group_rows(sizing: Sizing, rows: int | None) -> Iterator[int]:
     """Rows of a row group to try, so that `rows` fit a step."""
-    groups, most = sizing.groups, _most_rows(sizing)
-    halves = [most >> n for n in range(most.bit_length())]
+    groups, given = sizing.groups, sizing.tiling.group_rows
+    most = given or _most_rows(sizing)
+    tried = [most >> n for n in range(most.bit_length())] if given is None else [given]
     if rows is None:
-        yield from halves
+        yield from tried
         return
-    for candidate in (rows, *halves):
+    for candidate in (rows, *tried) if given is None else tried:
         if candidate <= min(rows, most) and candidate * groups >= rows:
             yield candidate
 
@@ -159,10 +190,10 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     widest = max(m.precision.bits for m in sizing.matrices)
     align = ALIGN if slot * 8 // widest >= columns * ALIGN else K_PAD
     if slot * 8 // widest < columns * align:
-        raise DoesNotFit("weight chunk too small for a block")
+        raise NoSuchBlock("weight chunk too small for a block")
     most = max(capacity.group_rows, capacity.wanted)
     if 2 * most * columns * 4 > sizing.chip.tile.acc.bytes:
-        raise DoesNotFit(f"ACC: twice {most} rows of {columns} columns")
+        raise NoSuchBlock(f"ACC: twice {most} rows of {columns} columns")
     w_scale = max(m.precision.scale_bytes(slot * 8 // m.precision.bits) for m in sizing.matrices)
     w_scale = -(-w_scale // ARENA_ALIGN) * ARENA_ALIGN
     arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
@@ -171,12 +202,11 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     head_panels = min(-(-head.units // sizing.chip.num_tiles) * head.unit, block_panels)
     ways = rankings(head, sizing.chip.num_tiles, capacity.top_k, head_panels)
     _persistent(arena, sizing, capacity, columns, ways)
-    stage = _stage(sizing, capacity)
+    panel = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * PANEL_COLUMNS
+    stage = _stage(sizing, panel)
     arena.take("stage", 4 * stage)
     arena.take("weights", depth * (slot + w_scale))
-    wide_stage = stage
-    while depth > LEAST_SLOTS and wide_stage * 8 <= stage * 4 + slot + w_scale:
-        wide_stage *= 2
+    wide_stage = _wide_stage(sizing.tiling, panel, stage, (depth, slot + w_scale))
     base = arena.top
     least = _parts(arena, sizing, capacity, stage, align, wide)
     try:
@@ -223,12 +253,35 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     )
 
 
-def _stage(sizing: Sizing, capacity: Capacity) -> int:
-    """Elements that are read out at a time: those of all rows, and enough for the vector unit."""
-    tile = sizing.chip.tile
-    rows = max(capacity.group_rows, capacity.wanted, PART_SLOTS)
+def _stage(sizing: Sizing, panel: int) -> int:
+    """Elements that are read out at a time: those of all rows, and enough for the vector unit.
+
+    `panel`: of all rows, elements.
+    """
+    tile, given = sizing.chip.tile, sizing.tiling.stage
+    if given is not None:
+        return given * panel
     enough = min(tile.vpu.lanes * STAGE_PASSES, tile.tsram.bytes // STAGE_SHARE // 4)
-    return max(rows * STAGE_PANELS * PANEL_COLUMNS, 1 << enough.bit_length() - 1)
+    return max(STAGE_PANELS, enough // panel // STAGE_PANELS * STAGE_PANELS) * panel
+
+
+def _wide_stage(tiling: Tiling, panel: int, stage: int, ring: tuple[int, int]) -> int:
+    """Elements read out at a time by several row groups, which may use a slot of the ring.
+
+    `panel`: of all rows, elements; `ring`: its slots, and bytes of one.
+    """
+    depth, slot = ring
+    if tiling.wide_stage is None:
+        wide = stage
+        while depth > LEAST_SLOTS and wide * 8 <= stage * 4 + slot:
+            wide *= 2
+        return wide
+    wide = tiling.wide_stage * panel
+    if wide < stage:
+        raise KnobDoesNotFit("wide_stage: less than the stage of one row group")
+    if wide > stage and (depth <= LEAST_SLOTS or wide * 4 > stage * 4 + slot):
+        raise KnobDoesNotFit("wide_stage: beyond the stage and a slot of the weight ring")
+    return wide
 
 
 def rankings(matrix: Matrix, tiles: int, top_k: int, wide: int) -> int:

@@ -15,12 +15,17 @@ from compiler.fuse import Phases
 from compiler.hbm import PAGE, Capacity, rope_columns
 from compiler.matrices import Matrix
 from compiler.precision import KV_FORMATS, Precision
+from compiler.tiling import RULES, Tiling
 from isa.chip import Chip
 from isa.descriptor import PANEL_COLUMNS
 from isa.formats import Format
 
 LANES_A_NORM = 32  # for each row that is normalised at a time: more, and starts count for little
 NORM_SLOTS = 2  # of rows to be normalised: some come while others are worked on
+
+
+class KnobDoesNotFit(DoesNotFit):
+    """A knob of the tiling cannot have its value, whatever the others have."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Sizing:
     chip: Chip
     groups: int  #: row groups at most
     whole_heads: bool  #: lanes may take whole heads of q, k and v in steps of several row groups
+    tiling: Tiling = RULES
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ def place_phases(
     tops, lent = [top], (0, 0)
     if ahead:
         arena.size = arena.names["k_block"][0]
-        lent = _lent(2 * arena.names["k_block"][1], slot or 0)
+        lent = _lent(2 * arena.names["k_block"][1], slot or 0, sizing.tiling.lent)
+    elif sizing.tiling.lent:
+        raise KnobDoesNotFit("lent: no room for pages apart from what phases use in turn")
     found = {}
     try:
         for name, layout in (("norm", _norm), ("heads", _heads)):
@@ -137,10 +145,7 @@ def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, in
     element = 2 if KV_FORMATS[sizing.kv] == Format.BF16 else 1
     page = PAGE * config.head_dim * element
     best: tuple[int, bool, int] | None = None
-    candidates = [(2, False), (4, False), *((slots, True) for slots in range(2, 7))]
-    if sizing.chip.tile.mxu.columns >= 2 * PAGE:  # two pages are multiplied at once
-        candidates.append((8, True))
-    for slots, ahead in candidates if apart else candidates[:2]:
+    for slots, ahead in _page_slots(sizing, apart):
         try:
             rows = _place_pages(arena, sizing, (base, end), slots * page, ahead)
         except DoesNotFit as problem:
@@ -154,12 +159,27 @@ def _pages(arena: Arena, sizing: Sizing, end: int, apart: bool) -> tuple[int, in
     return rows, slots, ahead
 
 
-def _lent(have: int, slot: int) -> tuple[int, int]:
+def _page_slots(sizing: Sizing, apart: bool) -> list[tuple[int, bool]]:
+    """Slots of KV pages to try, and whether they lie apart from the rest."""
+    given = sizing.tiling.page_slots
+    if given is not None:
+        return [(given, False), (given, True)] if apart else [(given, False)]
+    found = [(2, False), (4, False)]
+    if apart:
+        found += [(slots, True) for slots in range(2, 7)]
+        if sizing.chip.tile.mxu.columns >= 2 * PAGE:  # two pages are multiplied at once
+            found.append((8, True))
+    return found
+
+
+def _lent(have: int, slot: int, given: int | None) -> tuple[int, int]:
     """Slots of weights that `have` bytes of pages can be, and bytes of one: nearly a whole slot."""
-    for count in range(MOST_LENT, 0, -1):
+    for count in range(MOST_LENT, 0, -1) if given is None else range(given, 0, -1):
         nbytes = have // count // ARENA_ALIGN * ARENA_ALIGN
         if nbytes >= slot * LEAST_LENT:
             return count, min(nbytes, slot)
+        if given is not None:
+            raise KnobDoesNotFit(f"lent: {have} bytes of pages")
     return 0, 0
 
 
@@ -189,8 +209,10 @@ def _attend(arena: Arena, sizing: Sizing) -> int:
     """All of attention but its pages; two of what the array and the vector unit hand over."""
     config = sizing.config
     group, dim = config.heads // config.kv_heads, config.head_dim
-    base = arena.top
-    for queries in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1):
+    base, given = arena.top, sizing.tiling.attend_rows
+    if given is not None and given % group:
+        raise KnobDoesNotFit(f"attend_rows: no multiple of the {group} query heads of a KV head")
+    for queries in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1) if given is None else (given,):
         rows = max(1, queries // group) * group
         arena.top = base
         try:

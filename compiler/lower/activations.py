@@ -173,7 +173,7 @@ def _brought_rows(lo: Lowering, work: Linear, turn: Turn) -> tuple[Reg, Reg]:
     first, rows = code.reg(0), code.reg(turn.rows)
     if not may_share(lo, work):
         return first, rows
-    with code.unless("lt", lo.rows, SHARED_ROWS), code.scope():
+    with code.unless("lt", lo.rows, shared_rows(lo)), code.scope():
         number = code.calc("remu", lo.tile, tiles)
         code.alu("mul", first, rows, number)
         code.alu("add", rows, rows, first)
@@ -189,13 +189,18 @@ def may_share(lo: Lowering, work: Linear) -> bool:
     return several and not work.alone and "multicast" not in lo.plan.options.without
 
 
+def shared_rows(lo: Lowering) -> int:
+    """Rows of a step from which they do."""
+    return lo.plan.options.tiling.of("shared_rows", SHARED_ROWS)
+
+
 def _move_chunk(
     lo: Lowering, work: Linear, turn: Turn, moves: list[tuple[Desc, Desc]], rows: Reg
 ) -> None:
     """Queue the transfers of a chunk, once its slot is free wherever they write."""
     code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.tiles_per_cluster
     if may_share(lo, work):
-        with code.unless("lt", lo.rows, SHARED_ROWS), code.scope():
+        with code.unless("lt", lo.rows, shared_rows(lo)), code.scope():
             owner = code.calc("divu", lo.tile, tiles)
             code.alu("mul", owner, owner, tiles)
             for dst, _ in moves:
@@ -259,7 +264,7 @@ def _tell_cluster(lo: Lowering, work: Linear, unit: str, sem: Sem) -> None:
         code.signal(unit, sem, tiles)
         return
     few, done = code.label("few"), code.label("told")
-    code.emit("blt", ra=lo.rows, b=SHARED_ROWS, target=few)
+    code.emit("blt", ra=lo.rows, b=shared_rows(lo), target=few)
     code.signal(unit, sem, 1, "cluster")
     code.emit("jmp", target=done)
     code.place(few)

@@ -59,7 +59,7 @@ def item_rows(lo: Lowering) -> Reg:
     rows = code.calc("mul", lo.rows, plan.config.kv_heads)
     code.alu("add", rows, rows, plan.chip.num_tiles - 1)
     code.alu("divu", rows, rows, plan.chip.num_tiles)
-    code.alu("max", rows, rows, LEAST_ROWS)
+    code.alu("max", rows, rows, plan.options.tiling.of("item_rows", LEAST_ROWS))
     return code.alu("min", rows, rows, chunk_rows(lo))
 
 

@@ -86,7 +86,7 @@ def choose(lo: Lowering, split: Label) -> bool:
             code.alu("add", pages, pages, number)
             code.alu("add", nbytes, nbytes, spread_bytes(lo, number, count))
         code.emit("bge", ra=nbytes, b=room + 1, target=whole)
-        least = code.calc("mul", lo.segments, WORTH)
+        least = code.calc("mul", lo.segments, plan.options.tiling.of("spread", WORTH))
         code.emit("bge", ra=pages, b=least, target=split)
     code.place(whole)
     return True

@@ -125,7 +125,7 @@ def _place(lo: Lowering) -> tuple[Reg, Reg, Reg, Reg]:
         group, lane = lo.place()
         start, rows = lo.group_rows(group)
         ways = lo.lanes()
-        parts = code.calc("divu", rows, PART_ROWS)
+        parts = code.calc("divu", rows, lo.plan.options.tiling.of("head_part", PART_ROWS))
         with code.scope():
             code.alu("min", parts, parts, code.calc("divu", ways, PART_TILES))
         code.alu("max", parts, parts, 1)

@@ -13,12 +13,12 @@ from compiler.lower.activations import (
     ARRIVING,
     RESIDENT,
     RING,
-    SHARED_ROWS,
     chunk_depth,
     load_first,
     load_row_scales,
     may_share,
     pass_on,
+    shared_rows,
     take_chunk,
 )
 from compiler.lower.context import MXU, VPU, Lowering, Plan
@@ -196,7 +196,7 @@ def _finish_some(lo: Lowering, turn: Turn, finish: stream.Stream) -> None:
     control processor from the array's next product.
     """
     code, done = lo.code, lo.code.label("some_finished")
-    for number in range(PARTS_A_CHUNK):
+    for number in range(lo.plan.options.tiling.of("parts", PARTS_A_CHUNK)):
         code.emit("blt", ra=turn.parts, b=2, target=done)
         code.call(finish.label, finish.taken)
         if number == 0:
@@ -212,7 +212,7 @@ def _help(lo: Lowering, work: Linear, turn: Turn) -> None:
     if not may_share(lo, work):
         return
     code, end = lo.code, lo.code.label("helped")
-    code.emit("blt", ra=lo.rows, b=SHARED_ROWS, target=end)
+    code.emit("blt", ra=lo.rows, b=shared_rows(lo), target=end)
     code.emit("bge", ra=turn.slot, b=RESIDENT, target=end)
     with code.scope():
         begin, _ = cutting.own_panels(lo, work.matrix, work.alone)

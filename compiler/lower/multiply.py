@@ -55,10 +55,11 @@ def _by_rows(lo: Lowering, rows: Value) -> Iterator[Iterator[int]]:
         yield iter((option or 1,))
         return
     few, done = code.label("few_rows"), code.label("gemm_done")
+    skinny = lo.plan.options.tiling.of("skinny", SKINNY)
 
     def variants() -> Iterator[int]:
         with code.scope():
-            code.emit("blt", ra=code.reg(rows), b=SKINNY, target=few)
+            code.emit("blt", ra=code.reg(rows), b=skinny, target=few)
         yield 1
         code.emit("jmp", target=done)
         code.place(few)

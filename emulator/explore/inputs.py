@@ -14,6 +14,7 @@ from typing import Any, Final, get_type_hints
 
 from compiler.errors import CompileError
 from compiler.options import TECHNIQUES, Options
+from compiler.tiling import Tiling
 from emulator.explore.units import NONE, Dimension, chip_unit, parse_quantity, shown
 from isa.chip import Chip
 from isa.errors import ChipError
@@ -104,6 +105,16 @@ def techniques(value: Any) -> tuple[str, ...]:
     return tuple(name for name in TECHNIQUES if name in value)
 
 
+def tiling(value: Any) -> str:
+    """A check for the compiler's tiling; knobs in its order."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text such as slots=3,block=16, got {show(value)}")
+    try:
+        return Tiling.parse(value).text()
+    except CompileError as error:
+        raise ValueError(str(error).split(": ", 1)[-1]) from None
+
+
 def _option(name: str) -> Callable[[Any], Any]:
     """A check by the compiler's own rules."""
 
@@ -181,6 +192,7 @@ _OPTION_WORDS: Final = {
     "top_k": "candidates ranked per row",
     "without": "list of techniques that the compiler leaves out (emu compile --without)",
     "split": "ways the array is divided; null: for few rows",
+    "tiling": "knobs of the schedule, such as slots=3,block=16 (emu compile --tiling)",
 }
 
 
@@ -207,6 +219,8 @@ def _add_own() -> None:
             check, default = _nullable(check), None
         if each.name == "without":
             check = techniques
+        if each.name == "tiling":
+            check, default = tiling, ""
         what = _OPTION_WORDS.get(each.name, "compiler option")
         is_number = hints[each.name] in (int, int | None)
         add(Input(each.name, what, check, default, dimension=NONE if is_number else None))

@@ -58,8 +58,13 @@ def _changed_chip(name: str, changes: str) -> tuple[dict[str, Any] | None, str]:
 
 @cache
 def model_facts(path: str) -> dict[str, Any]:
-    """A model's sizes as plain data. Raises CompileError."""
-    found: dict[str, Any] = json.loads(json.dumps(asdict(ModelConfig.load(Path(path)))))
+    """The sizes of a model that has a file, as plain data. Raises CompileError."""
+    return plain_model(ModelConfig.load(Path(path)))
+
+
+def plain_model(config: ModelConfig) -> dict[str, Any]:
+    """A model's sizes as plain data."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return found
 
 

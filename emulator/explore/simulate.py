@@ -14,6 +14,7 @@ from typing import Any, Final
 from compiler.api import compile_config
 from compiler.config import ModelConfig, RopeConfig
 from compiler.options import Options
+from compiler.tiling import Tiling
 from emulator.decoder import Decoder, Request
 from emulator.explore.placement import check_placement, part_of
 from emulator.fast.machine import FastMachine
@@ -155,17 +156,21 @@ def _program(job: dict[str, Any], chip: Chip) -> Program:
     """The job's program; one that this process made lately is used again."""
     key = _program_key(job, chip)
     if key not in _programs:
-        options: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in job["options"].items()
-        }
-        config = model_of(job["model"])
+        options, config = _options(job["options"]), model_of(job["model"])
         if chip.hbm.bytes == 0:
-            check_placement(part_of(chip), config, Options(**options))
-        made = compile_config(config, chip, Options(**options), job["ignore_capacity"])
+            check_placement(part_of(chip), config, options)
+        made = compile_config(config, chip, options, job["ignore_capacity"])
         _keep(_programs, key, made, _KEPT_PROGRAMS)
     _programs.move_to_end(key)
     return _programs[key]
+
+
+def _options(facts: dict[str, Any]) -> Options:
+    """A job's options: plain data, the tiling as the command line has it."""
+    plain: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
+    }
+    return Options(**plain | {"tiling": Tiling.parse(facts.get("tiling", ""))})
 
 
 def _program_key(job: dict[str, Any], chip: Chip) -> str:

@@ -20,6 +20,7 @@ from isa.errors import FileError
 
 FILE: Final = "results.sqlite"
 SCHEMA: Final = 1
+ELSEWHERE: Final = "choose another directory with -o"
 _AT_A_TIME: Final = 500  # keys in one question
 
 _CREATE: Final = """
@@ -55,8 +56,9 @@ class Stored:
 class Store:
     """The results in a directory. Raises FileError for what the system refuses."""
 
-    def __init__(self, folder: Path, read_only: bool = False) -> None:
-        self.path = folder / FILE
+    def __init__(self, folder: Path, read_only: bool = False, elsewhere: str = ELSEWHERE) -> None:
+        """`elsewhere`: how a user chooses another folder, for errors."""
+        self.path, self._elsewhere = folder / FILE, elsewhere
         with self._named():
             mode = "?mode=ro" if read_only else ""
             where = f"{self.path.resolve().as_uri()}{mode}"
@@ -72,8 +74,7 @@ class Store:
         (found,) = self._database.execute("PRAGMA user_version").fetchone()
         if found not in (0, SCHEMA):
             raise FileError(
-                f"{self.path}: schema {found}, this version reads {SCHEMA}; "
-                "choose another directory"
+                f"{self.path}: schema {found}, this version reads {SCHEMA}; {self._elsewhere}"
             )
         self._database.execute(f"PRAGMA user_version={SCHEMA}")
 
@@ -120,7 +121,7 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise FileError(f"{self.path}: {_remedy(error)}") from None
+            raise FileError(f"{self.path}: {_remedy(error, self._elsewhere)}") from None
 
 
 def _canonical(result: dict[str, Any]) -> bytes:
@@ -129,14 +130,15 @@ def _canonical(result: dict[str, Any]) -> bytes:
 
 _REMEDIES: Final[tuple[tuple[str, str], ...]] = (
     ("full", "the disk is full; make room and run again: finished points are kept"),
-    ("readonly", "cannot be written: permission denied; choose another directory with -o"),
-    ("unable to open", "cannot be opened; choose another directory with -o"),
+    ("readonly", "cannot be written: permission denied; {elsewhere}"),
+    ("unable to open", "cannot be opened; {elsewhere}"),
     ("not a database", "is no results file of emu explore; move it away"),
     ("malformed", "is damaged; move it away and run again"),
     ("locked", "is in use by another program; wait until it ends"),
 )
 
 
-def _remedy(error: sqlite3.Error) -> str:
+def _remedy(error: sqlite3.Error, elsewhere: str) -> str:
     text = str(error)
-    return next((remedy for sign, remedy in _REMEDIES if sign in text), text)
+    found = next((remedy for sign, remedy in _REMEDIES if sign in text), text)
+    return found.replace("{elsewhere}", elsewhere)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from compiler.api import DEFAULT_CONTEXT, compile_config
 from compiler.config import ModelConfig
 from compiler.options import Options
+from compiler.tiling import RULES, Tiling
 from emulator.bench.chip.cases import DECODE, Case, Part
 from emulator.bench.rows import BenchError
 from emulator.decoder import Decoder, Request
@@ -31,9 +32,11 @@ class Setting:
     chip: Chip
     exact: bool = False  #: every layer is simulated
     threads: int = 1  #: of the emulator; no figure depends on it
+    tiling: Tiling = RULES
 
     def options(self, case: Case, **changes: Any) -> Options:
         """What `emu compile` would be given for a case."""
+        changes = {"tiling": self.tiling} | changes
         return capacities(case.config, len(case.parts), case.context, **changes)
 
 

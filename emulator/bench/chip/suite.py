@@ -15,11 +15,13 @@ from emulator.bench.chip.cases import COPY, Case, cases, model_cases
 from emulator.bench.chip.mixed import Mix, Mixes
 from emulator.bench.chip.products import Product, ProductRow, products
 from emulator.bench.chip.rows import ChipRow, copy_row, measured_row
+from emulator.bench.chip.searched import Searched, searched
 from emulator.bench.chip.shapes import SHAPES, named_shape, shape
 from emulator.bench.chip.step import Setting
 from emulator.bench.chip.techniques import OFF, Gain, gains
 from emulator.bench.rows import BenchError
 from emulator.progress import progress
+from emulator.search.found import Limits
 from isa.chip import Chip, load_chip
 from isa.errors import TesseraError
 
@@ -121,11 +123,24 @@ def _named(row: ChipRow, job: Job) -> ChipRow:
     return row if len(job.settings) == 1 else row.named(f"{row.name}@{row.chip}")
 
 
+def _steps(job: Job, rows: Sequence[ChipRow]) -> Iterator[tuple[ChipRow, Setting]]:
+    """The rows that are steps, and where each was run."""
+    steps = [row for row in rows if row.case is not None]
+    yield from zip(steps, (each for each in job.settings for _ in job.cases), strict=True)
+
+
+def all_searched(
+    job: Job, rows: Sequence[ChipRow], rates: Sequence[float], limits: Limits
+) -> Iterator[Searched]:
+    """Every row that is a step with the best tiling of a search; `rates` of the copy, in order."""
+    of_chip = dict(zip((chip.name for chip in job.chips), rates, strict=True))
+    for row, setting in _steps(job, rows):
+        yield searched(setting, row, of_chip[row.chip], limits)
+
+
 def all_gains(job: Job, rows: Sequence[ChipRow]) -> Iterator[tuple[ChipRow, list[Gain]]]:
     """What each technique is worth in every row that is a step."""
-    steps = [row for row in rows if row.case is not None]
-    settings = [setting for setting in job.settings for _ in job.cases]
-    for row, setting in zip(steps, settings, strict=True):
+    for row, setting in _steps(job, rows):
         with progress(f"{row.name} without techniques", len(OFF)) as advance:
             found = gains(setting, row, advance)
         yield row, found

@@ -34,10 +34,15 @@ if TYPE_CHECKING:
 @click.option("--exact", is_flag=True, help="Simulate every layer, not four that stand for all.")
 @click.option("--techniques", is_flag=True, help="Also what each technique is worth (minutes).")
 @click.option("--mixed", is_flag=True, help="Also steps that mix prefill and decode.")
+@click.option(
+    "--search", type=click.IntRange(1, 100_000), metavar="N",
+    help="Also each row with the best tiling of up to N programs (minutes).",
+)  # fmt: skip
+@click.option("--search-seed", type=int, default=0, show_default=True, help="Chance of the search.")
 @click.option("--svg", metavar="FILE", help="Draw a layer of the first row that is chosen.")
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=2, show_default=True,
-    help="Of the emulator; no figure depends on it.",
+    help="Of the emulator, and processes of the search; no figure depends on it.",
 )  # fmt: skip
 def command(
     json_file: str | None,
@@ -47,6 +52,8 @@ def command(
     exact: bool,
     techniques: bool,
     mixed: bool,
+    search: int | None,
+    search_seed: int,
     svg: str | None,
     threads: int,
 ) -> None:
@@ -56,6 +63,7 @@ def command(
     emu bench chip --json chip.json
     emu bench chip --only 'decode_8b_*' --techniques
     emu bench chip --chip t1 --chip t1-wide --chip my.yaml --only prefill_8b
+    emu bench chip --only decode_8b_b32 --search 60
     emu bench chip --only decode_8b_b1 --svg layer.svg
     emu bench chip --only 'prefill_*' --mixed --exact
 
@@ -70,7 +78,7 @@ def command(
 
     job = suite.Job.planned(chips, model, only, exact, threads)
     techniques_of_none = techniques and not job.rows
-    if techniques_of_none or (not job.cases and (mixed or svg is not None)):
+    if techniques_of_none or (not job.cases and (mixed or search or svg is not None)):
         raise click.UsageError("no step is chosen; --only with the name of one")
     for file in filter(None, (json_file if json_file != "-" else None, svg)):
         check_writable(file)
@@ -82,6 +90,8 @@ def command(
         tables["techniques"] = _techniques(job, rows, say) + _splits(job, rates, single, say)
     if mixed:
         tables["mixed"] = _mixed(job, rates, say)
+    if search is not None:
+        tables["search"] = _searched(job, rows, rates, (search, search_seed, threads), say)
     if svg is not None:
         from emulator.bench.chip.picture import timeline
 
@@ -174,4 +184,24 @@ def _mixed(job: Job, rates: Sequence[float], say: Say) -> list[dict[str, Any]]:
         for line in mixed.lines(mixes):
             say(line)
         found += [{"chip": chip.name, **mix.json()} for mix in mixes]
+    return found
+
+
+def _searched(
+    job: Job,
+    rows: Sequence[ChipRow],
+    rates: Sequence[float],
+    limits: tuple[int, int, int],
+    say: Say,
+) -> list[dict[str, Any]]:
+    """Each row with a tiling of its own, and what was tried."""
+    from emulator.bench.chip import searched, suite
+    from emulator.search.found import Limits
+
+    found = []
+    for one in suite.all_searched(job, rows, rates, Limits(*limits)):
+        say("")
+        for line in searched.lines(one):
+            say(line)
+        found.append(one.json())
     return found
