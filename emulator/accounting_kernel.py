@@ -62,7 +62,7 @@ from emulator.retire import (
 from emulator.timing import layout as at
 from emulator.timing import pieces
 from emulator.timing.compiled import helper
-from emulator.timing.costs import array_rate, gemm_cost, vector_passes, width_pair
+from emulator.timing.costs import array_rate, gemm_cost, width_pair
 from emulator.timing.tables import float_row
 from emulator.timing.tables import row as row_at
 from emulator.timing.tables import table as table_at
@@ -159,7 +159,7 @@ def _add_vector(f, record, vector_class, row, by_row, totals):
     by_row[row, R_ELEMENTS] += elements
     by_row[row, R_TSRAM] += record[BYTES_READ] + record[BYTES_WRITTEN]
     times = record[TOPK] if vector_class == at.V_TOPK else 1
-    work = elements * times * vector_passes(f, record, vector_class) * WORK_UNIT
+    work = elements * times * f[at.F_PASSES + vector_class] * WORK_UNIT
     by_row[row, VECTOR_WORK] += math.floor(work)
 
 

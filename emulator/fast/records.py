@@ -125,17 +125,6 @@ def _inner_stride(w, operand, operands):
 
 
 @helper
-def _streams(w, first, operands, last):
-    """Source tensors that have more than one value along the last axis."""
-    streams = 0
-    for operand in range(first, operands):
-        record = operand_record(w, operand)
-        several = last <= 1 or get(record, at.A_STRIDES + 3) != 0
-        streams += get(record, at.A_RANK) >= 0 and several
-    return streams
-
-
-@helper
 def _vector(w, record, operands):
     opcode = get(w, at.W_ARGS + at.A_OPCODE)
     source = operands - 1 if opcode == OP_TOPK or operands == 1 else 1
@@ -156,8 +145,7 @@ def _vector(w, record, operands):
     strides = _inner_stride(w, 0, operands)
     if operands > 1:
         strides |= _inner_stride(w, source, operands) << 20
-    strides |= _inner_stride(w, third, operands) << 40
-    put(record, retire.STRIDES, strides | _streams(w, written, operands, last) << retire.STREAMS)
+    put(record, retire.STRIDES, strides | _inner_stride(w, third, operands) << 40)
     put(record, retire.BYTES_READ, _read(w, operands, written))
     put(record, retire.BYTES_WRITTEN, _bytes(w, 0) + (_bytes(w, 1) if written == 2 else 0))
 

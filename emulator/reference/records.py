@@ -18,7 +18,6 @@ from isa.spec.sync import SCOPES
 Words = list[int]
 
 _STRIDE_LIMIT: Final = (1 << 20) - 1
-_STREAMS: Final = 60  # the bit of the strides' word from which on streams are counted
 _RUN_LIMIT: Final = (1 << 31) - 1
 #: What these read says more about their work than what they write.
 _MEASURED_BY_SOURCE: Final = frozenset(
@@ -85,8 +84,6 @@ def _vector(run: Run) -> Words:
     last = measured.shape[-1] if measured.shape else 1
     strides = _inner(dst) | (_inner(source) << 20 if len(operands) > 1 else 0)
     strides |= _inner(third) << 40 if third is not None else 0
-    streams = [t for t in operands[written:] if last <= 1 or _inner(t) != 0]
-    strides |= len(streams) << _STREAMS
     return [
         measured.count,
         measured.count // last if last else 0,

@@ -2,7 +2,7 @@
 
 import math
 
-from emulator.retire import GAP, STREAMS
+from emulator.retire import GAP
 from emulator.timing import layout as at
 from emulator.timing.compiled import helper
 
@@ -122,26 +122,13 @@ def _stream_banks(p, elements, stride, bits):
 
 
 @helper
-def vector_passes(f, record, vector_class):
-    """Passes of a group: what is one number for a row, or for all, is no stream of its own."""
-    passes = f[at.F_PASSES + vector_class]
-    if vector_class == at.V_VECTOR2 or vector_class == at.V_VECTOR4:
-        streams = record[12] >> STREAMS
-        if streams <= 1:
-            return min(passes, f[at.F_PASSES + at.V_VECTOR1])
-        if streams == 2:
-            return min(passes, f[at.F_PASSES + at.V_VECTOR2])
-    return passes
-
-
-@helper
 def vector_cost(p, f, record, vector_class):
     """(cycles, conflict cycles, bank accesses) of a vector instruction, beside its start."""
     elements, rows, last = record[7], record[8], record[9]
     if elements == 0:
         return 0, 0, 0
     lanes = p[at.P_LANES]
-    passes = vector_passes(f, record, vector_class)
+    passes = f[at.F_PASSES + vector_class]
     if vector_class == at.V_SCAN:
         groups = ceil_div(rows, lanes) * last
         cycles = math.ceil(groups * passes)
