@@ -141,8 +141,10 @@ def layout_buffers(
     """Place the activations of a step; most reused first. `rankings`: see TilePlan."""
     place = partial(_place, config, phases, matrices, capacity, activations, kv, chip, rankings)
     found, pieces = place(1), _pieces(config, matrices, chip)
-    more = capacity.group_rows * (pieces * chip.hbm.interleave - 4 * config.hidden)
-    return found if found.csram + more > chip.cluster.csram.bytes or pieces == 1 else place(pieces)
+    staged = found.raw.get("kv_staged")  # which has what is left
+    used = found.csram - (staged.rows * staged.row_bytes if staged else 0)
+    used += capacity.group_rows * (pieces * chip.hbm.interleave - 4 * config.hidden)
+    return found if used > chip.cluster.csram.bytes or pieces == 1 else place(pieces)
 
 
 PIECE_SHARE = 4  # of a granule: pieces are no smaller, or too much room would be between (estimate)

@@ -76,7 +76,7 @@ def test_info_says_what_is_there(emu: Emu) -> None:
     save(sample(), "p.bin")
     status, out, _ = emu("info", "p.bin")
     assert status == 0
-    for fact in ("ISA 1.0", "t1-mini", "5 instructions", "step @2", "weights", "not verified",
+    for fact in ("ISA 1.1", "t1-mini", "5 instructions", "step @2", "weights", "not verified",
                  "cache", "BF16 [2, 3, 4, 5, 6]", "mxfp4", "debug_index"):  # fmt: skip
         assert fact in out
     assert "all checksums are right" in emu("info", "p.bin", "--verify")[1]

@@ -100,7 +100,7 @@ def test_bad_names_are_one_line(arguments: tuple[str, ...], expected: str) -> No
     ("chip", "expected"),
     [
         ("lpu-sram", "emu: error: lpu-sram: has no HBM, and programs keep weights and KV cache "
-         "there; their 2,267.0 MB need 10 chips of 231.6 MB SRAM; choose a --chip with HBM"),
+         "there; their 2,271.8 MB need 10 chips of 231.6 MB SRAM; choose a --chip with HBM"),
         ("hardwired", "emu: error: hardwired: weights are wired into the chip, and programs bring "
          "their own; the model's 1.24 billion parameters need 1 such chip; "),
     ],

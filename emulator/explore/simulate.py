@@ -149,7 +149,10 @@ _steps: OrderedDict[Any, Step] = OrderedDict()
 
 def compiled_by(chip: Chip) -> tuple[object, ...]:
     """What the compiler reads of a chip: chips that agree in it get the same program."""
-    return chip.name, tuple(sorted(chip.architecture.items())), chip.tile.mxu.splits
+    array, dma = chip.tile.mxu, chip.tile.dma
+    sizes = array.rows, array.columns, array.splits, chip.tile.vpu.lanes
+    moving = dma.outstanding, dma.request_bytes, chip.hbm.interleave, chip.cluster.csram.ports
+    return chip.name, tuple(sorted(chip.architecture.items())), sizes, moving
 
 
 def _program(job: dict[str, Any], chip: Chip) -> Program:
