@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from check_runs import checked
+from closed_form import Plan as Factors
+from closed_form import Segment, Step, traffic
 from decoder_runs import SMALL, Model, chunks, mini, play
 from graph_model import Numeric
+from test_accounting_decoder import Recorder, both_ways, count, place
 from test_sampling import Drawing
 
-from compiler.api import compile_checkpoint, compile_stages
+from compiler.api import Compiled, compile_checkpoint, compile_stages, dump
 from compiler.arena import DoesNotFit
 from compiler.config import ModelConfig
 from compiler.hbm import Capacity
 from compiler.head_sizes import HeadSizes, head_in_parts
-from compiler.lower.context import Plan
 from compiler.matrices import Matrix
 from compiler.precision import precision
 from emulator.bench.chip.shapes import shape
 from emulator.bench.chip.step import capacities
+from emulator.decoder import Decoder
 from emulator.fast import FastMachine
 from emulator.reference.machine import ReferenceMachine
 from emulator.sampling import Greedy, Seeded
@@ -55,14 +58,15 @@ class Case:
         """A random model."""
         return Model.make(root.mktemp("model"), SMALL["llama"] | {"vocab_size": self.vocab})
 
-    def program(self, model: Model) -> Program:
+    def program(self, model: Model, chip: Chip | None = None) -> Program:
         """The model's program, whose logits come in as many parts as the case says."""
+        chip = chip or self.chip
         capacity = {"rows": self.rows, "logit_rows": self.rows, "sequences": 3, "context": 128}
         options = model.options(self.numeric, top_k=self.top_k, **capacity)
         options = replace(options, without=self.without)
-        head = compile_stages(ModelConfig.load(model.path), self.chip, options).plan.tile.head
+        head = compile_stages(ModelConfig.load(model.path), chip, options).plan.tile.head
         assert (head.parts, head.columns) == (self.parts, self.last * PANEL_COLUMNS)
-        return compile_checkpoint(model.path, self.chip, options)
+        return compile_checkpoint(model.path, chip, options)
 
 
 CASES = {
@@ -130,6 +134,20 @@ def test_ties_and_infinities(name: str, tmp_path_factory: pytest.TempPathFactory
     assert all(kind.any() for kind in kinds)
 
 
+@pytest.mark.parametrize("csram", [0, 1 << 21])
+def test_bytes_equal_the_closed_form(csram: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With candidates of all parts in HBM, or in CSRAM."""
+    case = CASES["four tiles, rows in turns"]
+    model, chip = case.model(tmp_path_factory), case.chip.with_(**{"cluster.csram.bytes": csram})
+    program = case.program(model, chip)
+    recorder = Recorder()
+    place(Decoder(FastMachine(program, chip, timing_only=True), recorder), ((Segment(5, 24), 17),))
+    found = both_ways(count(program, chip, recorder.entries[-1]))
+    state, factors = Step((Segment(5, 24),), 17), Factors.of(program)
+    assert ("cand_values" in factors.in_hbm) == (csram == 0)
+    assert found == traffic(model.config, program.metadata["numeric"], state, factors)
+
+
 # -- sizes ---------------------------------------------------------------------------------------
 
 
@@ -161,8 +179,8 @@ def test_every_part_has_enough_columns(tiles: int, top_k: int) -> None:
         found += 1
         assert head.parts == head.rankings > 1
         assert head.part_panels % head.panels == 0
-        for count in columns(int(vocab), tiles):
-            parts = parts_of(count, head)
+        for own in columns(int(vocab), tiles):
+            parts = parts_of(own, head)
             assert min(parts) >= top_k
             assert max(parts) <= head.columns
     assert found > 20
@@ -171,17 +189,19 @@ def test_every_part_has_enough_columns(tiles: int, top_k: int) -> None:
 # -- when ----------------------------------------------------------------------------------------
 
 
-def plan_of(sequences: int) -> Plan:
-    """The plan of 8B on a chip of four tiles of t1's."""
+def stages_of(sequences: int) -> Compiled:
+    """8B on a chip of four tiles of t1's."""
     config, chip = shape("8b"), load_chip("t1-mini-balanced")
     options = replace(capacities(config, sequences, 1024), context=1024)
-    return compile_stages(config, chip, options).plan
+    return compile_stages(config, chip, options)
 
 
 def test_only_where_more_rows_can_want_logits() -> None:
     """8 rows' logits fit as a whole, 32 do not; fewer rows do not come in parts."""
-    for plan in (plan_of(1), plan_of(8)):
-        assert plan.tile.head.parts == 1
-    many = plan_of(32)
-    assert many.tile.head.parts > 2
-    assert many.capacity.wanted == 32
+    for few in (stages_of(1), stages_of(8)):
+        assert few.plan.tile.head.parts == 1
+        assert "logits of a tile" not in dump(few, "schedule")
+    many = stages_of(32)
+    assert many.plan.tile.head.parts > 2
+    assert many.plan.capacity.wanted == 32
+    assert f"{many.plan.tile.head.parts} parts of" in dump(many, "schedule")

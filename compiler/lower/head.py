@@ -88,7 +88,7 @@ def _meant(lo: Lowering, block: Block) -> Reg:
 
 
 def _copy(lo: Lowering, block: Block, left: Reg, offset: Reg) -> None:
-    """Copy a block's `left` columns to the logits, behind `offset` panels; changes that register."""
+    """Copy a block's `left` columns to the logits, behind `offset` panels (changed)."""
     code, wide = lo.code, lo.plan.tile.head.columns
     code.alu("mul", offset, offset, 4 * PANEL_COLUMNS)
     down = ("base", Scaled(block.row, 4 * wide))
