@@ -141,7 +141,7 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
     capacity = capacity_for(group_rows, options.rows)
     named = {matrix.name: matrix for matrix in found}
     buffers = layout_buffers(
-        config, phases, named, capacity, activations, options.kv, chip, tile.rankings
+        config, phases, named, capacity, activations, options.kv, chip, tile.head.rankings
     )
     hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip)
     placed = at_address(buffers, hbm.base["spill"])
@@ -235,7 +235,7 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             },
             "block_panels": tile.block_panels,
             "stage": [tile.stage, tile.wide_stage],
-            "rankings": tile.rankings,
+            "rankings": tile.head.rankings,
             "weight_slots": tile.w_depth,
             "weight_slot_bytes": tile.w_slot,
             "norm_rows": tile.norm_rows,

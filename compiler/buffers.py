@@ -138,7 +138,7 @@ def layout_buffers(
     chip: Chip,
     rankings: int,
 ) -> Buffers:
-    """Place the activations of a step; most reused first. `rankings`: see TilePlan."""
+    """Place the activations of a step; most reused first. `rankings`: see HeadSizes."""
     place = partial(_place, config, phases, matrices, capacity, activations, kv, chip, rankings)
     found, pieces = place(1), _pieces(config, matrices, chip)
     staged = found.raw.get("kv_staged")  # which has what is left

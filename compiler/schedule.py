@@ -75,6 +75,8 @@ class Schedule:
         if fused:
             lines.append(f"steps of up to {fused} rows: norms on every tile, in front of products")
         lines.append(_dump_one_row(self.plan))
+        if self.plan.tile.head.parts > 1:
+            lines.append(_dump_head(self.plan))
         lines.append("weights: " + " -> ".join(name for name in self._stream()))
         lines.append("places in a tile (filled by -> used by; semaphores full/free):")
         for life in self.lives:
@@ -166,6 +168,12 @@ def _dump_regime(regime: Regime, cuts: tuple[Cut, ...]) -> Iterator[str]:
             f"  {one.matrix:<9} {one.panels:>7} {one.block:>6} {one.depth:>7} "
             f"{one.chunks * blocks:>7} {one.chunk_bytes:>9}  {how}"
         )
+
+
+def _dump_head(plan: Plan) -> str:
+    """How logits come that have no room together."""
+    head = plan.tile.head
+    return f"logits of a tile: {head.parts} parts of {head.part_panels} panels, and what is left"
 
 
 def _dump_one_row(plan: Plan) -> str:

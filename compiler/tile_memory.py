@@ -14,7 +14,8 @@ from compiler.arena import ALIGN as ARENA_ALIGN
 from compiler.arena import Arena, DoesNotFit
 from compiler.errors import CompileError
 from compiler.hbm import Capacity
-from compiler.matrices import K_PAD, Matrix
+from compiler.head_sizes import HeadSizes, head_in_parts, whole_head
+from compiler.matrices import K_PAD
 from compiler.precision import Precision
 from compiler.tile_phases import (
     KnobDoesNotFit,
@@ -53,8 +54,7 @@ class TilePlan:
     ``page_slots`` KV pages are on their way to the array, in memory of their own if
     ``pages_ahead``, which is memory for ``lent_slots`` slots of weights of ``lent_bytes`` (with
     scales at the end); ``fold_pages`` are what the fold of pages attended to elsewhere takes at
-    once. A tile has ``logit_columns`` of logits at most, in blocks of ``head_panels``, ranked in
-    ``rankings`` parts.
+    once. ``head`` is how a tile's logits are kept and ranked.
     """
 
     block_panels: int
@@ -76,9 +76,7 @@ class TilePlan:
     fold_pages: int
     lent_slots: int
     lent_bytes: int
-    logit_columns: int
-    head_panels: int
-    rankings: int
+    head: HeadSizes
     at: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     used: int = 0
@@ -89,10 +87,32 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
     """The best layout that fits: most rows first, then the largest chunks, then the deepest ring.
 
     Returns it with the rows of a row group it is for: with as many row groups as clusters, a step
-    may have that many times more.
+    may have that many times more. Logits come in parts only if fewer rows could want some without.
 
     Raises CompileError if nothing fits.
     """
+    found: list[tuple[int, TilePlan, int]] = []
+    problems: list[DoesNotFit] = []
+    for in_parts in (False, True):
+        try:
+            tile, group_rows = _first_fit(sizing, capacity_for, rows, in_parts)
+        except DoesNotFit as problem:
+            problems.append(problem)
+            continue
+        wanted = capacity_for(group_rows, rows).wanted
+        if wanted == capacity_for.most_wanted(rows):
+            return tile, group_rows
+        found.append((wanted, tile, group_rows))
+    if not found:
+        raise CompileError(f"{sizing.chip.name}: {problems[0]}")
+    _, tile, group_rows = max(found, key=lambda one: one[0])
+    return tile, group_rows
+
+
+def _first_fit(
+    sizing: Sizing, capacity_for: CapacityFor, rows: int | None, in_parts: bool
+) -> tuple[TilePlan, int]:
+    """The same with logits in parts, or not. Raises DoesNotFit."""
     tiling = sizing.tiling
     most = tiling.of("group_rows", _most_rows(sizing))
     problems = [
@@ -104,10 +124,11 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
         for slot, block_panels, depth in itertools.product(_slots(sizing), blocks, depths):
             try:
                 capacity = capacity_for(candidate, rows)
-                return _layout(sizing, capacity, (slot, block_panels, depth)), candidate
+                head = _head(sizing, capacity, block_panels, in_parts)
+                return _layout(sizing, capacity, (slot, block_panels, depth), head), candidate
             except DoesNotFit as problem:
                 problems.append(problem)
-    raise CompileError(f"{sizing.chip.name}: {_refusal(tiling, problems)}")
+    raise DoesNotFit(_refusal(tiling, problems))
 
 
 class NoSuchBlock(DoesNotFit):
@@ -129,6 +150,15 @@ def _refusal(tiling: Tiling, problems: list[DoesNotFit]) -> str:
 def _says_little(problem: DoesNotFit) -> int:
     """How little a reason says: a knob's own say most, blocks that are just too wide nothing."""
     return 0 if isinstance(problem, KnobDoesNotFit) else 1 + isinstance(problem, NoSuchBlock)
+
+
+def _head(sizing: Sizing, capacity: Capacity, block_panels: int, in_parts: bool) -> HeadSizes:
+    tiles = sizing.chip.num_tiles
+    matrix = next(m for m in sizing.matrices if m.name == "lm_head")
+    if in_parts:
+        size = sizing.chip.tile.tsram.bytes
+        return head_in_parts(matrix, tiles, capacity, block_panels, size)
+    return whole_head(matrix, tiles, capacity.top_k, block_panels)
 
 
 def _slots(sizing: Sizing) -> Iterator[int]:
@@ -178,13 +208,14 @@ class CapacityFor:
         wanted = min(total, self.logit_rows)
         return Capacity(total, group_rows, wanted, self.sequences, self.context, self.top_k)
 
+    def most_wanted(self, rows: int | None) -> int:
+        """Rows that may want logits, if a step has as many."""
+        return min(rows or self.logit_rows, self.logit_rows)
 
-def logit_columns(matrix: Matrix, tiles: int, top_k: int) -> int:
-    """Logits of one tile, at least as many as candidates are drawn from them."""
-    return max(-(-matrix.units // tiles) * matrix.unit * PANEL_COLUMNS, top_k)
 
-
-def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> TilePlan:
+def _layout(
+    sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int], head: HeadSizes
+) -> TilePlan:
     slot, block_panels, depth = ring
     columns = block_panels * PANEL_COLUMNS
     widest = max(m.precision.bits for m in sizing.matrices)
@@ -197,18 +228,14 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     w_scale = max(m.precision.scale_bytes(slot * 8 // m.precision.bits) for m in sizing.matrices)
     w_scale = -(-w_scale // ARENA_ALIGN) * ARENA_ALIGN
     arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
-    head = next(m for m in sizing.matrices if m.name == "lm_head")
-    wide = logit_columns(head, sizing.chip.num_tiles, capacity.top_k)
-    head_panels = min(-(-head.units // sizing.chip.num_tiles) * head.unit, block_panels)
-    ways = rankings(head, sizing.chip.num_tiles, capacity.top_k, head_panels)
-    _persistent(arena, sizing, capacity, columns, ways)
+    _persistent(arena, sizing, capacity, columns, head.lists)
     panel = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * PANEL_COLUMNS
     stage = _stage(sizing, panel)
     arena.take("stage", 4 * stage)
     arena.take("weights", depth * (slot + w_scale))
     wide_stage = _wide_stage(sizing.tiling, panel, stage, (depth, slot + w_scale))
     base = arena.top
-    least = _parts(arena, sizing, capacity, stage, align, wide)
+    least = _parts(arena, sizing, capacity, stage, align, head)
     try:
         found = place_phases(arena, sizing, capacity, (base, least), slot + w_scale)
     except DoesNotFit:
@@ -219,12 +246,12 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
     if found.pages_ahead:
         region = wide_stage // capacity.group_rows // PANEL_COLUMNS // STAGE_PANELS * STAGE_PANELS
         arena.size -= _rope_of_parts(arena, sizing, capacity, stage, min(region, block_panels))
-    logits = _logits_bytes(capacity, wide)
+    logits = _logits_bytes(capacity, head)
     rooms = _activations(arena, sizing, capacity, found.pages_ahead, align, logits)
     arena.size = sizing.chip.tile.tsram.bytes
     tops.append(arena.top)
     arena.top = base
-    place_sample(arena, sizing, capacity, ways)
+    place_sample(arena, sizing, capacity, head.rankings)
     tops.append(arena.top)
     return TilePlan(
         block_panels,
@@ -243,9 +270,7 @@ def _layout(sizing: Sizing, capacity: Capacity, ring: tuple[int, int, int]) -> T
         found.fold_pages,
         found.lent_slots,
         found.lent_bytes,
-        wide,
-        head_panels,
-        ways,
+        head,
         {name: address for name, (address, _) in arena.names.items()},
         {name: size for name, (_, size) in arena.names.items()},
         max(tops),
@@ -284,21 +309,7 @@ def _wide_stage(tiling: Tiling, panel: int, stage: int, ring: tuple[int, int]) -
     return wide
 
 
-def rankings(matrix: Matrix, tiles: int, top_k: int, wide: int) -> int:
-    """How often a tile ranks logits: once; or twice, if another block is still to come meanwhile.
-
-    Then both parts have as many columns as candidates are drawn from them, on every tile. `wide`:
-    panels of a block.
-    """
-    most = -(-matrix.units // tiles) * matrix.unit
-    for panels in (most, most - matrix.unit):
-        last = panels - (panels - 1) // wide * wide
-        if panels <= wide or (last - 1) * PANEL_COLUMNS < top_k:  # the last may not be full
-            return 1
-    return 2 if wide * PANEL_COLUMNS >= top_k else 1
-
-
-def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int, ways: int) -> None:
+def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int, lists: int) -> None:
     config, rows = sizing.config, capacity.rows
     sizes = {
         "tokens": 4 * rows,
@@ -316,15 +327,15 @@ def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int, 
         "bias": 4 * columns,
         "columns": 4 * columns,
         "row_scale": max(capacity.group_rows, capacity.wanted),
-        "top_values": 4 * capacity.wanted * capacity.top_k * ways,
-        "top_ids": 4 * capacity.wanted * capacity.top_k * ways,
+        "top_values": 4 * capacity.wanted * capacity.top_k * lists,
+        "top_ids": 4 * capacity.wanted * capacity.top_k * lists,
     }
     for name, nbytes in sizes.items():
         arena.take(name, nbytes)
 
 
 def _parts(
-    arena: Arena, sizing: Sizing, capacity: Capacity, stage: int, align: int, wide: int
+    arena: Arena, sizing: Sizing, capacity: Capacity, stage: int, align: int, head: HeadSizes
 ) -> int:
     """Places of a linear phase but its activations; one past the least these need.
 
@@ -336,13 +347,13 @@ def _parts(
     p, rows = sizing.activations, max(capacity.group_rows, capacity.wanted)
     least = rows * (p.data_bytes(align) + p.scale_bytes(align)) + 2 * ARENA_ALIGN
     end = arena.top + A_SLOTS * least + 2 * ARENA_ALIGN
-    if end + _logits_bytes(capacity, wide) > arena.size:
+    if end + _logits_bytes(capacity, head) > arena.size:
         raise DoesNotFit(f"{arena.name}: logits of {capacity.wanted} rows")
     return end
 
 
-def _logits_bytes(capacity: Capacity, wide: int) -> int:
-    return -(-4 * capacity.wanted * wide // ARENA_ALIGN) * ARENA_ALIGN
+def _logits_bytes(capacity: Capacity, head: HeadSizes) -> int:
+    return -(-4 * capacity.wanted * head.columns // ARENA_ALIGN) * ARENA_ALIGN
 
 
 def _activations(

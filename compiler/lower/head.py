@@ -3,12 +3,15 @@
 Each tile keeps the logits of its vocabulary columns, takes their top k, and shares the candidates;
 then one tile per row merges them and draws: p = exp2((l - max) * L/T), running sums in rank order,
 the first above u * total. With one candidate that is greedy.
+
+Where a tile has no room for the logits of all of its columns, they come in parts: of each it shares
+k candidates before the next. Lists of candidates are in ascending order of their columns, so that
+ties go to the lowest token however many there are.
 """
 
 from __future__ import annotations
 
-from compiler.buffers import Bytes
-from compiler.emit import Reg, Scaled
+from compiler.emit import Label, Reg, Scaled
 from compiler.hbm import WANTED_WORDS
 from compiler.lower.context import IN, OUT, VPU, Lowering
 from compiler.lower.cutting import own_panels
@@ -23,26 +26,32 @@ MINUS_INFINITY = float("-inf")
 
 def lm_head(lo: Lowering, name: str) -> None:
     """logits of this tile's columns, their top k, and both out."""
-    code, tokens, matrix = lo.code, lo.tokens, lo.plan.hbm.matrices["lm_head"]
-    work = Linear(matrix, lo.plan.buffers.rows["hw"], None)
+    work = Linear(lo.plan.hbm.matrices["lm_head"], lo.plan.buffers.rows["hw"], None)
     with lo.phase(name):
-        code.wait(VPU, tokens.out_free)
-        _fill(lo)
-        product(lo, work, _keep)
-        begin, stop = own_panels(lo, matrix, alone=True)
-        with code.scope():
-            last = _last_block(lo, begin, stop) if lo.plan.tile.rankings > 1 else begin
-            _rank(lo, (begin, last, stop), lo.plan.tile.rankings - 1)
-        code.signal(VPU, tokens.out_full)
-        code.wait(OUT, tokens.out_full)
-        _send_logits(lo, begin, stop)
-        for place, buffer in (("top_values", "cand_values"), ("top_ids", "cand_ids")):
-            _send_candidates(lo, place, lo.plan.buffers.raw[buffer])
-        code.signal(OUT, tokens.out_free)
+        if lo.plan.tile.head.parts > 1:
+            product(lo, work, _keep_part)
+        else:
+            _all_at_once(lo, work)
+
+
+def _all_at_once(lo: Lowering, work: Linear) -> None:
+    code, tokens, rankings = lo.code, lo.tokens, lo.plan.tile.head.rankings
+    code.wait(VPU, tokens.out_free)
+    _fill(lo)
+    product(lo, work, _keep)
+    begin, stop = own_panels(lo, work.matrix, alone=True)
+    with code.scope():
+        last = _last_block(lo, begin, stop) if rankings > 1 else begin
+        _rank(lo, (begin, last, stop), rankings - 1)
+    code.signal(VPU, tokens.out_full)
+    code.wait(OUT, tokens.out_full)
+    _send_logits(lo, begin, stop)
+    _send_candidates(lo, None)
+    code.signal(OUT, tokens.out_free)
 
 
 def _logits(lo: Lowering, columns: int = 1) -> Descriptor:
-    wide = lo.plan.tile.logit_columns
+    wide = lo.plan.tile.head.columns
     return lo.tsram("logits", Format.FP32, (1, columns), (wide, 1))
 
 
@@ -50,7 +59,7 @@ def _fill(lo: Lowering) -> None:
     """-Inf in the first k columns: a tile may have fewer columns than candidates to name."""
     code, k = lo.code, lo.plan.capacity.top_k
     with code.scope():
-        wide = lo.plan.tile.logit_columns
+        wide = lo.plan.tile.head.columns
         counted = lo.tsram("logits", Format.I32, (1, k), (wide, 1))
         numbers = code.tensor(_logits(lo, k), dim0=lo.wanted)
         code.emit("viota", dst=code.tensor(counted, dim0=lo.wanted), start=0)
@@ -61,25 +70,89 @@ def _fill(lo: Lowering) -> None:
 
 def _keep(lo: Lowering, work: Linear, block: Block) -> None:
     """Copy a block's meaningful columns to this tile's logits."""
-    code, wide = lo.code, lo.plan.tile.logit_columns
+    code = lo.code
     with code.scope():
-        left = _columns(lo, block.first)
-        with code.scope():
-            columns = code.calc("mul", block.panels, PANEL_COLUMNS)
-            code.alu("min", left, left, columns)
+        left = _meant(lo, block)
         offset, _ = own_panels(lo, work.matrix, alone=True)
-        code.alu("sub", offset, block.first, offset)
-        code.alu("mul", offset, offset, 4 * PANEL_COLUMNS)
-        down = ("base", Scaled(block.row, 4 * wide))
-        dst = code.tensor(_logits(lo), ("base", offset), down, dim0=block.rows, dim1=left)
-        code.emit("vcopy", dst=dst, a=stage(lo, block, left))
-    if lo.plan.tile.rankings > 1:
+        _copy(lo, block, left, code.alu("sub", offset, block.first, offset))
+    if lo.plan.tile.head.rankings > 1:
         _rank_most(lo, work, block)
+
+
+def _meant(lo: Lowering, block: Block) -> Reg:
+    """A new register: a block's meaningful columns."""
+    code, left = lo.code, _columns(lo, block.first)
+    with code.scope():
+        columns = code.calc("mul", block.panels, PANEL_COLUMNS)
+        return code.alu("min", left, left, columns)
+
+
+def _copy(lo: Lowering, block: Block, left: Reg, offset: Reg) -> None:
+    """Copy a block's `left` columns to the logits, behind `offset` panels (changed)."""
+    code, wide = lo.code, lo.plan.tile.head.columns
+    code.alu("mul", offset, offset, 4 * PANEL_COLUMNS)
+    down = ("base", Scaled(block.row, 4 * wide))
+    dst = code.tensor(_logits(lo), ("base", offset), down, dim0=block.rows, dim1=left)
+    code.emit("vcopy", dst=dst, a=stage(lo, block, left))
+
+
+def _keep_part(lo: Lowering, work: Linear, block: Block) -> None:
+    """Copy a block's columns to the logits; with a part's last, rank them, and send both."""
+    code, tokens = lo.code, lo.tokens
+    begin, stop = own_panels(lo, work.matrix, alone=True)
+    with code.scope():
+        number, offset = _part_of(lo, block, begin)
+        with code.scope():
+            earlier = code.calc("add", offset, block.row)
+            with code.unless("ne", earlier, 0):
+                code.wait(VPU, tokens.out_free)
+        with code.scope():
+            _copy(lo, block, _meant(lo, block), code.reg(offset))
+        more = code.label("more_of_the_part")
+        _unless_last(lo, block, (number, offset, stop), more)
+        first = code.alu("sub", offset, block.first, offset)
+        code.alu("add", stop, block.first, block.panels)
+        _rank(lo, (first, first, stop), 0)
+        code.signal(VPU, tokens.out_full)
+        code.wait(OUT, tokens.out_full)
+        _send_logits(lo, first, stop)
+        _send_candidates(lo, number)
+        code.signal(OUT, tokens.out_free)
+        code.place(more)
+
+
+def _part_of(lo: Lowering, block: Block, begin: Reg) -> tuple[Reg, Reg]:
+    """New registers: the part of a block, and how many of its panels come before the block."""
+    code, head = lo.code, lo.plan.tile.head
+    offset = code.calc("sub", block.first, begin)
+    number = code.calc("divu", offset, head.part_panels)
+    code.alu("min", number, number, head.parts - 1)
+    with code.scope():
+        code.alu("sub", offset, offset, code.calc("mul", number, head.part_panels))
+    return number, offset
+
+
+def _unless_last(lo: Lowering, block: Block, at: tuple[Reg, Reg, Reg], more: Label) -> None:
+    """Branch if a part has more to come: other rows, or other panels.
+
+    `at`: the part, the panels before the block, and one past the tile's last.
+    """
+    code, head, (number, offset, stop) = lo.code, lo.plan.tile.head, at
+    last = code.label("last_of_the_part")
+    with code.scope():
+        end = code.calc("add", block.row, block.rows)
+        code.emit("blt", ra=end, b=lo.wanted, target=more)
+        code.alu("add", end, block.first, block.panels)
+        code.emit("beq", ra=end, b=stop, target=last)
+        code.emit("beq", ra=number, b=head.parts - 1, target=more)
+        code.alu("add", end, offset, block.panels)
+        code.emit("blt", ra=end, b=head.part_panels, target=more)
+    code.place(last)
 
 
 def _last_block(lo: Lowering, begin: Reg, stop: Reg) -> Reg:
     """A new register: first panel of this tile's last block."""
-    code, wide = lo.code, lo.plan.tile.head_panels
+    code, wide = lo.code, lo.plan.tile.head.panels
     last = code.calc("sub", stop, begin)
     code.alu("add", last, last, -1)
     code.alu("divu", last, last, wide)
@@ -135,7 +208,7 @@ def _rank(lo: Lowering, panels: tuple[Reg, Reg, Reg], number: int) -> None:
         offset = code.calc("mul", first, PANEL_COLUMNS)
         places = []
         for name, fmt in (("top_values", Format.FP32), ("top_ids", Format.I32)):
-            place = lo.tsram(name, fmt, (1, k), (tile.rankings * k, 1))
+            place = lo.tsram(name, fmt, (1, k), (tile.head.lists * k, 1))
             places.append(code.tensor(place, ("base", 4 * k * number), dim0=lo.wanted))
         src = code.tensor(_logits(lo), dim0=lo.wanted, dim1=width)
         with code.scope():
@@ -156,14 +229,21 @@ def _send_logits(lo: Lowering, begin: Reg, stop: Reg) -> None:
         code.emit("dma", channel=OUT, dst=dst, src=src)
 
 
-def _send_candidates(lo: Lowering, place: str, buffer: Bytes) -> None:
-    code, nbytes = lo.code, 4 * lo.plan.capacity.top_k * lo.plan.tile.rankings
-    with code.scope():
-        offset = code.calc("mul", lo.tile, nbytes)
-        view = buffer.view(Format.U8, 1, nbytes)
-        dst = lo.target(buffer, view, None, ("base", offset), dim0=lo.wanted)
-        src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=lo.wanted)
-        code.emit("dma", channel=OUT, dst=dst, src=src)
+def _send_candidates(lo: Lowering, part: Reg | None) -> None:
+    """This tile's lists of candidates, or that of a part, to their place behind other tiles'."""
+    code, head = lo.code, lo.plan.tile.head
+    nbytes = 4 * lo.plan.capacity.top_k * head.lists
+    for place, name in (("top_values", "cand_values"), ("top_ids", "cand_ids")):
+        with code.scope():
+            offset = code.calc("mul", lo.tile, nbytes * head.parts)
+            if part is not None:
+                with code.scope():
+                    code.alu("add", offset, offset, code.calc("mul", part, nbytes))
+            buffer = lo.plan.buffers.raw[name]
+            view = buffer.view(Format.U8, 1, nbytes)
+            dst = lo.target(buffer, view, None, ("base", offset), dim0=lo.wanted)
+            src = code.tensor(lo.tsram(place, Format.U8, (1, nbytes)), dim0=lo.wanted)
+            code.emit("dma", channel=OUT, dst=dst, src=src)
 
 
 # -- sampling ------------------------------------------------------------------------------------
@@ -188,7 +268,7 @@ def sample(lo: Lowering, name: str) -> None:
 def _merge(lo: Lowering, row: Reg) -> None:
     """pick_values, pick_ids = the k best candidates of all tiles, in rank order."""
     code, tokens, k = lo.code, lo.tokens, lo.plan.capacity.top_k
-    candidates = lo.plan.chip.num_tiles * lo.plan.tile.rankings * k
+    candidates = lo.plan.chip.num_tiles * lo.plan.tile.head.rankings * k
     values, ids = (lo.plan.buffers.raw[name] for name in ("cand_values", "cand_ids"))
     code.wait(IN, tokens.in_free)
     with code.scope():
