@@ -129,9 +129,9 @@ def _streams(w, first, operands, last):
     """Source tensors that have more than one value along the last axis."""
     streams = 0
     for operand in range(first, operands):
-        if get(operand_record(w, operand), at.A_RANK) >= 0:
-            if last <= 1 or get(operand_record(w, operand), at.A_STRIDES + 3) != 0:
-                streams += 1
+        record = operand_record(w, operand)
+        if get(record, at.A_RANK) >= 0 and (last <= 1 or get(record, at.A_STRIDES + 3) != 0):
+            streams += 1
     return streams
 
 
