@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.buffers import at_address, layout_buffers
 from compiler.config import ModelConfig
+from compiler.copies import Room
 from compiler.emit import Code, Label
 from compiler.errors import CompileError
 from compiler.fuse import Phases, fuse
@@ -27,7 +28,6 @@ from compiler.lower.cutting import most_resident, takes_heads
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
 from compiler.lower.program import lower
-from compiler.lower.staged import staged_pages
 from compiler.matrices import matrices
 from compiler.options import Options
 from compiler.precision import KV_FORMATS, precision
@@ -145,7 +145,20 @@ def _plan(config: ModelConfig, chip: Chip, options: Options, phases: Phases) -> 
     )
     hbm = layout_hbm(config, found, capacity, options.kv, buffers.spill, chip)
     placed = at_address(buffers, hbm.base["spill"])
-    return Plan(config, options, activations, capacity, chip, hbm, placed, tile)
+    return _copy_pages(Plan(config, options, activations, capacity, chip, hbm, placed, tile))
+
+
+def _copy_pages(plan: Plan) -> Plan:
+    """The plan with pages in CSRAM, where nothing else is."""
+    buffers, without = plan.buffers, plan.options.without
+    room = Room(plan.config, plan.capacity, plan.options.kv, plan.chip, buffers.csram)
+    staged, resident = room.place(
+        "staged-pages" not in without and plan.groups[-1] > 1,
+        "resident-kv" not in without and reads_early(plan),  # rows come from copies in CSRAM
+    )
+    tops = [found.base + found.nbytes for found in (staged, resident) if found is not None]
+    top = max(buffers.csram, *tops, 0)
+    return replace(plan, buffers=replace(buffers, csram=top, staged=staged, resident=resident))
 
 
 def _tokenizer(model: Path) -> bytes | None:
@@ -192,7 +205,7 @@ def _symbols(plan: Plan) -> tuple[Symbol, ...]:
 def _metadata(stages: Compiled) -> dict[str, Any]:
     plan = stages.plan
     config, cap, tile = plan.config, plan.capacity, plan.tile
-    rows = plan.buffers.rows.values()
+    rows, staged, resident = plan.buffers.rows.values(), plan.buffers.staged, plan.buffers.resident
     placed = [part for buffer in rows for part in (buffer.data, buffer.scales, buffer.row_scale)]
     placed += plan.buffers.raw.values()
     return {
@@ -243,7 +256,9 @@ def _metadata(stages: Compiled) -> dict[str, Any]:
             "page_slots": tile.page_slots,
             "early_pages": reads_early(plan),
             "whole_heads": takes_heads(plan),
-            "staged_pages": staged_pages(plan),
+            "staged_pages": 0 if staged is None else staged.pages,
+            "resident_pages": 0 if resident is None else resident.pages,
+            "resident_bytes": 0 if resident is None else resident.nbytes * plan.chip.clusters,
             "split_bytes": split_bytes(plan),
             "tsram_bytes": tile.used,
             "csram_bytes": plan.buffers.csram,
@@ -288,6 +303,18 @@ def dump(stages: Compiled, stage: str) -> str:
     raise CompileError(f"--dump: '{stage}' is none of {', '.join(STAGES)}")
 
 
+def _copies(plan: Plan) -> list[str]:
+    """Which pages are in CSRAM, and where."""
+    staged, found, lines = plan.buffers.staged, plan.buffers.resident, []
+    if staged is not None:
+        lines.append(f"staged pages of a layer: {staged.pages:,}, CSRAM {staged.base:#010x}")
+    if found is None:
+        return [*lines, f"pages in CSRAM: 0 of {plan.capacity.pages:,}"]
+    size = f"{found.runs} x {found.run_bytes:,} bytes"
+    where = f"each cluster {size}, CSRAM {found.base:#010x}"
+    return [*lines, f"pages in CSRAM: {found.pages:,} of {plan.capacity.pages:,}; {where}"]
+
+
 def dump_plan(plan: Plan) -> str:
     """Regions, matrices, buffers and the tile's memory."""
     lines = ["HBM regions:"]
@@ -299,6 +326,7 @@ def dump_plan(plan: Plan) -> str:
             if part is not None:
                 where = f"{part.space.name} {part.base:#010x}"
                 lines.append(f"  {where} {part.rows:>6} x {part.row_bytes:<8} {part.name}")
+    lines += _copies(plan)
     lines.append(f"tile memory ({plan.tile.used:,} of {plan.tile.size:,} bytes):")
     for name, address in sorted(plan.tile.at.items(), key=lambda item: item[1]):
         lines.append(f"  {address:#09x} {name}")

@@ -7,8 +7,9 @@ from functools import partial
 
 from compiler.arena import Arena, DoesNotFit
 from compiler.config import ModelConfig
+from compiler.copies import Resident, Staged
 from compiler.fuse import Phases
-from compiler.hbm import PAGE, Capacity, norm_floats, rope_columns
+from compiler.hbm import Capacity, norm_floats, rope_columns
 from compiler.matrices import Matrix
 from compiler.precision import KV_FORMATS, PRECISIONS, Precision
 from isa.chip import Chip
@@ -68,7 +69,8 @@ class Rows:
 class Buffers:
     """Every activation buffer by name; `csram` and `spill` bytes are taken in all.
 
-    ``norms`` is the CSRAM address of a copy of the region `norms`, -1 without.
+    ``norms`` is the CSRAM address of a copy of the region `norms`, -1 without; ``staged`` and
+    ``resident`` say where pages of the cache are in CSRAM, if there are any.
     """
 
     rows: dict[str, Rows]
@@ -76,6 +78,8 @@ class Buffers:
     norms: int
     csram: int
     spill: int
+    staged: Staged | None = None
+    resident: Resident | None = None
 
 
 FP32 = Precision("fp32", Format.FP32, 32)
@@ -97,10 +101,6 @@ class _Placer:
         except DoesNotFit:
             base = self.spill.take(name, far * row_bytes)
             return Bytes(name, Space.HBM, base, far, row_bytes, grouped)
-
-    def left(self) -> int:
-        """Bytes of CSRAM that are free, but for what alignment may take."""
-        return max(0, self.csram.size - self.csram.top - self.csram.align)
 
     def copy(self, name: str, nbytes: int) -> int:
         """Address in CSRAM of a copy of something in HBM; -1 if there is no room."""
@@ -141,10 +141,8 @@ def layout_buffers(
     """Place the activations of a step; most reused first. `rankings`: see HeadSizes."""
     place = partial(_place, config, phases, matrices, capacity, activations, kv, chip, rankings)
     found, pieces = place(1), _pieces(config, matrices, chip)
-    staged = found.raw.get("kv_staged")  # which has what is left
-    used = found.csram - (staged.rows * staged.row_bytes if staged else 0)
-    used += capacity.group_rows * (pieces * chip.hbm.interleave - 4 * config.hidden)
-    return found if used > chip.cluster.csram.bytes or pieces == 1 else place(pieces)
+    more = capacity.group_rows * (pieces * chip.hbm.interleave - 4 * config.hidden)
+    return found if found.csram + more > chip.cluster.csram.bytes or pieces == 1 else place(pieces)
 
 
 PIECE_SHARE = 4  # of a granule: pieces are no smaller, or too much room would be between (estimate)
@@ -206,7 +204,6 @@ def _place(
     found.append(place.rows("rope", rope_columns(config), FP32, capacity.rows))
     raw |= _attention_copies(place, config, capacity, kv, chip)
     norms = place.copy("norms", 4 * norm_floats(config))
-    raw |= _staged(place, config, capacity, kv)
     return Buffers({b.name: b for b in found}, raw, norms, place.csram.top, place.spill.top)
 
 
@@ -241,17 +238,6 @@ def _attention_copies(
         nbytes = min(rows * heads * page * capacity.blocks, PARTIALS_LIMIT)
         found |= place.copies("partials", nbytes)
     return found
-
-
-def _staged(place: _Placer, config: ModelConfig, capacity: Capacity, kv: str) -> dict[str, Bytes]:
-    """What CSRAM has left, for copies of pages (a row: of all KV heads) in steps of many rows."""
-    element = 2 if KV_FORMATS[kv] is Format.BF16 else 1
-    page = 2 * config.kv_heads * PAGE * config.head_dim * element
-    pages = min(capacity.blocks, place.left() // page)
-    if capacity.rows <= capacity.group_rows or not pages:
-        return {}
-    base = place.copy("kv_staged", pages * page)
-    return {"kv_staged": Bytes("kv_staged", Space.CSRAM, base, pages, page, False)}
 
 
 def partial_bytes(config: ModelConfig) -> int:

@@ -16,6 +16,7 @@ TECHNIQUES = {
     "early-pages": "pages of earlier steps are read before this step's keys are known",
     "pages-first": "weights wait while the keys and values of many sequences stream in",
     "staged-pages": "in steps of several row groups, pages of earlier steps are read once for all",
+    "resident-kv": "the cache's first pages stay in CSRAM from step to step, as many as fit",
     "lent-pages": "between attention and the next pages, weights use the pages' memory as well",
     "fused-heads": "in steps of several row groups, tiles finish the heads that they multiply",
     "fused-norm": "steps of few rows are normalised where they are used",

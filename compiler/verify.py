@@ -20,6 +20,7 @@ def verify_plan(plan: Plan) -> None:
         end = rows.data.base + rows.data.rows * rows.data.row_bytes
         if rows.data.space is Space.CSRAM:
             _check(end <= plan.chip.cluster.csram.bytes, f"buffer {rows.name} beyond CSRAM")
+    _check(plan.buffers.csram <= plan.chip.cluster.csram.bytes, "CSRAM exceeded")
 
 
 def verify_code(code: Code) -> None:

@@ -121,8 +121,8 @@ class Decoder:
         return Sequence(self._free_slots.pop(0), [])
 
     def close(self, sequence: Sequence) -> None:
-        """Give back a sequence's pages."""
-        self._free_pages = sequence.pages + self._free_pages
+        """Give back a sequence's pages. The first are given out first: they may be in CSRAM."""
+        self._free_pages = sorted(sequence.pages + self._free_pages)
         self._free_slots.insert(0, sequence.slot)
 
     def check_length(self, tokens: int) -> None:

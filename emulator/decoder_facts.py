@@ -24,6 +24,16 @@ class Facts:
     vocab: int
     eos: tuple[int, ...]
     capacity: dict[str, int]
+    resident_pages: int = 0  #: the first pages of the cache, which attention reads from CSRAM
+
+    def resident_keys(self, pages: Items[int], length: int) -> int:
+        """Of a sequence's first `length` positions, those on such pages."""
+        size = self.capacity["page"]
+        return sum(
+            min(max(length - block * size, 0), size)
+            for block, page in enumerate(pages)
+            if page < self.resident_pages
+        )
 
     def check_length(self, positions: int) -> None:
         """Refuse a sequence longer than the program's context."""
@@ -52,7 +62,7 @@ def described(program: Program) -> Facts:
     eos = metadata["model"].get("eos", [])
     if not isinstance(eos, list) or not all(isinstance(token, int) for token in eos):
         raise _wrong(program, "model.eos")
-    facts = Facts(program.path, vocab, tuple(eos), capacity)
+    facts = Facts(program.path, vocab, tuple(eos), capacity, _resident_pages(program))
     _check_symbols(program, facts)
     return facts
 
@@ -62,6 +72,15 @@ def _count(program: Program, part: str, name: str) -> int:
     value: Any = values.get(name) if isinstance(values, dict) else None
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < _MOST:
         raise _wrong(program, f"{part}.{name}")
+    return value
+
+
+def _resident_pages(program: Program) -> int:
+    """None in a program that does not say."""
+    plan: Any = program.metadata.get("plan", {})
+    value: Any = plan.get("resident_pages", 0) if isinstance(plan, dict) else None
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise _wrong(program, "plan.resident_pages")
     return value
 
 

@@ -75,6 +75,7 @@ class Plan:
     split_bytes: int  #: room for results of pages that tiles attend to one by one
     multicast: bool  #: what several tiles need is brought once
     whole_heads: bool  #: in steps of several row groups, lanes take whole heads of q, k and v
+    resident_pages: int  #: of the cache, the first of it: in CSRAM as well
 
     @property
     def tiles(self) -> int:
@@ -111,6 +112,7 @@ class Plan:
             plan["split_bytes"],
             "multicast" not in program.metadata["options"]["without"],
             plan["whole_heads"],
+            plan["resident_pages"],
         )
 
 
@@ -320,16 +322,32 @@ def _head_tiles(shape: Shape, step: Step, plan: Plan) -> list[tuple[int, int]]:
 def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     """New rows written once; for every chunk of queries, what they see from a page's edge on.
 
-    Where pages are read early, rows of this step are not read from the cache.
+    Where pages are read early, rows of this step are not read from the cache. Steps of one row
+    group read pages that are in CSRAM from there.
     """
+    alone = len(plan.groups(step.rows)) == 1
+    places = zip(step.segments, _near(step, plan), strict=True)
+    near = {id(segment): keys for segment, keys in places if alone}  # segments may be equal
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
     keys = 0
     for window in shape.windows():
         for segment, part in _items(shape, step, plan, window):
             first = _first_seen(part, window) // PAGE * PAGE
             end = segment.start if plan.early else part.start + part.count
-            keys += max(end - first, 0)
+            keys += max(end - max(first, near.get(id(segment), 0)), 0)
     return {"kv": [keys * row, shape.layers * step.rows * row]}
+
+
+def _near(step: Step, plan: Plan) -> list[int]:
+    """Positions of each segment's sequence that have a place in CSRAM: on the first pages.
+
+    Pages are given out in the order of the segments, from the first on.
+    """
+    found, page = [], 0
+    for segment in step.segments:
+        found.append(max(plan.resident_pages - page, 0) * PAGE)
+        page += -(-(segment.start + segment.count) // PAGE)
+    return found
 
 
 def _items(shape: Shape, step: Step, plan: Plan, window: int) -> Iterator[tuple[Segment, Segment]]:
@@ -534,14 +552,17 @@ def _whole_heads(shape: Shape, groups: list[int], plan: Plan) -> tuple[int, int]
 # ---- what nobody can avoid
 
 
-def compulsory(config: Config, numeric: Config, step: Step) -> Bytes:
-    """Each stored byte of a matrix once; visible rows of earlier steps and new rows once."""
+def compulsory(config: Config, numeric: Config, step: Step, plan: Plan) -> Bytes:
+    """Each stored byte of a matrix once; visible rows of earlier steps and new rows once.
+
+    But for rows that are in CSRAM as well.
+    """
     shape = Shape(config)
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
     seen = sum(
-        segment.start - _first_seen(segment, window)
+        max(segment.start - max(_first_seen(segment, window), near), 0)
         for window in shape.windows()
-        for segment in step.segments
+        for segment, near in zip(step.segments, _near(step, plan), strict=True)
     )
     matrices = list(shape.matrices(numeric["weights"]).values()) * shape.layers
     if step.wanted:

@@ -205,7 +205,7 @@ def _check_bytes(
     state = Step(tuple(segment for segment, _ in step), sum(logits for _, logits in step))
     useful, padded = both_ways(found), both_ways(found, " padded")
     assert useful == traffic(config, numeric, state, Plan.of(program))
-    for name, least in compulsory(config, numeric, state).items():
+    for name, least in compulsory(config, numeric, state, Plan.of(program)).items():
         both = useful.get(name, [0, 0])
         assert both[READ] >= least[READ] and both[WRITTEN] >= least[WRITTEN], name
     for name, (read, written) in useful.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,26 @@ def test_a_decode_step_reads_what_the_bound_says_and_gains_at_most(
     least = bound.step_bytes(CONFIG, setting.options(case), case.parts)
     gains = 4 * CONFIG.hidden * (2 * CONFIG.layers + 1)
     assert 0 <= ran.read_bytes() - least <= batch * gains
+
+
+def test_keys_in_csram_are_not_read_of_hbm_and_the_row_says_how_many() -> None:
+    case = small(cases.DECODE, 3, 200)
+    roomy = {"cluster.csram.bytes": 1 << 20, "tile.tsram.bytes": 1 << 19}
+    slow = MINI.with_(**{"hbm.bytes_per_second": 1e9}, **roomy)
+    setting = step.Setting(slow)
+    options = setting.options(case)
+    ran = step.run(setting, case, options)
+    assert ran.program.metadata["plan"]["resident_pages"] > 0
+    assert 0 < ran.resident_keys <= 3 * 199
+    there = bound.kv_bytes(CONFIG, options, 3 + ran.resident_keys)
+    least = bound.step_bytes(CONFIG, options, case.parts) - there
+    gains = 4 * CONFIG.hidden * (2 * CONFIG.layers + 1)
+    assert 0 <= ran.read_bytes() - least <= 3 * gains
+    row = rows.measured_row(setting, case, rate())
+    assert row.json()["csram_kv_bytes"] == bound.kv_bytes(CONFIG, options, ran.resident_keys)
+    assert any("read from CSRAM" in line for line in table.lines(row, 5))
+    with pytest.raises(BenchError, match="bytes read"):
+        rows.check_work(case, options, replace(ran, resident_keys=0))
 
 
 @settings(max_examples=50)

@@ -23,7 +23,6 @@ from compiler.lower.attention_items import (
 from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
 from compiler.lower.kv import (
     PARTS,
-    cache_view,
     early,
     in_halves,
     kv_format,
@@ -31,7 +30,7 @@ from compiler.lower.kv import (
     page_bytes,
     row_bytes,
 )
-from compiler.lower.staged import FAR, page_address, staged_pages, staged_view
+from compiler.lower.page_places import page_address, page_rows, to_values
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
@@ -103,10 +102,10 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
                 code.wait(unit, free)
                 if number == 0 or several:
                     with code.scope():
+                        src = page_rows(lo, part, page, 1)
+                        dst = code.tensor(page_view(lo, part), ("base", slot))
                         offset, count = _half(lo, old, number if several else None)
                         with code.unless("eq", count, 0):
-                            src = _page_rows(lo, part, page, 1)
-                            dst = code.tensor(page_view(lo, part), ("base", slot))
                             for side in (src, dst):
                                 code.emit("dset", dst=side, field="dim0", b=count)
                                 if offset != 0:
@@ -120,18 +119,22 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
 
 def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> None:
     """`load_old` and `load_new` of a page all of whose rows are older than the step."""
-    code, own = lo.code, own_in_place(lo)
+    code, own, at = lo.code, own_in_place(lo), lo.plan.tile.at
+    rows = PAGE // own.count
+    half, whole = rows * row_bytes(lo), (own.count - 1) * rows * row_bytes(lo)
     with code.scope():
         page = page_address(lo, segment, head, block)
+        src = page_rows(lo, "k", page, rows)
+        dst = code.tensor(page_view(lo, "k", rows), ("base", slot))
         for part, units in _channels(lo, own):
-            rows = PAGE // len(units)
+            if part == "v":
+                to_values(lo, src, page, -whole)
+                code.emit("dadd", dst=dst, field="base", b=at["v_block"] - at["k_block"] - whole)
             for number, (unit, full, free) in enumerate(units):
-                offset = number * rows * row_bytes(lo)
+                for side in (src, dst) if number else ():
+                    code.emit("dadd", dst=side, field="base", b=half)
                 code.wait(unit, free)
-                with code.scope():
-                    src = _page_rows(lo, part, page, rows, offset)
-                    dst = code.tensor(page_view(lo, part, rows), ("base", slot + offset))
-                    code.emit("dma", channel=unit, dst=dst, src=src)
+                code.emit("dma", channel=unit, dst=dst, src=src)
                 code.signal(unit, full)
     if early(lo):
         _say_new(lo, own)
@@ -232,22 +235,6 @@ def _old_keys(lo: Lowering, item: Item, block: Reg) -> Reg:
         code.alu("sub", old, old, code.calc("shl", block, 7))
     code.alu("max", old, old, 0)
     return code.alu("min", old, old, PAGE)
-
-
-def _page_rows(lo: Lowering, part: str, page: Reg, rows: int, offset: int = 0) -> Desc:
-    """Rows of a page where they are: in the cache, or in a copy of the page."""
-    code, src = lo.code, lo.code.desc()
-    view, at = cache_view(lo, part, rows), ("base", page + offset)
-    if not staged_pages(lo.plan):
-        return code.fill(src, view, at)
-    far, done = code.label("in_hbm"), code.label("page_rows")
-    code.emit("bge", ra=page, b=0, target=far)
-    code.fill(src, staged_view(lo, part, rows), ("base", page + (FAR + offset)))
-    code.emit("jmp", target=done)
-    code.place(far)
-    code.fill(src, view, at)
-    code.place(done)
-    return src
 
 
 def page_view(lo: Lowering, part: str, rows: int = 1) -> Descriptor:

@@ -7,11 +7,14 @@ that mirrors it: later groups see more pages, so tiles get as many, and queries 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from compiler.emit import ZERO, Label, Reg
 from compiler.lower.attention_items import item_rows, rows_of, segments_end
 from compiler.lower.context import Lowering
+from compiler.lower.kv import crosswise
 
 TURN, MIRRORED = 1, 2  #: in an index: every second item; items of the group that mirrors the own
 SCALE = 4  #: of an item's number in an index
@@ -31,7 +34,8 @@ class Place:
 def first_place(lo: Lowering) -> Place:
     """New registers: the tile's first item."""
     code = lo.code
-    place = Place(code.reg(0), code.calc("mul", lo.tile, SCALE))
+    place = Place(code.reg(0), _first_number(lo))
+    code.alu("mul", place.index, place.index, SCALE)
     alone, found = code.label("one_sequence"), code.label("first_place")
     _if_alone(lo, alone)
     seek(lo, place)
@@ -62,7 +66,7 @@ def next_place(lo: Lowering, place: Place) -> None:
 
 
 def next_by_number(lo: Lowering, place: Place, alone: Label) -> None:
-    """The same in general: tile t of T has items t, 2T - 1 - t, 2T + t and so on.
+    """The same in general (see `_first_number`, `_behind`).
 
     Branches to `alone` if all rows are one sequence's in several row groups.
     """
@@ -70,17 +74,57 @@ def next_by_number(lo: Lowering, place: Place, alone: Label) -> None:
     back, moved = code.label("back"), code.label("moved")
     _if_alone(lo, alone)
     with code.scope():
-        ahead = code.calc("mul", lo.tile, 2 * SCALE)
+        behind = _behind(lo)
         with code.scope():
             code.emit("beq", ra=code.calc("and", place.index, TURN), b=0, target=back)
-        code.alu("add", place.index, place.index, ahead)
-        code.alu("add", place.index, place.index, SCALE - TURN)
+        code.alu("add", place.index, place.index, behind)
+        code.alu("add", place.index, place.index, -TURN)
         code.emit("jmp", target=moved)
         code.place(back)
-        code.alu("sub", place.index, place.index, ahead)
-        code.alu("add", place.index, place.index, SCALE * (2 * tiles - 1) + TURN)
+        code.alu("sub", place.index, place.index, behind)
+        code.alu("add", place.index, place.index, SCALE * 2 * tiles + TURN)
         code.place(moved)
     seek(lo, place)
+
+
+def _first_number(lo: Lowering) -> Reg:
+    """A new register: the number of the tile's first item in general.
+
+    In one row group neighbours are in different clusters. So a KV head's items are in the cluster
+    that has its resident pages, where the heads are a multiple of the clusters. With several, they
+    are next to each other: queries come from the cluster of their row group.
+    """
+    number = lo.code.reg(lo.tile)
+    with _one_group(lo):
+        crosswise(lo, number)
+    return number
+
+
+def _behind(lo: Lowering) -> Reg:
+    """A new register: SCALE times b, so that of T tiles a second item is 2T - b behind the first.
+
+    And the third is b behind that, and so on: later items take longer, and tiles get as many. Tile
+    t has items t, 2T - 1 - t, 2T + t. In one row group clusters do not change places: tile j of
+    cluster c of C has items j C + c, 2T - (j + 1) C + c, 2T + j C + c.
+    """
+    code, chip = lo.code, lo.plan.chip
+    behind = code.calc("mul", lo.tile, 2 * SCALE)
+    code.alu("add", behind, behind, SCALE)
+    with _one_group(lo):
+        code.alu("remu", behind, lo.tile, chip.tiles_per_cluster)
+        code.alu("mul", behind, behind, 2 * SCALE * chip.clusters)
+        code.alu("add", behind, behind, SCALE * chip.clusters)
+    return behind
+
+
+@contextmanager
+def _one_group(lo: Lowering) -> Iterator[None]:
+    """What is done in steps of one row group only."""
+    if lo.most_groups == 1:
+        yield
+        return
+    with lo.code.unless("ne", lo.groups, 1):
+        yield
 
 
 def seek(lo: Lowering, place: Place) -> None:

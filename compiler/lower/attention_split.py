@@ -37,7 +37,7 @@ from compiler.lower.attention_pages import (
     softmax,
 )
 from compiler.lower.context import MXU, OUT, VPU, Lowering, Plan
-from compiler.lower.kv import early
+from compiler.lower.kv import crosswise, early
 
 WORTH = 2  # pages a sequence must have on average to be spread (estimate)
 
@@ -98,7 +98,7 @@ def choose(lo: Lowering, split: Label) -> bool:
 def first_page(lo: Lowering) -> None:
     """Queue on dma6 and dma7 what is old of the tile's first page."""
     code = lo.code
-    slot, turn, index = code.reg(0), code.reg(0), code.reg(lo.tile)
+    slot, turn, index = code.reg(0), code.reg(0), crosswise(lo)
     done = code.label("first_page")
     with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
         item, spread = _sequence(lo, segment, turn)
@@ -114,7 +114,7 @@ def split_pages(lo: Lowering, quantised: bool) -> None:
     """Attend to single pages; then fold them."""
     code = lo.code
     with code.scope():
-        turn, slot, index = code.reg(0), code.reg(0), code.reg(lo.tile)
+        turn, slot, index = code.reg(0), code.reg(0), crosswise(lo)
         offset = code.reg(0)
         with code.stepping(0, lo.segments, 1) as (segment, _), code.scope():
             item, spread = _sequence(lo, segment, turn, offset)
@@ -147,10 +147,13 @@ def _sequence(
 
 
 def _work(lo: Lowering, item: Item, spread: Spread, index: Reg) -> Reg:
-    """A new register: the block of a piece of work, head * pages + page; sets the item's head."""
-    code = lo.code
-    code.alu("divu", item.head, index, spread.pages)
-    block = code.calc("remu", index, spread.pages)
+    """A new register: the block of a piece of work, page * heads + head; sets the item's head.
+
+    Numbers go crosswise, so that a head's are near its resident pages, and where it is folded.
+    """
+    code, heads = lo.code, lo.plan.config.kv_heads
+    code.alu("remu", item.head, index, heads)
+    block = code.calc("divu", index, heads)
     return code.alu("add", block, block, spread.begin)
 
 

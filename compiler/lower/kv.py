@@ -1,16 +1,24 @@
-"""Where keys and values lie: the cache in HBM, and copies of a step's own rows in CSRAM."""
+"""Where keys and values lie: the cache in HBM; in CSRAM copies of pages, and of a step's rows."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from compiler.emit import Reg, Scaled
 from compiler.hbm import PAGE
 from compiler.lower.attention_items import PAGE_ROW, segment_word
-from compiler.lower.context import KEYS, OUT, VALUES, Lowering, Plan
+from compiler.lower.context import KEYS, VALUES, Lowering, Plan
 from compiler.precision import KV_FORMATS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 
 PARTS = ("k", "v")
+
+# Addresses of pages: bytes from the cache's start, or below 0: a place in a cluster's CSRAM, plus
+# CLUSTER for each cluster before it (less one for the tile's own), less FAR.
+CLUSTER = 1 << 36  #: more than any place in CSRAM
+FAR = CLUSTER << 13  #: more than any place in any cluster's
+OWN = -CLUSTER
 
 
 def reads_early(plan: Plan) -> bool:
@@ -58,27 +66,55 @@ def cache_view(lo: Lowering, part: str, rows: int) -> Descriptor:
     return Descriptor(Space.HBM, kv_format(lo), (rows, dim), (dim, 1), base)
 
 
-def cache_offset(lo: Lowering, head: Reg) -> Reg:
-    """A new register: bytes from the cache's start to this layer's pages of a KV head."""
-    code, config = lo.code, lo.plan.config
-    index = code.calc("mul", lo.layer, config.kv_heads)
-    code.alu("add", index, index, head)
-    return code.alu("mul", index, index, cache_bytes(lo))
-
-
-def cache_page(lo: Lowering, segment: Reg, head: Reg, block: Reg) -> Reg:
-    """A new register: bytes from the cache's start to a page of this layer."""
+def page_number(lo: Lowering, segment: Reg, block: Reg, dst: Reg | None = None) -> Reg:
+    """In a new register or `dst`: which page of the cache a block of a sequence is."""
     code = lo.code
-    page = segment_word(lo, segment, PAGE_ROW)
+    page = segment_word(lo, segment, PAGE_ROW, dst)
     code.alu("mul", page, page, lo.plan.capacity.blocks)
     code.alu("add", page, page, block)
     with code.scope():
         table = code.tensor(lo.tsram("pages", Format.I32, (lo.plan.capacity.pages,)))
         code.emit("ld", rd=page, src=table, index=page)
+    return page
+
+
+def layer_head(lo: Lowering, head: Reg) -> Reg:
+    """A new register: which KV head of all layers' a head of this layer is."""
+    index = lo.code.calc("mul", lo.layer, lo.plan.config.kv_heads)
+    return lo.code.alu("add", index, index, head)
+
+
+def cache_offset(lo: Lowering, head: Reg) -> Reg:
+    """A new register: bytes from the cache's start to this layer's pages of a KV head."""
+    index = layer_head(lo, head)
+    return lo.code.alu("mul", index, index, cache_bytes(lo))
+
+
+def cache_page(lo: Lowering, head: Reg, page: Reg) -> Reg:
+    """`page`, the number of a page, becomes bytes from the cache's start to it, of this layer."""
+    code = lo.code
     code.alu("mul", page, page, page_bytes(lo))
     with code.scope():
-        code.alu("add", page, page, cache_offset(lo, head))
-    return page
+        return code.alu("add", page, page, cache_offset(lo, head))
+
+
+def copy_view(lo: Lowering, part: str, rows: int) -> Descriptor:
+    """[rows, head_dim] of the keys or values of a copy of a page at the head of the own CSRAM."""
+    dim, base = lo.plan.config.head_dim, PARTS.index(part) * page_bytes(lo)
+    return Descriptor(Space.CSRAM, kv_format(lo), (rows, dim), (dim, 1), base)
+
+
+def crosswise(lo: Lowering, into: Reg | None = None) -> Reg:
+    """In a new register or `into`: the tile's number, counted across clusters: j C + c.
+
+    Tile j of cluster c of C. Modulo the KV heads it is a head whose resident pages are in this
+    cluster, where heads are a multiple of clusters.
+    """
+    code, chip = lo.code, lo.plan.chip
+    number = code.alu("remu", into or code.reg(), lo.tile, chip.tiles_per_cluster)
+    code.alu("mul", number, number, chip.clusters)
+    with code.scope():
+        return code.alu("add", number, number, code.rdsr("CLUSTER_ID"))
 
 
 def new_row_bytes(lo: Lowering) -> int:
@@ -103,41 +139,38 @@ def new_view(lo: Lowering, part: str, columns: int, written: bool = False) -> De
 
 
 def write_cache(lo: Lowering) -> None:
-    """Queue on dma6 and dma7: this step's keys and values from CSRAM to the cache.
+    """Queue on dma6 and dma7: this step's keys and values from their copies to the cache."""
+    each_head(lo, _scatter)
 
-    A tile takes some of the rows of a head, or (where heads are more than tiles) all of some heads.
+
+def each_head(lo: Lowering, write: Callable[[Lowering, Reg, Reg, Reg], None]) -> None:
+    """A tile takes some of the rows of a head, or (where heads are more than tiles) some heads.
+
+    `write` is given the head, the first row and how many, and may use these two up.
     """
-    code, tokens, tiles = lo.code, lo.tokens, lo.plan.chip.num_tiles
+    code, tiles = lo.code, lo.plan.chip.num_tiles
     heads = lo.plan.config.kv_heads
     ways = max(1, tiles // heads)
     done = code.label("cached")
     with code.scope():
-        first = code.calc("divu", lo.tile, heads)
+        head = crosswise(lo)
+        first = code.calc("divu", head, heads)
         code.emit("bge", ra=first, b=ways, target=done)
+        code.alu("remu", head, head, heads)
         code.alu("mul", first, first, lo.rows)
-        count = code.calc("add", first, lo.rows)
+        count, top = code.calc("add", first, lo.rows), code.label("head")
         code.alu("divu", first, first, ways)
         code.alu("divu", count, count, ways)
         code.alu("sub", count, count, first)
         code.emit("beq", ra=count, b=0, target=done)
-        head, top = code.calc("remu", lo.tile, heads), code.label("head")
         code.place(top)
-        _scatter(lo, head, first, count)
-        code.alu("add", head, head, tiles)
-        code.emit("blt", ra=head, b=heads, target=top)
+        write(lo, head, first, count)
+        if heads > tiles:
+            code.set(first, 0)
+            code.set(count, lo.rows)
+            code.alu("add", head, head, tiles)
+            code.emit("blt", ra=head, b=heads, target=top)
     code.place(done)
-    code.signal(KEYS, tokens.k_cached)
-    code.signal(VALUES, tokens.v_cached)
-
-
-def cache_is_written(lo: Lowering) -> None:
-    """Queue on dma5, in front of a barrier: the next layer's keys may take these ones' place.
-
-    That is in CSRAM, and some phases later, so writing goes on beside the next product.
-    """
-    if early(lo):
-        lo.code.wait(OUT, lo.tokens.k_cached)
-        lo.code.wait(OUT, lo.tokens.v_cached)
 
 
 def _scatter(lo: Lowering, head: Reg, first: Reg, count: Reg) -> None:

@@ -23,7 +23,7 @@ from compiler.lower.activations import (
 )
 from compiler.lower.context import MXU, VPU, Lowering, Plan
 from compiler.lower.cutting import LAYER_MATRICES
-from compiler.lower.kv import cache_is_written
+from compiler.lower.kept import cache_is_written
 from compiler.lower.multiply import multiply
 from compiler.lower.readout import block_is_done, empty_part, finish_all, write_finish
 from compiler.lower.ring import give, next_slot, take

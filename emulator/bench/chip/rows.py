@@ -33,6 +33,7 @@ class ChipRow:
     utilisation: float | None = None  #: of the arrays, by useful multiply-accumulates
     steps: int = 0
     folded: bool = False
+    csram_kv_bytes: int = 0  #: of the keys and values that a decode step reads: not from HBM
     loss: list[Loss] = field(default_factory=list)
 
     @property
@@ -67,6 +68,7 @@ class ChipRow:
             "over_bound": _six(self.over_bound),
             "utilisation": _six(self.utilisation),
             "folded": self.folded,
+            "csram_kv_bytes": self.csram_kv_bytes,
             "loss": [loss.json() for loss in self.loss],
         }
 
@@ -118,6 +120,7 @@ def measured_row(
         useful / ran.cycles,
         ran.steps,
         ran.folded,
+        kv_bytes(case.config, options, ran.resident_keys),
         losses(operations, ran.cycles, bound, int(least)),
     )
 
@@ -134,8 +137,9 @@ def check_work(case: Case, options: Options, ran: Ran) -> None:
     macs = work.layers.count + work.head.count + work.attention.count // 2
     if ran.macs() < macs:
         raise BenchError(f"{case.name}: {ran.macs():,} MACs executed, {macs:,} in the shape")
-    own = sum(part.tokens for part in case.parts)  # may be handed on without HBM
-    least = step_bytes(case.config, options, case.parts) - kv_bytes(case.config, options, own)
+    # What is of this step may be handed on without HBM, and some pages are in CSRAM.
+    there = sum(part.tokens for part in case.parts) + ran.resident_keys
+    least = step_bytes(case.config, options, case.parts) - kv_bytes(case.config, options, there)
     if case.phase == DECODE and ran.read_bytes() < least:
         raise BenchError(f"{case.name}: {ran.read_bytes():,} bytes read, {least:,} needed")
 

@@ -64,6 +64,7 @@ class Runs:
         self.fold = fold
         self.meter = Meter(shorter, chip, fold=fold, recorder=recorder)
         self.decoder = Decoder(machine, self.meter)
+        self.resident_keys = 0  #: older positions that the last step had in CSRAM
 
     def step(self, parts: Sequence[Part]) -> int:
         """Cycles of one step of so many sequences, which are closed again; each wants logits."""
@@ -73,7 +74,10 @@ class Runs:
             sequence.length = part.before
             requests.append(Request(sequence, [TOKEN] * part.tokens))
         self.decoder.step(requests)
-        for request in requests:
+        self.resident_keys = 0
+        for part, request in zip(parts, requests, strict=True):
+            pages = request.sequence.pages
+            self.resident_keys += self.decoder.facts.resident_keys(pages, part.before)
             self.decoder.close(request.sequence)
         return self.meter.cycles[-1]
 
@@ -96,6 +100,7 @@ class Ran:
     program: Program
     steps: int
     result: dict[str, Any]
+    resident_keys: int = 0  #: positions of earlier steps that decode had in CSRAM, not in HBM
 
     @property
     def cycles(self) -> int:
@@ -150,6 +155,6 @@ def run(
         runs.meter.prefill_done()
         runs.step(case.parts)
         advance(1)
-        return Ran(program, 1, runs.meter.result(0))
+        return Ran(program, 1, runs.meter.result(0), runs.resident_keys)
     steps = runs.prefill(case.context, advance)
     return Ran(program, steps, runs.meter.result(steps))

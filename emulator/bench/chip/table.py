@@ -39,7 +39,10 @@ def lines(row: ChipRow, names: int) -> list[str]:
         return [f"{text}{'-':>11}  {measured.note}"]
     used = "-" if row.utilisation is None else f"{row.utilisation:.1%}"
     text += f"{row.cycles:11,} {bench_table.ratio(row.over_bound):>10} {used:>10}  {_bar(row)}"
-    return [text.rstrip(), *_wrapped(in_words(row.loss))]
+    found = [text.rstrip(), *_wrapped(in_words(row.loss))]
+    if row.csram_kv_bytes:
+        found.append(f"    keys and values read from CSRAM: {row.csram_kv_bytes:,} bytes")
+    return found
 
 
 def _wrapped(text: str) -> list[str]:
