@@ -287,6 +287,7 @@ def _stage(sizing: Sizing, panel: int) -> int:
     if given is not None:
         return given * panel
     enough = min(tile.vpu.lanes * STAGE_PASSES, tile.tsram.bytes // STAGE_SHARE // 4)
+    enough = 1 << enough.bit_length() - 1
     return max(STAGE_PANELS, enough // panel // STAGE_PANELS * STAGE_PANELS) * panel
 
 
