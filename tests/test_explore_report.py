@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                            objectives=["tpot", "joules_per_output_token"])  # fmt: skip
         done("explore", path, "-o", folder / "r")
         yield folder / "r"
+
+
+@pytest.fixture
+def copied(results: Path, tmp_path: Path) -> Path:
+    """A copy of those results, for a test that writes the page again."""
+    return Path(shutil.copytree(results, tmp_path / results.name))
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +168,13 @@ def test_sensitivity_is_the_ratio_of_pairs(data: Any) -> None:
 # ---- the same results, the same bytes
 
 
-def test_the_same_bytes_again_and_from_what_was_stored(results: Path) -> None:
-    before = {name: (results / name).read_bytes() for name in ("report.html", "report.json")}
-    out = done("explore", "--report", results).out
-    assert f"{results / 'report.html'} written" in out
-    (results / "report.html").unlink()
-    done("explore", "--report", results, "--quiet")
-    assert {name: (results / name).read_bytes() for name in before} == before
+def test_the_same_bytes_again_and_from_what_was_stored(copied: Path) -> None:
+    before = {name: (copied / name).read_bytes() for name in ("report.html", "report.json")}
+    out = done("explore", "--report", copied).out
+    assert f"{copied / 'report.html'} written" in out
+    (copied / "report.html").unlink()
+    done("explore", "--report", copied, "--quiet")
+    assert {name: (copied / name).read_bytes() for name in before} == before
 
 
 @pytest.mark.usefixtures("here")
@@ -183,23 +190,21 @@ def test_elsewhere_and_in_another_order_of_work(results: Path, tmp_path: Path) -
 
 
 def test_without_the_library_a_line_names_the_extra(
-    results: Path, data: Any, monkeypatch: pytest.MonkeyPatch
+    copied: Path, data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "plotly_source", lambda: None)
-    assert "charts need the extra `report`" in done("explore", "--report", results).out
-    found = page_of(results)
+    assert "charts need the extra `report`" in done("explore", "--report", copied).out
+    found = page_of(copied)
     (notice,) = [each for each in found.named("p") if each.get("id") == "no-charts"]
     assert "hidden" not in notice and "Charts need the extra `report`" in " ".join(found.texts)
     assert "plotly" not in found.scripts and found.data == data
 
 
-def test_the_library_is_embedded_and_allowed(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_library_is_embedded_and_allowed(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = "window.Plotly = {}; // </script> é"
     monkeypatch.setattr(library, "plotly_source", lambda: source)
-    assert "extra" not in done("explore", "--report", results).out
-    found = page_of(results)
+    assert "extra" not in done("explore", "--report", copied).out
+    found = page_of(copied)
     assert len(found.scripts["plotly"]) % 4 == 0 and "<" not in found.scripts["plotly"]
     (policy,) = [each["content"] for each in found.named("meta") if "http-equiv" in each]
     assert script_hash(source) in str(policy)
