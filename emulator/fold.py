@@ -1,12 +1,13 @@
 """Folding: a model's layers are alike, so a few of them are simulated and stand for all.
 
     fold = fold_of(program, 5)          # None if the model has no more layers than that
-    fold = fold_for(program, "auto")    # None unless the model is so large that it pays
+    fold = fold_for(program, "auto", timing_only=True)  # None unless it is so large that it pays
     program = fold.program(program)     # the same program with 5 layers
 
-Only for timing, where values do not matter. What differs between layers is where their weights
-lie in HBM, and so which channels are busy when: `emulator/timing/unfold.py` counts the others like
-the simulated ones, and the report says that, and by how much those differ among themselves.
+Only for timing: where values are wanted, a machine with all layers computes them (apart.py). What
+differs between layers is where their weights lie in HBM, and so which channels are busy when:
+`emulator/timing/unfold.py` counts the others like the simulated ones, and the report says that, and
+by how much those differ among themselves.
 """
 
 from __future__ import annotations
@@ -51,9 +52,12 @@ class Fold:
         return replace(program, code=code)
 
 
-def fold_for(program: Program, wanted: str) -> Fold | None:
-    """The fold that `--fold-layers` asks for: auto, all, or a number. Raises InputError."""
-    if wanted == ALL:
+def fold_for(program: Program, wanted: str, timing_only: bool) -> Fold | None:
+    """The fold that `--fold-layers` asks for: auto, all, or a number. Raises InputError.
+
+    A run with values is folded by a number alone: its cycles are what happened, unless asked for.
+    """
+    if wanted == ALL or (wanted == AUTO and not timing_only):
         return None
     if wanted != AUTO:
         return fold_of(program, int(wanted))

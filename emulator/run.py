@@ -44,13 +44,12 @@ def run(options: Options) -> dict[str, Any]:
     program = load(options.program)
     chip = _chip(options, program)
     job = _job(options, program)
-    fold = fold_for(program, options.fold_layers) if options.timing_only else None
-    if fold is not None:
-        program = fold.program(program)
-    with _recording(options, program, chip) as recorder:
+    fold = fold_for(program, options.fold_layers, options.timing_only)
+    timed = program if fold is None else fold.program(program)
+    with _recording(options, timed, chip) as recorder:
         with Status("preparing the emulator") as status:
-            machine, checked = _machine(options, program, chip)
-            meter = _meter(options, program, chip, fold, recorder)
+            machine, checked = _machine(options, program, timed, chip)
+            meter = _meter(options, timed, chip, fold, recorder)
             start = time.perf_counter()
             try:
                 outcome = _run(job, machine, meter, status)
@@ -110,29 +109,43 @@ def _job(options: Options, program: Program) -> Job:
 
 
 def _machine(
-    options: Options, program: Program, chip: Chip
+    options: Options, program: Program, timed: Program, chip: Chip
 ) -> tuple[Machine, CheckedMachine | None]:
     """The machine, and the same one once more if it is checked."""
+    if options.timing_only:
+        return _timing_machine(options, timed, chip), None
+    machine = _value_machine(options, program, chip)
+    if options.checked:
+        from emulator.check.machine import CheckedMachine
+        from emulator.fast.machine import FastMachine
+
+        assert isinstance(machine, FastMachine)
+        checked = CheckedMachine(machine)
+        return checked, checked
+    if timed is program:
+        return machine, None
+    from emulator.apart import FoldedMachine
+
+    return FoldedMachine(machine, _timing_machine(options, timed, chip), options.threads > 1), None
+
+
+def _value_machine(options: Options, program: Program, chip: Chip) -> Machine:
+    """A machine that computes."""
     if options.executor == "reference":
         from emulator.reference.machine import ReferenceMachine
 
-        return ReferenceMachine(program, chip), None
+        return ReferenceMachine(program, chip)
     from emulator.fast.machine import FastMachine
 
-    machine = FastMachine(
-        program,
-        chip,
-        options.threads,
-        options.timing_only,
-        seed=options.seed,
-        log_accesses=options.checked,
-    )
-    if not options.checked:
-        return machine, None
-    from emulator.check.machine import CheckedMachine
+    return FastMachine(program, chip, options.threads, log_accesses=options.checked)
 
-    checked = CheckedMachine(machine)
-    return checked, checked
+
+def _timing_machine(options: Options, program: Program, chip: Chip) -> Machine:
+    """A machine that gives the records of a run, and no values."""
+    from emulator.fast.machine import FastMachine
+
+    threads = options.threads if options.timing_only else 1
+    return FastMachine(program, chip, threads, timing_only=True, seed=options.seed)
 
 
 def _recording(

@@ -217,15 +217,17 @@ def test_models_of_many_layers_are_folded_unless_all_are_wanted(tmp_path: Path) 
 def test_layers_that_differ_are_not_folded_by_themselves(tmp_path: Path) -> None:
     program = load(_compiled(tmp_path, num_hidden_layers=41))
     model = {**program.metadata["model"], "windows": [64, 0] * 20 + [64]}
-    assert fold_for(program, "auto") is not None
-    assert fold_for(replace(program, metadata={**program.metadata, "model": model}), "auto") is None
+    other = replace(program, metadata={**program.metadata, "model": model})
+    assert fold_for(program, "auto", timing_only=True) is not None
+    assert fold_for(other, "auto", timing_only=True) is None
+    assert fold_for(program, "auto", timing_only=False) is None, "values: every layer is timed"
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ("--fold-layers", "4"),
-        ("--fold-layers", "all"),
+        ("--fold-layers", "4", "--no-timing"),
+        ("--fold-layers", "4", "--check"),
         ("--fold-layers", "3", "--timing-only"),
         ("--fold-layers", "many", "--timing-only"),
         ("--ignore-capacity",),

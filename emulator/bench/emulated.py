@@ -1,6 +1,9 @@
 """A decoder program in the emulator, values and timing together, as a process to be asked.
 
-python -m emulator.bench.emulated PROGRAM [THREADS]
+python -m emulator.bench.emulated PROGRAM [THREADS [LAYERS]]
+
+With LAYERS, so many layers are timed and stand for the others (`emu run --fold-layers`); values are
+those of every layer.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from emulator.apart import FoldedMachine
 from emulator.bench.matrix_calls import MatrixCalls
 from emulator.bench.measure import Probe
 from emulator.bench.process import peak_bytes, serve
 from emulator.decoder import Decoder, Request, Sequence
 from emulator.fast.machine import FastMachine
+from emulator.fold import fold_of
 from emulator.meter import Meter
 from isa.chip import load_chip
 from isa.program import RegionClass, load
@@ -27,12 +32,19 @@ PACKED = (RegionClass.WEIGHTS, RegionClass.SCALES)
 class Emulated:
     """One sequence at a time: each prefill begins another."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, layers: int = 0) -> None:
         program = load(path)
         chip = load_chip(program.chip.name)
         self._threads = threads
         self._machine = FastMachine(program, chip, threads)
-        self._decoder = Decoder(self._machine, Meter(program, chip))
+        fold = fold_of(program, layers) if layers else None
+        if fold is None:
+            self._decoder = Decoder(self._machine, Meter(program, chip))
+        else:
+            short = fold.program(program)
+            timed = FastMachine(short, chip, timing_only=True)
+            machine = FoldedMachine(self._machine, timed, beside=threads > 1)
+            self._decoder = Decoder(machine, Meter(short, chip, fold=fold))
         self._sequence: Sequence | None = None
         self._token = 0
         self._calls = MatrixCalls(self._machine)
@@ -85,7 +97,7 @@ class Emulated:
 
 def main(arguments: list[str]) -> None:
     """Answer until nothing more is asked."""
-    model = Emulated(arguments[0], int(arguments[1]) if len(arguments) > 1 else 1)
+    model = Emulated(arguments[0], *(int(argument) for argument in (arguments[1:] or ["1"])))
     names = ("prefill", "decode", "record", "products", "memory")
     serve({name: getattr(model, name) for name in names})
 

@@ -46,8 +46,8 @@ import click
     "--fold-layers",
     default="auto",
     metavar="[auto|all|N]",
-    help="With --timing-only: simulate N layers and take the others to be like those, or all of "
-    "them.  [default: 4 of models with more than 40, else all]",
+    help="Time N layers and take the others to be like those; values are of all layers.  [default: "
+    "all; with --timing-only, 4 of models with more than 40]",
 )
 @click.option(
     "--ignore-capacity",
