@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from compiler.emit import Code, Line, Sem
 from compiler.errors import CompileError
 from compiler.lower.attention_split import split_bytes
-from compiler.lower.context import Plan, Tokens
+from compiler.lower.context import Plan
 from compiler.lower.cutting import HEAD, a_slot_bytes, most_resident, ring_elements
 from compiler.lower.kv import reads_early
 from compiler.lower.linear import most_fused
 from compiler.lower.lives import LIVES, SEVERAL, Life, Pair
+from compiler.lower.tokens import Tokens
 from compiler.matrices import Matrix
-from compiler.tile_memory import PART_SLOTS, STAGE_PANELS
+from compiler.stage_sizes import STAGE_PANELS
+from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import PANEL_COLUMNS
 
 

@@ -17,6 +17,7 @@ from compiler.hbm import Capacity
 from compiler.head_sizes import HeadSizes, head_in_parts, whole_head
 from compiler.matrices import K_PAD
 from compiler.precision import Precision
+from compiler.stage_sizes import STAGE_PANELS, stage_elements, wide_stage_elements
 from compiler.tile_phases import (
     KnobDoesNotFit,
     Sizing,
@@ -34,10 +35,7 @@ LARGEST_SLOT = 1 << 17  # bytes of weights of a chunk: 128 KiB, but more where m
 SLOT_SHARE = 10  # of a tile's memory; so the ring takes less than half of it
 BLOCKS = (32, 16, 8, 4)  # panels of a block: up to four times the columns of t1's array
 LEAST_ROWS = 128  # of the largest row group to try, but as many as a larger array has rows
-STAGE_SHARE = 40  # of a tile's memory: the least that is read out at a time has no more for that
-STAGE_PASSES = 64  # of the vector unit over the stage, so that starts count for little: estimate
 ALIGN = 128  # depth of chunks is a multiple of it, where they are large enough
-STAGE_PANELS = 4  # panels that can be read out at a time, whatever the rows; more with fewer
 
 
 @dataclass(frozen=True)
@@ -230,10 +228,12 @@ def _layout(
     arena = Arena("TSRAM", sizing.chip.tile.tsram.bytes)
     _persistent(arena, sizing, capacity, columns, head.lists)
     panel = max(capacity.group_rows, capacity.wanted, PART_SLOTS) * PANEL_COLUMNS
-    stage = _stage(sizing, panel)
+    stage = stage_elements(sizing, panel)
     arena.take("stage", 4 * stage)
     arena.take("weights", depth * (slot + w_scale))
-    wide_stage = _wide_stage(sizing.tiling, panel, stage, (depth, slot + w_scale))
+    wide_stage = wide_stage_elements(
+        sizing.tiling, panel, stage, depth > LEAST_SLOTS, slot + w_scale
+    )
     base = arena.top
     least = _parts(arena, sizing, capacity, stage, align, head)
     try:
@@ -276,38 +276,6 @@ def _layout(
         max(tops),
         arena.size,
     )
-
-
-def _stage(sizing: Sizing, panel: int) -> int:
-    """Elements that are read out at a time: those of all rows, and enough for the vector unit.
-
-    `panel`: of all rows, elements.
-    """
-    tile, given = sizing.chip.tile, sizing.tiling.stage
-    if given is not None:
-        return given * panel
-    enough = min(tile.vpu.lanes * STAGE_PASSES, tile.tsram.bytes // STAGE_SHARE // 4)
-    enough = 1 << enough.bit_length() - 1
-    return max(STAGE_PANELS, enough // panel // STAGE_PANELS * STAGE_PANELS) * panel
-
-
-def _wide_stage(tiling: Tiling, panel: int, stage: int, ring: tuple[int, int]) -> int:
-    """Elements read out at a time by several row groups, which may use a slot of the ring.
-
-    `panel`: of all rows, elements; `ring`: its slots, and bytes of one.
-    """
-    depth, slot = ring
-    if tiling.wide_stage is None:
-        wide = stage
-        while depth > LEAST_SLOTS and wide * 8 <= stage * 4 + slot:
-            wide *= 2
-        return wide
-    wide = tiling.wide_stage * panel
-    if wide < stage:
-        raise KnobDoesNotFit("wide_stage: less than the stage of one row group")
-    if wide > stage and (depth <= LEAST_SLOTS or wide * 4 > stage * 4 + slot):
-        raise KnobDoesNotFit("wide_stage: beyond the stage and a slot of the weight ring")
-    return wide
 
 
 def _persistent(arena: Arena, sizing: Sizing, capacity: Capacity, columns: int, lists: int) -> None:

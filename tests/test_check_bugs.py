@@ -10,7 +10,7 @@ import pytest
 from cli_runs import made
 
 from compiler.emit import Code, Sem
-from compiler.lower.context import Tokens
+from compiler.lower.tokens import Tokens
 from emulator.check.machine import CheckedMachine
 from emulator.decoder import Decoder, Request
 from emulator.errors import ProgramFault

@@ -13,7 +13,7 @@ from test_accounting_decoder import Recorder
 
 from compiler.api import Compiled, compile_checkpoint, compile_stages
 from compiler.config import ModelConfig
-from compiler.lower.context import W_CHANNELS
+from compiler.lower.tokens import W_CHANNELS
 from emulator import retire
 from emulator.decoder import Decoder, Request
 from emulator.fast.machine import FastMachine

@@ -23,8 +23,9 @@ from compiler.api import compile_checkpoint, compile_config, compile_stages
 from compiler.config import ModelConfig
 from compiler.emit import Code, Sem
 from compiler.errors import CompileError
-from compiler.lower.context import W_CHANNELS, Plan, Tokens
+from compiler.lower.context import Plan
 from compiler.lower.lives import LIVES, Life
+from compiler.lower.tokens import W_CHANNELS, Tokens
 from compiler.options import TECHNIQUES, Options
 from compiler.schedule import Cut, Regime, schedule, verify_schedule
 from compiler.tile_memory import TilePlan

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from compiler.buffers import Rows
 from compiler.emit import Code, Desc, Label, Reg, Sem, Value
 from compiler.lower import cutting
-from compiler.lower.context import IN, MXU, Lowering
+from compiler.lower.context import Lowering
+from compiler.lower.tokens import IN, MXU
 from compiler.lower.turns import Linear, Turn, blocks_of, bytes_of
 from compiler.tile_memory import A_SLOTS
 from isa.descriptor import Descriptor, Space

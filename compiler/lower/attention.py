@@ -39,9 +39,10 @@ from compiler.lower.attention_pages import (
 from compiler.lower.attention_places import Place, first_place, next_place
 from compiler.lower.attention_row import CARRIED, Row, RowPages, takes_rows
 from compiler.lower.attention_split import choose, first_page, split_pages
-from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.kv import early, page_bytes, write_cache
 from compiler.lower.stream import bring_owed
+from compiler.lower.tokens import IN, KEYS, MXU, OUT, VALUES, VPU
 
 
 @dataclass(frozen=True)

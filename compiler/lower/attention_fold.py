@@ -6,8 +6,9 @@ from compiler.buffers import partial_bytes
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.attention_items import Item, Part, group_of, parity_offset, rows_that_see
 from compiler.lower.attention_pages import partial
-from compiler.lower.context import OUT, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.groups import write_rows
+from compiler.lower.tokens import OUT, VPU
 from isa.formats import Format
 
 

@@ -19,7 +19,8 @@ from compiler.lower.attention_items import (
     pages_of,
     segment_word,
 )
-from compiler.lower.context import IN, OUT, VPU, Lowering
+from compiler.lower.context import Lowering
+from compiler.lower.tokens import IN, OUT, VPU
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from compiler.emit import Reg, Scaled, Value
 from compiler.hbm import PAGE
-from compiler.lower.context import IN, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.groups import read_rows
+from compiler.lower.tokens import IN
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 

@@ -20,7 +20,7 @@ from compiler.lower.attention_items import (
     seen_keys,
     segment_word,
 )
-from compiler.lower.context import IN, KEYS, MXU, OUT, VALUES, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.kv import (
     PARTS,
     early,
@@ -31,6 +31,7 @@ from compiler.lower.kv import (
     row_bytes,
 )
 from compiler.lower.page_places import page_address, page_rows, to_values
+from compiler.lower.tokens import IN, KEYS, MXU, OUT, VALUES, VPU
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 

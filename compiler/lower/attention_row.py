@@ -26,8 +26,9 @@ from compiler.lower.attention_items import (
 )
 from compiler.lower.attention_pages import await_pages, free_pages, gemm, own_in_place, page_view
 from compiler.lower.attention_places import Place, next_by_number
-from compiler.lower.context import MXU, VPU, Lowering, Plan
+from compiler.lower.context import Lowering, Plan
 from compiler.lower.kv import kv_format, page_bytes
+from compiler.lower.tokens import MXU, VPU
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format
 

@@ -36,8 +36,9 @@ from compiler.lower.attention_pages import (
     read_values,
     softmax,
 )
-from compiler.lower.context import MXU, OUT, VPU, Lowering, Plan
+from compiler.lower.context import Lowering, Plan
 from compiler.lower.kv import crosswise, early
+from compiler.lower.tokens import MXU, OUT, VPU
 
 WORTH = 2  # pages a sequence must have on average to be spread (estimate)
 

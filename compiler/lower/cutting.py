@@ -9,7 +9,8 @@ from __future__ import annotations
 from compiler.emit import Label, Reg, Value
 from compiler.lower.context import Lowering, Plan
 from compiler.matrices import Matrix
-from compiler.tile_memory import PART_SLOTS, STAGE_PANELS, a_slot
+from compiler.stage_sizes import STAGE_PANELS
+from compiler.tile_memory import PART_SLOTS, a_slot
 from isa.descriptor import PANEL_COLUMNS
 
 LAYER_MATRICES = ("qkv", "o", "gate_up", "down")  #: of a layer, in the order of their use

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from compiler.buffers import Bytes, Rows
 from compiler.emit import Desc, Reg, Value
-from compiler.lower.context import IN, OUT, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.readout import add_slot, stage, work_space
 from compiler.lower.rowwise import layer_base, load_constant
+from compiler.lower.tokens import IN, OUT, VPU
 from compiler.lower.turns import Block, Epilogue, Linear, blocks_of, bytes_of
 from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import PANEL_COLUMNS

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from compiler.emit import Label, Reg, Scaled
 from compiler.hbm import WANTED_WORDS
-from compiler.lower.context import IN, OUT, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.cutting import own_panels
 from compiler.lower.linear import product
 from compiler.lower.readout import stage
+from compiler.lower.tokens import IN, OUT, VPU
 from compiler.lower.turns import Block, Linear
 from isa.descriptor import PANEL_COLUMNS, Descriptor
 from isa.formats import Format

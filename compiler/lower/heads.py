@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from compiler.config import ModelConfig
 from compiler.emit import Desc, Reg, Scaled, Sem
 from compiler.hbm import PAGE, rope_columns
-from compiler.lower.context import IN, OUT, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.groups import fill_written_rows, read_rows
 from compiler.lower.kv import (
     cache_bytes,
@@ -27,6 +27,7 @@ from compiler.lower.kv import (
     new_view,
 )
 from compiler.lower.rowwise import load_gains, rms_norm
+from compiler.lower.tokens import IN, OUT, VPU
 from compiler.tile_memory import PART_SLOTS
 from isa.descriptor import Descriptor
 from isa.formats import Format

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.copies import Resident
 from compiler.emit import Desc, Reg, Scaled
 from compiler.hbm import PAGE
-from compiler.lower.context import KEYS, OUT, VALUES, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.kv import (
     CLUSTER,
     FAR,
@@ -19,6 +19,7 @@ from compiler.lower.kv import (
     page_bytes,
     row_bytes,
 )
+from compiler.lower.tokens import KEYS, OUT, VALUES
 from isa.formats import Format
 
 _CLUSTER_BITS = CLUSTER.bit_length() - 1

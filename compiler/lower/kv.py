@@ -7,7 +7,8 @@ from collections.abc import Callable
 from compiler.emit import Reg, Scaled
 from compiler.hbm import PAGE
 from compiler.lower.attention_items import PAGE_ROW, segment_word
-from compiler.lower.context import KEYS, VALUES, Lowering, Plan
+from compiler.lower.context import Lowering, Plan
+from compiler.lower.tokens import KEYS, VALUES
 from compiler.precision import KV_FORMATS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format

@@ -21,7 +21,7 @@ from compiler.lower.activations import (
     shared_rows,
     take_chunk,
 )
-from compiler.lower.context import MXU, VPU, Lowering, Plan
+from compiler.lower.context import Lowering, Plan
 from compiler.lower.cutting import LAYER_MATRICES
 from compiler.lower.kept import cache_is_written
 from compiler.lower.multiply import multiply
@@ -29,6 +29,7 @@ from compiler.lower.readout import block_is_done, empty_part, finish_all, write_
 from compiler.lower.ring import give, next_slot, take
 from compiler.lower.rowwise import NORMS, load_gains, load_rows, rms_norm
 from compiler.lower.staged import pages_are_staged, stage_pages
+from compiler.lower.tokens import MXU, VPU
 from compiler.lower.turns import Epilogue, Linear, Turn
 from compiler.matrices import Matrix
 from isa.formats import Format

@@ -6,17 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compiler.emit import Sem
-from compiler.lower.context import (
-    CONST,
-    IN,
-    KEYS,
-    MXU,
-    OUT,
-    VALUES,
-    VPU,
-    W_CHANNELS,
-    Tokens,
-)
+from compiler.lower.tokens import CONST, IN, KEYS, MXU, OUT, VALUES, VPU, W_CHANNELS, Tokens
 
 LINEAR = ("linear", "lm_head")
 SEVERAL = "linear, several row groups"  #: whose activations and RoPE's rows lie where pages do

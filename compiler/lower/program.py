@@ -9,7 +9,7 @@ from compiler.emit import ZERO, Code, Label, Reg, Sum
 from compiler.fuse import Phase, Phases
 from compiler.hbm import WANTED_WORDS
 from compiler.lower.attention import attend, leave_pages, read_ahead
-from compiler.lower.context import CTL, IN, VPU, Lowering, Plan, Tokens
+from compiler.lower.context import Lowering, Plan
 from compiler.lower.cutting import LAYER_MATRICES, takes_heads
 from compiler.lower.epilogue import residual, swiglu
 from compiler.lower.head import lm_head, sample
@@ -18,6 +18,7 @@ from compiler.lower.linear import linear, most_fused
 from compiler.lower.ring import close_ring, open_ring
 from compiler.lower.rowwise import copy_norms, embed, norm, norm_wanted, requantise
 from compiler.lower.stream import fill_ring, write_stream
+from compiler.lower.tokens import CTL, IN, VPU, Tokens
 from compiler.lower.turns import Epilogue
 from compiler.lower.whole_heads import qkv_end
 from isa.formats import Format

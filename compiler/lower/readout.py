@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.hbm import rope_columns
-from compiler.lower.context import CONST, MXU, OUT, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.cutting import region_panels, takes_heads
 from compiler.lower.rowwise import layer_base
 from compiler.lower.stream import Stream
+from compiler.lower.tokens import CONST, MXU, OUT, VPU
 from compiler.lower.turns import Block, Epilogue, Linear, Turn
 from compiler.matrices import Matrix
 from compiler.tile_memory import PART_SLOTS

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from compiler.emit import Reg
-from compiler.lower.context import MXU, W_CHANNELS, Lowering, Plan
+from compiler.lower.context import Lowering, Plan
 from compiler.lower.kv import reads_early
+from compiler.lower.tokens import MXU, W_CHANNELS
 
 LENT = 16  # what the number of the first lent slot is in `lo.slot`, and between two of them
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from compiler.buffers import Rows
 from compiler.emit import Code, Desc, Reg, Scaled, Value
 from compiler.hbm import WANTED_WORDS, norm_floats, norm_stride, rope_columns
-from compiler.lower.context import CONST, IN, OUT, VPU, Lowering
+from compiler.lower.context import Lowering
+from compiler.lower.tokens import CONST, IN, OUT, VPU
 from compiler.tile_phases import NORM_SLOTS
 from isa.descriptor import Descriptor, Space
 from isa.formats import Format

@@ -12,7 +12,7 @@ from compiler.copies import Staged
 from compiler.emit import Label, Reg
 from compiler.hbm import PAGE
 from compiler.lower.attention_items import COUNT, POSITION, chunk_rows, segment_word
-from compiler.lower.context import IN, KEYS, OUT, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.kv import (
     FAR,
     OWN,
@@ -23,6 +23,7 @@ from compiler.lower.kv import (
     page_bytes,
     page_number,
 )
+from compiler.lower.tokens import IN, KEYS, OUT
 
 
 def stage_pages(lo: Lowering) -> None:

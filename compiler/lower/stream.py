@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.emit import Desc, Label, Reg, Taken
-from compiler.lower.context import MXU, W_CHANNELS, Lowering, Plan, owes
+from compiler.lower.context import Lowering, Plan, owes
 from compiler.lower.cutting import (
     HEAD,
     LAYER_MATRICES,
@@ -34,6 +34,7 @@ from compiler.lower.ring import (
     slot_offset,
     tell,
 )
+from compiler.lower.tokens import MXU, W_CHANNELS
 from compiler.matrices import Matrix
 from isa.descriptor import PANEL_COLUMNS, Descriptor, Space
 from isa.formats import Format

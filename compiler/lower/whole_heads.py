@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from compiler.emit import Desc, Reg
 from compiler.hbm import rope_columns
-from compiler.lower.context import IN, OUT, VPU, Lowering
+from compiler.lower.context import Lowering
 from compiler.lower.cutting import takes_heads
 from compiler.lower.epilogue import add_bias, store
 from compiler.lower.heads import (
@@ -24,6 +24,7 @@ from compiler.lower.heads import (
     send_heads,
     turn_heads,
 )
+from compiler.lower.tokens import IN, OUT, VPU
 from compiler.lower.turns import Block as Part
 from compiler.lower.turns import Linear
 from compiler.tile_memory import PART_SLOTS
