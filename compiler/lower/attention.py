@@ -319,6 +319,7 @@ def _each_page(lo: Lowering, item: Item, state: _State, block: Reg, end: Reg) ->
         read_scores(lo, found, own)
         softmax(lo, found, block)
     code.place(top)
+    _load_next(lo, state, used, (load_old, load_new))
     code.alu("add", block, block, 1)
     code.emit("bge", ra=block, b=end, target=last)
     with code.scope():
@@ -330,7 +331,6 @@ def _each_page(lo: Lowering, item: Item, state: _State, block: Reg, end: Reg) ->
         read_values(lo, multiply_values(lo, item, block, used, own), own)
     code.place(read)
     fold(lo, item, block)
-    _load_next(lo, state, used, (load_old, load_new))
     advance(lo, used)
     code.alu("add", block, block, 1)
     code.emit("blt", ra=block, b=end, target=top)

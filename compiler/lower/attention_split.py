@@ -121,12 +121,14 @@ def split_pages(lo: Lowering, quantised: bool) -> None:
             item, spread = _sequence(lo, segment, turn, offset)
             works = code.calc("mul", spread.pages, lo.plan.config.kv_heads)
             top, out = code.label("work"), code.label("works_end")
-            code.place(top)
             code.emit("bge", ra=index, b=works, target=out)
+            _load_first(lo, item, spread, index, slot)
+            code.place(top)
+            _load_next(lo, item, spread, (index, works), slot)
             with code.scope():
                 _attend_to(lo, item, spread, _work(lo, item, spread, index), slot)
             code.alu("add", index, index, lo.plan.chip.num_tiles)
-            code.emit("jmp", target=top)
+            code.emit("blt", ra=index, b=works, target=top)
             code.place(out)
             code.alu("sub", index, index, works)
             code.alu("add", offset, offset, spread_bytes(lo, spread.pages, item.count))
@@ -158,14 +160,35 @@ def _work(lo: Lowering, item: Item, spread: Spread, index: Reg) -> Reg:
     return code.alu("add", block, block, spread.begin)
 
 
+def _load_first(lo: Lowering, item: Item, spread: Spread, index: Reg, slot: Reg) -> None:
+    """Load the first page of a sequence; that of the step is on its way since `first_page`."""
+    code, loaded = lo.code, lo.code.label("loaded")
+    if early(lo):
+        code.emit("beq", ra=item.turn, b=0, target=loaded)
+    with code.scope():
+        load_old(lo, item, _work(lo, item, spread, index), slot, own_of_split(lo))
+    code.place(loaded)
+
+
+def _load_next(lo: Lowering, item: Item, spread: Spread, works: tuple[Reg, Reg], slot: Reg) -> None:
+    """Load the page behind the one at hand, if there is one: before what is done with that.
+
+    `works`: the number at hand, and how many there are. Queued behind the work on a page, its
+    successor would be asked for only when the queues of the units have room for that work.
+    """
+    code, none = lo.code, lo.code.label("no_next")
+    index, end = works
+    with code.scope():
+        following, place = code.calc("add", index, lo.plan.chip.num_tiles), code.reg(slot)
+        code.emit("bge", ra=following, b=end, target=none)
+        advance(lo, place)
+        load_old(lo, item, _work(lo, item, spread, following), place, own_of_split(lo))
+    code.place(none)
+
+
 def _attend_to(lo: Lowering, item: Item, spread: Spread, block: Reg, slot: Reg) -> None:
     """One page of one head: its m, l, o on their way to the cluster that folds the head."""
     code, tokens, own = lo.code, lo.tokens, own_of_split(lo)
-    if early(lo):  # the first page's old rows have been on their way since `first_page`
-        with code.unless("eq", item.turn, 0):
-            load_old(lo, item, block, slot, own)
-    else:
-        load_old(lo, item, block, slot, own)
     load_queries(lo, item)
     load_new(lo, item, block, slot, own)
     code.wait(MXU, tokens.q_full)

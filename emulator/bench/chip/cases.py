@@ -59,8 +59,9 @@ def cases() -> list[Case]:
         config = shape(model)
         found += _decodes(model, config, (1, 32), CONTEXT)
         found.append(Case(f"prefill_{model}", model, config, PREFILL, 1, PROMPT))
-    long = Case("decode_8b_b1_8k", "8b", shape("8b"), DECODE, 1, 8192)
-    return sorted([*found, long], key=lambda case: (case.phase, -SHAPES[::-1].index(case.model)))
+    for name, batch, context in (("b1_8k", 1, 8192), ("b8_4k", 8, 4096)):
+        found.append(Case(f"decode_8b_{name}", "8b", shape("8b"), DECODE, batch, context))
+    return sorted(found, key=lambda case: (case.phase, -SHAPES[::-1].index(case.model)))
 
 
 def model_cases(name: str, config: ModelConfig) -> list[Case]:
