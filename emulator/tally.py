@@ -69,24 +69,21 @@ class Tally:
         self._hbm += found.traffic.hbm
         self._rows += found.traffic.rows.sum(axis=0)
         self._bounds += found.bounds.sum(axis=0)
-        macs = found.traffic.row("macs")
-        for row, (op, _) in enumerate(found.keys):
-            self._add_row(found, row, self.info.op_name(int(op)), int(macs[row]))
-
-    def _add_row(self, found: EntryTiming, row: int, name: str, macs: int) -> None:
-        if found.first[row] < 0 and not found.exclusive[row]:
-            return
-        _, gap, causes = found.reasons(row)
-        part = Operation(
-            1,
-            int(found.spans[row]),
-            int(found.exclusive[row]),
-            found.bounds[row],
-            gap,
-            causes,
-            macs,
-        )
-        self.by_op.setdefault(name, Operation()).take(part)
+        macs = found.traffic.row("macs").tolist()
+        spans, exclusive = found.spans.tolist(), found.exclusive.tolist()
+        seen = (found.first >= 0).tolist()
+        reasons = _Reasons(found)
+        for row, op in enumerate(found.keys[:, 0].tolist()):
+            if not seen[row] and not exclusive[row]:
+                continue
+            name = self.info.op_name(op)
+            operation = self.by_op.get(name)
+            if operation is None:
+                operation = self.by_op[name] = Operation()
+            gap, causes = reasons.of(row)
+            operation.take(
+                Operation(1, spans[row], exclusive[row], found.bounds[row], gap, causes, macs[row])
+            )
 
     def merged(self, other: Tally) -> Tally:
         """A new tally with the sums of both."""
@@ -166,6 +163,28 @@ class Tally:
             rest = Operation(times=self.steps, span=self.rest, exclusive=self.rest)
             found.append(_shown("(control at end)", rest))
         return found
+
+
+class _Reasons:
+    """Gaps and causes of an entry's rows; those of rows that are alike are found once.
+
+    Most are: a layer that stands for others (unfold.py) has its rows as often as it has copies.
+    """
+
+    def __init__(self, found: EntryTiming) -> None:
+        self._found = found
+        facts = (found.spans[:, None], found.exclusive[:, None], found.bounds)
+        table = np.concatenate([*facts, found.exclusive_causes], axis=1)
+        self._keys = [line.tobytes() for line in table]
+        self._known: dict[bytes, tuple[int, dict[str, int]]] = {}
+
+    def of(self, row: int) -> tuple[int, dict[str, int]]:
+        """Gap and causes of a row."""
+        key = self._keys[row]
+        if key not in self._known:
+            _, gap, causes = self._found.reasons(row)
+            self._known[key] = gap, causes
+        return self._known[key]
 
 
 def _shown(name: str, op: Operation) -> dict[str, Any]:

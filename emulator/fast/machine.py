@@ -214,10 +214,15 @@ class FastMachine:
 
     def _faults(self) -> list[FaultReport]:
         units = self._units()
+        faults = units[:, :, at.U_FAULT]
         return [
-            FaultReport(tile, unit, int(units[tile, unit, at.U_FAULT_PC]), Fault(int(fault)))
-            for (tile, unit), fault in np.ndenumerate(units[:, :, at.U_FAULT])
-            if fault != Fault.NONE
+            FaultReport(
+                int(tile),
+                int(unit),
+                int(units[tile, unit, at.U_FAULT_PC]),
+                Fault(faults[tile, unit]),
+            )
+            for tile, unit in zip(*np.nonzero(faults != int(Fault.NONE)), strict=True)
         ]
 
     def _deadlocks(self) -> list[FaultReport]:

@@ -70,7 +70,8 @@ class EntryTiming:
         limit = int(np.argmax(self.bounds[row]))
         bound = int(self.bounds[row, limit])
         parts = named(self.exclusive_causes[row])
-        span, own = int(self.spans[row]), int(self.exclusive[row])
+        span = int(self.last[row] - self.first[row]) if self.first[row] >= 0 else 0
+        own = int(self.exclusive[row])
         if own > span:  # nothing ran just before the row: that is not in its span
             parts, own = apportion(span, parts), span
         parts[OVERLAP] = span - own
