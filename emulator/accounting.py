@@ -104,6 +104,7 @@ class Accounting:
         self._hbm = np.zeros((CLASSES * capacity, len(HBM_COLUMNS)), np.int64)
         self._totals = np.zeros(len(TOTALS), np.int64)
         self._macs = np.zeros((len(Format), len(Format)), np.int64)
+        self._placed: Ints | None = None  # where these are, for `tally`
 
     def feed(self, chunk: Ints) -> NDArray[np.int64]:
         """Add records [n, 16]: the number of each one's row."""
@@ -118,22 +119,25 @@ class Accounting:
 
     def _addresses(self, chunk: Ints, rows: Ints) -> Ints:
         """Address and length of every array, in the order in which `tally` takes them."""
-        arrays = (
-            *self._constants,
-            self._stamps,
-            self._op_of_pc,
-            self._class_of_region,
-            self._hash,
-            self._count,
-            self._keys,
-            self._by_row,
-            self._hbm,
-            self._totals,
-            self._macs,
-            chunk,
-            rows,
-        )
-        return np.array([(array.ctypes.data, len(array)) for array in arrays], np.int64)
+        if self._placed is None:  # asking NumPy for all of them takes as long as some 100 records
+            kept = (
+                *self._constants,
+                self._stamps,
+                self._op_of_pc,
+                self._class_of_region,
+                self._hash,
+                self._count,
+                self._keys,
+                self._by_row,
+                self._hbm,
+                self._totals,
+                self._macs,
+            )
+            pairs = [*((array.ctypes.data, len(array)) for array in kept), (0, 0), (0, 0)]
+            self._placed = np.array(pairs, np.int64)
+        self._placed[-2] = chunk.ctypes.data, len(chunk)
+        self._placed[-1] = rows.ctypes.data, len(rows)
+        return self._placed
 
     def _grow(self) -> None:
         """Double the rows; the kernel fills the new hash table when it next needs it."""
@@ -142,6 +146,7 @@ class Accounting:
         self._by_row = grown(self._by_row, capacity)
         self._hbm = grown(self._hbm, CLASSES * capacity)
         self._hash = np.full(4 * capacity, -2, np.int64)  # -2 in front: to be filled anew
+        self._placed = None
 
     @property
     def keys(self) -> Ints:

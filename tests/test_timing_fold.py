@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from emulator.errors import InputError
 from emulator.fast.machine import FastMachine
 from emulator.fold import Fold, fold_for, fold_of
 from emulator.meter import Meter
+from emulator.tally import Tally
 from emulator.timing import EntryTiming, ProgramInfo, Timing
 from emulator.timing.unfold import layer_cycles, unfold
 from isa.chip import load_chip
@@ -109,6 +111,23 @@ def test_what_is_unfolded_obeys_the_laws_of_a_timing(program: Program) -> None:
     for row in range(len(found.keys)):
         limit, gap, causes = found.reasons(row)
         assert limit and sum(causes.values()) == gap
+
+
+def test_a_tally_has_the_reasons_of_every_row_although_copies_are_alike(program: Program) -> None:
+    how = fold(program, 5)
+    (part,) = steps(how.program(program), 3)
+    found, info = unfold(part, how), ProgramInfo.of(program)
+    tally = Tally(load_chip(program.chip.name), info)
+    tally.add(found)
+    expected: dict[str, Counter[str]] = {}
+    for row in np.flatnonzero((found.first >= 0) | (found.exclusive != 0)):
+        _, gap, causes = found.reasons(int(row))
+        sums = expected.setdefault(info.op_name(int(found.keys[row, 0])), Counter())
+        sums.update({**causes, "gap": gap, "span": int(found.spans[row]), "times": 1})
+    assert list(tally.by_op) == list(expected)
+    for name, operation in tally.by_op.items():
+        whole = {**operation.causes, "gap": operation.gap, "span": operation.span}
+        assert {**whole, "times": operation.times} == dict(expected[name]), name
 
 
 def test_a_copy_takes_what_its_source_takes(program: Program) -> None:
