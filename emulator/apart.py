@@ -1,6 +1,7 @@
 """A machine whose values and timing are two runs: every layer is computed, a few are timed.
 
-    machine = FoldedMachine(FastMachine(program, chip), FastMachine(short, chip, timing_only=True))
+    values, timed = FastMachine(program, chip, 2), FastMachine(short, chip, timing_only=True)
+    machine = FoldedMachine(values, timed, values.beside)
     Decoder(machine, Meter(short, chip, fold=fold))
 
 `short` is the same program with as many layers as its `Fold` simulates, and needs no values. So a
@@ -10,8 +11,7 @@ layer takes longer than computing it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from emulator.decoder import Machine, Sink
 from emulator.errors import InputError
 
+#: Has a call made beside the next entry that the values' machine runs, and done before its end.
+Beside = Callable[[Callable[[], object]], None]
+
 
 class FoldedMachine:
     """Values of one machine, records of another; see `emulator.decoder.Machine`."""
 
-    def __init__(self, values: Machine, timed: Machine, beside: bool = False) -> None:
-        """`timed` has a folded program, and runs in a thread of its own if it may be `beside`.
+    def __init__(self, values: Machine, timed: Machine, beside: Beside | None = None) -> None:
+        """`timed` has a folded program; with `beside` it runs beside the values, not after them.
 
         Raises InputError for a program whose way depends on its values.
         """
@@ -35,7 +38,7 @@ class FoldedMachine:
                 "the layers that are timed do not have; leave it out, or add --timing-only"
             )
         self._values, self._timed = values, timed
-        self._pool = ThreadPoolExecutor(1) if beside else None
+        self._beside = beside
 
     def write(self, name: str, array: NDArray[Any]) -> None:
         """Write a symbol."""
@@ -48,14 +51,19 @@ class FoldedMachine:
 
     def ring(self, entry: str, arguments: Sequence[int] = (), sink: Sink | None = None) -> None:
         """Run an entry; raises what the values meet rather than what the timing does."""
-        if self._pool is None:
+        if self._beside is None:
             self._values.ring(entry, arguments)
             self._timed.ring(entry, arguments, sink)
             return
-        timing = self._pool.submit(self._timed.ring, entry, arguments, sink)
-        try:
-            self._values.ring(entry, arguments)
-        finally:
-            problem = timing.exception()
-        if problem is not None:
-            raise problem
+        problems: list[BaseException] = []
+
+        def timing() -> None:
+            try:
+                self._timed.ring(entry, arguments, sink)
+            except BaseException as problem:  # raised below
+                problems.append(problem)
+
+        self._beside(timing)
+        self._values.ring(entry, arguments)
+        if problems:
+            raise problems[0]

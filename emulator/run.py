@@ -125,8 +125,10 @@ def _machine(
     if timed is program:
         return machine, None
     from emulator.apart import FoldedMachine
+    from emulator.fast.machine import FastMachine
 
-    return FoldedMachine(machine, _timing_machine(options, timed, chip), options.threads > 1), None
+    beside = machine.beside if isinstance(machine, FastMachine) else None
+    return FoldedMachine(machine, _timing_machine(options, timed, chip), beside), None
 
 
 def _value_machine(options: Options, program: Program, chip: Chip) -> Machine:

@@ -192,6 +192,28 @@ def test_a_sink_may_keep_its_chunks_and_may_fail(threads: int) -> None:
     assert np.array_equal(np.concatenate(chunks), records_of(machine))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("code", [[HALT], [encode("wait", unit=0, sem=1, count=1), HALT]])
+def test_a_ring_ends_after_what_was_put_beside_it(threads: int, code: list[Word]) -> None:
+    machine = FastMachine(program_of(code), CHIP, threads)
+    begun, others = threading.Event(), []
+
+    def beside() -> None:
+        others.append(threading.get_ident())
+        begun.set()
+        others.append(len(records_of(FastMachine(program_of([HALT]), CHIP))))
+
+    machine.beside(beside)
+    begun.wait()  # a ring that faults leaves out what has not begun
+    if len(code) > 1:
+        with pytest.raises(ProgramFault):
+            machine.ring("main")
+    else:
+        machine.ring("main")
+    assert others[1:] == [CHIP.num_tiles]
+    assert (others[0] != threading.get_ident()) == (threads > 1)
+
+
 # ---- timing only
 
 

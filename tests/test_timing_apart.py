@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ class Stub:
         self.program, self.problem = program, problem
         self.asked: list[object] = []
         self.threads: set[int] = set()
+        self.other: threading.Thread | None = None
 
     def write(self, name: str, array: object) -> None:
         """Note the symbol."""
@@ -103,8 +104,15 @@ class Stub:
         """Note the entry."""
         self.asked.append((entry, tuple(arguments), sink))
         self.threads.add(threading.get_ident())
+        if self.other is not None:
+            self.other.join()
         if self.problem is not None:
             raise self.problem
+
+    def beside(self, call: Callable[[], object]) -> None:
+        """Make a call in another thread, which the next ring waits for."""
+        self.other = threading.Thread(target=call)
+        self.other.start()
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +124,7 @@ def program(path: Path) -> Program:
 @pytest.mark.parametrize("beside", [False, True])
 def test_both_run_every_entry_and_one_gives_the_records(program: Program, beside: bool) -> None:
     values, timed = Stub(program), Stub(program)
-    machine = FoldedMachine(values, timed, beside)
+    machine = FoldedMachine(values, timed, values.beside if beside else None)
     sink: Any = list
     machine.write("rows", np.zeros(1))
     machine.ring("step", (1, 2), sink)
@@ -129,14 +137,16 @@ def test_both_run_every_entry_and_one_gives_the_records(program: Program, beside
 @pytest.mark.parametrize("beside", [False, True])
 def test_what_the_values_meet_is_raised(program: Program, beside: bool) -> None:
     fault = ProgramFault([FaultReport(0, 0, 0, Fault.DEADLOCK)])
-    machine = FoldedMachine(Stub(program, fault), Stub(program, ValueError("later")), beside)
+    values, timed = Stub(program, fault), Stub(program, ValueError("later"))
+    machine = FoldedMachine(values, timed, values.beside if beside else None)
     with pytest.raises(ProgramFault):
         machine.ring("step")
 
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_what_the_timing_meets_is_raised(program: Program, beside: bool) -> None:
-    machine = FoldedMachine(Stub(program), Stub(program, ValueError("timing")), beside)
+    values, timed = Stub(program), Stub(program, ValueError("timing"))
+    machine = FoldedMachine(values, timed, values.beside if beside else None)
     with pytest.raises(ValueError, match="timing"):
         machine.ring("step")
 

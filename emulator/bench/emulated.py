@@ -43,7 +43,7 @@ class Emulated:
         else:
             short = fold.program(program)
             timed = FastMachine(short, chip, timing_only=True)
-            machine = FoldedMachine(self._machine, timed, beside=threads > 1)
+            machine = FoldedMachine(self._machine, timed, self._machine.beside)
             self._decoder = Decoder(machine, Meter(short, chip, fold=fold))
         self._sequence: Sequence | None = None
         self._token = 0

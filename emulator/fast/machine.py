@@ -133,6 +133,14 @@ class FastMachine:
         if faults:
             raise ProgramFault(sorted(faults))
 
+    def beside(self, call: Callable[[], object]) -> None:
+        """Have a worker make a call beside the next `ring`, which returns when it is made, too.
+
+        The other workers run the supersteps, and that one joins them when it is done: so two
+        threads are never three. Without another worker the call is made at once.
+        """
+        self._workers.defer(call)
+
     @property
     def kernels(self) -> NDArray[np.int64]:
         """Addresses of the kernels by opcode; 0: none. What is put there is called instead."""
