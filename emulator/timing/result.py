@@ -85,9 +85,10 @@ class EntryTiming:
 
 def apportion(total: int, weights: dict[str, int]) -> dict[str, int]:
     """Divide a whole number in proportion to weights; the parts sum to it. Zeros are left out."""
-    whole = sum(weights.values())
     if total == 0:
         return {}
+    weights = {name: weight for name, weight in weights.items() if weight}  # most are 0
+    whole = sum(weights.values())
     if whole == 0:
         return {"unexplained": total}
     parts = {name: total * weight // whole for name, weight in weights.items()}
@@ -182,8 +183,8 @@ def exclusive_causes(first: Ints, last: Ints, exclusive: Ints, paths: Ints) -> I
     timed = np.flatnonzero(first >= 0)
     before = np.zeros(at.NP, np.int64)
     for row in timed[np.argsort(last[timed], kind="stable")]:
-        grown = np.maximum(paths[row] - before, 0).tolist()
-        weights = {str(i): value for i, value in enumerate(grown)}
+        grown = np.maximum(paths[row] - before, 0)
+        weights = {str(i): int(grown[i]) for i in np.flatnonzero(grown)}
         for i, part in apportion(int(exclusive[row]), weights).items():
             found[row, int(i)] = part
         before = paths[row]
