@@ -140,6 +140,47 @@ def test_memory_is_at_least_what_is_packed(model: Emulated) -> None:
 # ---- rows
 
 
+@pytest.mark.parametrize(
+    ("name", "layers", "note"),
+    [
+        ("decode_1b_vs_torch", 0, "timing included"),
+        ("decode_1b_folded_vs_torch", 4, "4 layers timed for all"),
+    ],
+)
+def test_decoding_is_timed_in_every_layer_or_in_some(
+    name: str, layers: int, note: str, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Noted(process.Asked):
+        """Notes what it is started with."""
+
+        def __init__(self, module: str, *arguments: object) -> None:
+            asked.append(arguments[1:])
+            super().__init__(module, *arguments)
+
+    monkeypatch.setattr(whole, "Asked", Noted)
+    monkeypatch.setattr(whole, "has_torch", lambda: True)
+    monkeypatch.setattr(whole, "TRANSFORMED", whole.EMULATED)
+    files = assets.assets("tiny")
+    monkeypatch.setattr(
+        whole, "assets", lambda *_, **__: assets.Assets("tiny", files.program, files.program)
+    )
+    measured = ROWS[name].measure(host)
+    assert asked == [(whole.THREADS, layers), (whole.THREADS,)]
+    assert note in measured.note and measured.value
+    assert (ROWS[name].bar is None) == bool(layers), "an estimate has no bar"
+
+
+def test_a_few_timed_layers_leave_tokens_as_they_are(place: Path) -> None:
+    path = str(assets.assets("tiny", place).program)
+    few, every = Emulated(path, 2, 4), Emulated(path, 2)
+    for each in (few, every):
+        each.prefill(5)
+        each.decode(3)
+    assert few._token == every._token
+
+
 @pytest.mark.parametrize("name", ["prefill_1b", "memory_1b"])
 def test_rows_are_measured(name: str, host: Host) -> None:
     measured = ROWS[name].measure(host)

@@ -23,6 +23,7 @@ THREADS = 2
 GIGA = 1e9
 ALLOWANCE = 1 << 30  #: of resident memory beyond the packed weights
 TORCH_RATIO, PREFILL_RATIO = 1.5, 1.6
+TIMED_LAYERS = 4  #: of the row of decoding whose other layers are taken to be like these
 EMULATED, TRANSFORMED = "emulator.bench.emulated", "emulator.bench.transformed"
 NO_TORCH = "no yardstick: torch and transformers are not installed (the extra `hf`)"
 
@@ -59,24 +60,27 @@ def _entries(model: Model) -> list[Entry]:
         decode = replace(decode, against="transformers in bf16", bar=bar)
     kernels, most = "its matrix kernels alone", "packed weights + 1 GiB"
     prefill = Bar("<=", PREFILL_RATIO)
+    folded = replace(decode, name=model.decode.replace("_vs", "_folded_vs"), bar=None)
+    folded = replace(folded, measure=partial(_decode, model, layers=TIMED_LAYERS))
     found = [
         decode,
+        *([folded] if model.against_torch else []),
         Entry(f"prefill_{name}", "s", partial(_prefill, model), kernels, prefill),
         Entry(f"memory_{name}", "GB", partial(_memory, model), most, Bar("<=", 1.0)),
     ]
     return [replace(entry, large=model.large) for entry in found]
 
 
-Measure = Callable[[Model, Host], Measured]
+Measure = Callable[..., Measured]
 
 
 def _where_there_is_room(measure: Measure) -> Measure:
     """A row that lacks disk says so, and does not stop the others."""
 
     @wraps(measure)
-    def checked(model: Model, host: Host) -> Measured:
+    def checked(model: Model, host: Host, **options: int) -> Measured:
         try:
-            return measure(model, host)
+            return measure(model, host, **options)
         except NoRoomError as error:
             return Measured(None, note=str(error))
 
@@ -95,12 +99,16 @@ def _files(model: Model, host: Host) -> Assets:
 
 
 @_where_there_is_room
-def _decode(model: Model, host: Host) -> Measured:
-    """Tokens a second after a prompt, in turns with transformers if it is there."""
+def _decode(model: Model, host: Host, layers: int = 0) -> Measured:
+    """Tokens a second after a prompt, in turns with transformers if it is there.
+
+    With `layers`, so many are timed, and values are of all (`emu run --fold-layers`).
+    """
     files, rounds, prompt = _files(model, host), host.effort.rounds, _prompt(model, host)
-    note = f"after {prompt} tokens, {THREADS} threads, timing included"
+    timing = f"{layers} layers timed for all" if layers else "timing included"
+    note = f"after {prompt} tokens, {THREADS} threads, {timing}"
     with ExitStack() as stack:
-        mine = _prefilled(stack, EMULATED, files.program, prompt, host.effort.tokens)
+        mine = _prefilled(stack, EMULATED, files.program, prompt, host.effort.tokens, layers)
         if not model.against_torch:
             return Measured(mine.rate(rounds), note=note)
         if not has_torch():
@@ -114,9 +122,11 @@ def has_torch() -> bool:
     return all(find_spec(name) is not None for name in ("torch", "transformers"))
 
 
-def _prefilled(stack: ExitStack, module: str, path: object, prompt: int, tokens: int) -> Probe:
+def _prefilled(
+    stack: ExitStack, module: str, path: object, prompt: int, tokens: int, *options: int
+) -> Probe:
     """A model that has its prompt: a probe of some tokens more."""
-    model = stack.enter_context(Asked(module, path, THREADS))
+    model = stack.enter_context(Asked(module, path, THREADS, *options))
     model.ask("prefill", prompt)
     return Probe(float(tokens), partial(model.seconds, "decode", tokens))
 
