@@ -169,7 +169,7 @@ _OWN: Final = (
     Input("output", "tokens generated for each prompt", whole(1, _POSITIONS), 256),
     Input("ignore_capacity", "time programs that need more HBM than there is", truth, False),
     Input("fold_layers", "layers simulated, the others taken to be like them; auto: 4 of models "
-          "with more than 8; or all", whole(LEAST_LAYERS, 4096, AUTO, ALL), AUTO),
+          "with more than 8, in decode 8; or all", whole(LEAST_LAYERS, 4096, AUTO, ALL), AUTO),
     Input("prefill_samples", "steps of a prompt simulated beside its last, each standing for those "
           "around it; or all", whole(1, _POSITIONS, ALL), 1),
     Input("decode_samples", "steps of an answer simulated, each standing for those around it; or "

@@ -190,8 +190,10 @@ def _note(result: Result) -> str:
     """What of the timing is an estimate; empty: every layer and step was simulated."""
     parts = []
     program = result["program"]
-    if program["layers_simulated"] < program["layers"]:
-        parts.append(f"{program['layers_simulated']} of {program['layers']} layers simulated")
+    least, single = program["layers_simulated"], program["layers_simulated_in_decode"]
+    if least < program["layers"]:
+        text = f"{least} of {program['layers']} layers simulated"
+        parts.append(text if single == least else f"{text}, {single} in decode")
     for name, phase in result["phases"].items():
         if phase["estimated"]:
             parts.append(f"{phase['simulated']} of {phase['steps']} {name} steps simulated")

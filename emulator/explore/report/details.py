@@ -114,7 +114,7 @@ class Details:
 def _program(result: Result) -> Plain:
     program = result["program"]
     names = ("hbm_bytes", "hbm_bytes_by_class", "rows", "sequences", "context", "layers",
-             "layers_simulated", "beyond_capacity")  # fmt: skip
+             "layers_simulated", "layers_simulated_in_decode", "beyond_capacity")  # fmt: skip
     return {name: program[name] for name in names}
 
 

@@ -195,7 +195,9 @@ function programPart(program) {
   const classes = Object.entries(program.hbm_bytes_by_class);
   const text =
     `${program.rows} rows a step, ${program.sequences} sequences of ${program.context} positions, ${program.layers} layers` +
-    (program.layers_simulated < program.layers ? `, ${program.layers_simulated} simulated` : "");
+    (program.layers_simulated < program.layers
+      ? `, ${program.layers_simulated} simulated, ${program.layers_simulated_in_decode ?? program.layers_simulated} in decode`
+      : "");
   return block(
     "Program",
     el("p", {}, text),
