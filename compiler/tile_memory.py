@@ -35,6 +35,7 @@ LARGEST_SLOT = 1 << 17  # bytes of weights of a chunk: 128 KiB, but more where m
 SLOT_SHARE = 10  # of a tile's memory; so the ring takes less than half of it
 BLOCKS = (32, 16, 8, 4)  # panels of a block: up to four times the columns of t1's array
 LEAST_ROWS = 128  # of the largest row group to try, but as many as a larger array has rows
+FAR_LARGER = 4  # times a chunk, where logits in parts leave room: worth their rankings (estimate)
 ALIGN = 128  # depth of chunks is a multiple of it, where they are large enough
 
 
@@ -85,26 +86,26 @@ def plan_tile(sizing: Sizing, capacity_for: CapacityFor, rows: int | None) -> tu
     """The best layout that fits: most rows first, then the largest chunks, then the deepest ring.
 
     Returns it with the rows of a row group it is for: with as many row groups as clusters, a step
-    may have that many times more. Logits come in parts only if fewer rows could want some without.
+    may have that many times more. Logits come in parts only if fewer rows could want some without,
+    or chunks would be far smaller.
 
     Raises CompileError if nothing fits.
     """
-    found: list[tuple[int, TilePlan, int]] = []
+    found: list[tuple[TilePlan, int]] = []
     problems: list[DoesNotFit] = []
     for in_parts in (False, True):
         try:
-            tile, group_rows = _first_fit(sizing, capacity_for, rows, in_parts)
+            found.append(_first_fit(sizing, capacity_for, rows, in_parts))
         except DoesNotFit as problem:
             problems.append(problem)
-            continue
-        wanted = capacity_for(group_rows, rows).wanted
-        if wanted == capacity_for.most_wanted(rows):
-            return tile, group_rows
-        found.append((wanted, tile, group_rows))
     if not found:
         raise CompileError(f"{sizing.chip.name}: {problems[0]}")
-    _, tile, group_rows = max(found, key=lambda one: one[0])
-    return tile, group_rows
+    best = found[0]
+    for other in found[1:]:
+        had, has = (capacity_for(group_rows, rows).wanted for _, group_rows in (best, other))
+        far_larger = other[0].w_slot >= FAR_LARGER * best[0].w_slot
+        best = other if has > had or (has == had and far_larger) else best
+    return best
 
 
 def _first_fit(
@@ -205,10 +206,6 @@ class CapacityFor:
         total = rows or group_rows * self.groups
         wanted = min(total, self.logit_rows)
         return Capacity(total, group_rows, wanted, self.sequences, self.context, self.top_k)
-
-    def most_wanted(self, rows: int | None) -> int:
-        """Rows that may want logits, if a step has as many."""
-        return min(rows or self.logit_rows, self.logit_rows)
 
 
 def _layout(

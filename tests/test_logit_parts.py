@@ -196,12 +196,13 @@ def stages_of(sequences: int) -> Compiled:
     return compile_stages(config, chip, options)
 
 
-def test_only_where_more_rows_can_want_logits() -> None:
-    """8 rows' logits fit as a whole, 32 do not; fewer rows do not come in parts."""
-    for few in (stages_of(1), stages_of(8)):
-        assert few.plan.tile.head.parts == 1
-        assert "logits of a tile" not in dump(few, "schedule")
-    many = stages_of(32)
-    assert many.plan.tile.head.parts > 2
-    assert many.plan.capacity.wanted == 32
-    assert f"{many.plan.tile.head.parts} parts of" in dump(many, "schedule")
+def test_only_where_it_is_worth_it() -> None:
+    """One row's logits fit as a whole; 8 rows' would leave small chunks, and 32 do not fit."""
+    one = stages_of(1)
+    assert one.plan.tile.head.parts == 1 and one.plan.tile.w_slot == 1 << 17
+    assert "logits of a tile" not in dump(one, "schedule")
+    for rows in (8, 32):
+        several = stages_of(rows)
+        assert several.plan.tile.head.parts > 2 and several.plan.tile.w_slot == 1 << 17
+        assert several.plan.capacity.wanted == rows
+        assert f"{several.plan.tile.head.parts} parts of" in dump(several, "schedule")
