@@ -1,6 +1,7 @@
 """Metrics of energy, area and cost in studies are those of the economics library."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,7 @@ def result(chip: str, **changes: object) -> dict[str, Any]:
     work = {"macs": {"fp8 x fp4": 10**12}, "vector_elements": 3, "instructions": 4}
     decode = {"seconds": 1.0, "tokens": 10, "traffic": traffic, "work": work}
     data = asdict(load_chip(chip).with_(**changes))
-    inputs = {"chip": chip}
-    return {"chip": data, "inputs": inputs, "phases": {"decode": decode},
+    return {"chip": data, "base": chip, "inputs": {"chip": chip}, "phases": {"decode": decode},
             "technology": "public-2026"}  # fmt: skip
 
 
@@ -44,6 +44,18 @@ def test_a_variation_keeps_what_its_file_says() -> None:
     larger = area(result("maia-200", **{"cluster.csram.bytes": 32 * 2**20}))
     assert area(result("maia-200")) == pytest.approx(820)
     assert larger is not None and larger > 820
+
+
+def test_a_chip_of_a_file_keeps_what_the_file_says(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "isa" / "chips" / "maia-200.yaml").read_text()
+    assert text.count("\nname: maia-200\n") == 1
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("\nname: maia-200\n", "\nname: mine\n"))
+    mine = result("maia-200") | {"base": str(path), "inputs": {"chip": "mine.yaml"}}
+    for name in ("area_mm2", "usd_per_chip", "joules_per_output_token"):
+        assert known()[name].value(mine) == known()[name].value(result("maia-200")), name
+    unknown = result("t1")
+    assert known()["area_mm2"].value(unknown) != known()["area_mm2"].value(mine)
 
 
 def test_a_chip_beyond_the_reticle_has_no_price() -> None:

@@ -41,6 +41,7 @@ def result(model: Path, *workloads: str, **values: Any) -> metrics.Result:
     assert outcome["status"] == "done", outcome["reason"]
     point = outcome["point"]
     facts = {"inputs": point.inputs, "chip": point.chip, "technology": point.technology}
+    facts["base"] = point.base
     return outcome["result"] | facts
 
 

@@ -12,7 +12,7 @@ from emulator.explore.economics.part import Part
 from emulator.explore.economics.technology import Technology, load_technology
 from emulator.explore.economics.values import EconomicsError
 from emulator.explore.metrics import LESS, MORE, Metric, Result, add
-from isa.chip import chip_from_data, known_chips
+from isa.chip import chip_from_data
 
 
 @cache
@@ -22,16 +22,15 @@ def technology(name_or_path: str) -> Technology:
 
 
 @cache
-def _known(name: str) -> Part | None:
-    """A chip of the package, with what its file says of the real part."""
-    return Part.load(name) if name in known_chips() else None
+def _base(name_or_path: str) -> Part:
+    """A chip, with what its file says of the real part."""
+    return Part.load(name_or_path)
 
 
 def part_of(result: Result) -> Part:
-    """The point's chip; a variation of a chip of the package keeps what its file says."""
+    """The point's chip: a variation keeps what its base's file says."""
     chip = chip_from_data(result["chip"], result["chip"]["name"])
-    base = _known(result["inputs"]["chip"])
-    return Part(chip) if base is None else base.varied(chip)
+    return _base(result["base"]).varied(chip)
 
 
 def _done(found: dict[str, Any] | None) -> Done | None:

@@ -10,6 +10,7 @@ A result is plain data (docs/explore.md has every key):
     program   hbm_bytes it needs, rows of a step, sequences, context, numeric (formats)
     phases    what was timed: name -> phase, of prefill, decode, generate
     technology  name or path of what prices it
+    base      name or path of the chip that `chip` is a variation of
     quality   None, or what the shipped model says of the held-out text: `own` in the point's
               formats, `base` in bf16, `reference` without Tessera (quality/job.py)
 

@@ -31,7 +31,8 @@ class Point:
     """Values of inputs: every one of `inputs.known()`, and the chip's keys that the study sets.
 
     `chip` is the whole chip as plain data, or None with `reason` where there can be no such chip.
-    `technology`, a name or a path, prices it, and is not in the key.
+    `technology`, a name or a path, prices it, and `base` is the chip that it is a variation of, by
+    name or path: neither is in the key.
     """
 
     inputs: Mapping[str, Any]
@@ -40,6 +41,7 @@ class Point:
     key: str
     reason: str = ""
     technology: str = ""
+    base: str = ""
 
 
 @cache
@@ -91,12 +93,13 @@ class Points:
         """The point with these values; all others are the defaults."""
         inputs = {name: item.default for name, item in known().items()} | dict(values)
         technology = self.technologies.get(inputs["technology"], inputs["technology"])
+        base = self.chips[inputs["chip"]]
         chip, reason = self._chip(inputs)
         if chip is None:
             key = key_of({"inputs": inputs, "reason": reason, "code": self.version})
-            return Point(inputs, None, None, key, reason, technology)
+            return Point(inputs, None, None, key, reason, technology, base)
         job = self._job(inputs, chip)
-        return Point(inputs, chip, job, key_of(job), technology=technology)
+        return Point(inputs, chip, job, key_of(job), technology=technology, base=base)
 
     def _chip(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
         changes = {name: value for name, value in inputs.items() if name in chip_keys()}

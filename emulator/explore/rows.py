@@ -141,6 +141,7 @@ def whole_result(point: Point, stored: Stored, quality: dict[str, Any] | None = 
         "program": result["program"],
         "phases": result["phases"],
         "technology": point.technology,
+        "base": point.base,
         "quality": quality,
     }
 
