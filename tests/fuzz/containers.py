@@ -215,7 +215,7 @@ def _begin(program: Program) -> None:
     program.check_chip(chip)
     _job(options, program)
     if sum(region.size for region in program.regions) < _SMALL:
-        _machine(options, program, chip)
+        _machine(options, program, program, chip)
 
 
 def _prepare() -> None:
