@@ -295,11 +295,12 @@ def test_options_of_a_search_need_one(model: Path) -> None:
     assert result.status == 2 and "--search N" in result.err
 
 
-def test_the_bench_keeps_its_rows_and_names_the_searched_ones(model: Path) -> None:
+def test_the_bench_keeps_its_rows_and_names_the_searched_ones(model: Path, tmp_path: Path) -> None:
     command = ["bench", "chip", "--chip", "t1-mini", "--model", model, "--only", "decode_*_b1"]
     plain = done(*command, "--json", "-").json
-    result = done(*command, "--search", 5, "--threads", 1, "--json", "s.json")
-    data = json.loads(Path("s.json").read_text())
+    file = tmp_path / "s.json"
+    result = done(*command, "--search", 5, "--threads", 1, "--json", file)
+    data = json.loads(file.read_text())
     assert data["rows"] == plain["rows"]
     (one,) = data["search"]
     assert one["row"] == "decode_small_b1" and one["chip"] == "t1-mini" and one["programs"] == 5
