@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -37,6 +37,23 @@ class Observer(Protocol):
         """It has completed."""
 
 
+class Listener(Protocol):
+    """Gets the retire stream of one entry."""
+
+    def feed(self, chunk: NDArray[np.int64]) -> None:
+        """Some of its records, in order."""
+
+    def end(self) -> None:
+        """It has completed."""
+
+
+class LateObserver(Observer, Protocol):
+    """Can watch several entries at a time, each on a thread of its own, and finds their order."""
+
+    def entry(self, name: str, semaphores: NDArray[np.int64] | None = None) -> Listener:
+        """An entry is about to be rung, with these counts of semaphores, int64 [tiles, 64]."""
+
+
 class Machine(Protocol):
     """What both executors are."""
 
@@ -50,6 +67,26 @@ class Machine(Protocol):
 
     def ring(self, entry: str, arguments: Items[int] = (), sink: Sink | None = None) -> None:
         """Run an entry."""
+
+
+class LateMachine(Machine, Protocol):
+    """Can run entries while records of those before have not been looked at."""
+
+    @property
+    def semaphores(self) -> NDArray[np.int64]:
+        """Counts of all semaphores, int64 [tiles, 64]."""
+
+    def ring(
+        self,
+        entry: str,
+        arguments: Items[int] = (),
+        sink: Sink | None = None,
+        done: Callable[[], object] | None = None,
+    ) -> None:
+        """Run an entry; with `done`, calls of the sink may come after, and then one of that."""
+
+    def settle(self) -> None:
+        """Wait for those calls."""
 
 
 @dataclass
@@ -86,14 +123,20 @@ _driven: WeakSet[Machine] = WeakSet()
 class Decoder:
     """A machine with a decoder program, and the sequences in its cache.
 
+    With `ahead`, of a LateMachine and a LateObserver, steps return before their observer has seen
+    all of them: the values of a step do not depend on the cycles of the one before. `settle` waits.
+
     Raises InputError if the machine has a decoder already.
     """
 
-    def __init__(self, machine: Machine, observer: Observer | None = None) -> None:
+    def __init__(
+        self, machine: Machine, observer: Observer | None = None, ahead: bool = False
+    ) -> None:
         if machine in _driven:
             raise InputError("this machine has a decoder already; make another machine")
         self.machine = machine
         self.observer = observer
+        self._ahead = ahead
         self.facts = described(machine.program)
         self.capacity = self.facts.capacity
         self._free_pages = list(range(self.capacity["pages"]))
@@ -101,7 +144,17 @@ class Decoder:
         self._ring("reset", ())
         _driven.add(machine)
 
+    def settle(self) -> None:
+        """Wait until the observer of a decoder that runs `ahead` has seen all steps' ends."""
+        if self._ahead:
+            cast(LateMachine, self.machine).settle()
+
     def _ring(self, entry: str, arguments: Items[int]) -> None:
+        if self._ahead:
+            machine, late = cast(LateMachine, self.machine), cast(LateObserver, self.observer)
+            listener = late.entry(entry, machine.semaphores)
+            machine.ring(entry, arguments, listener.feed, listener.end)
+            return
         observer = self.observer
         if observer is None:
             self.machine.ring(entry, arguments)

@@ -1,18 +1,20 @@
 """Times a run while it happens: feeds each entry's records to the timing model, keeps sums.
 
     meter = Meter(program, chip)
-    Decoder(machine, meter); ...            # begin / feed / end for every entry
+    Decoder(machine, meter); ...            # begin / feed / end for every entry, or `entry`
     meter.result(prefill_steps)             # the timing part of the JSON result
     meter.text(result)                      # the report for people
 
 Sums are kept per group of steps (prefill, decode), so a long run needs no more memory than a short
-one, but for one number per step.
+one, but for one number per step. Several entries may be timed at a time, each by a model of its
+own on a thread of its own; they are summed in the order in which they were rung.
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,12 +49,16 @@ class Meter:
     ) -> None:
         self.program, self.chip, self.fold = program, chip, fold
         self.info = ProgramInfo.of(program)
-        self.timing = Timing(chip, self.info)
         self.cycles: list[int] = []
         self.host_seconds = 0.0
         self._steps = Tally(chip, self.info)
         self._prefill = Tally(chip, self.info)
         self._is_prefill = True
+        self._models = [Timing(chip, self.info)]  # those that time no entry now
+        self._now: Metered | None = None  # the entry of `begin`
+        self._lock = Lock()
+        self._rung = self._summed = 0  # entries
+        self._ended: dict[int, tuple[EntryTiming, bool]] = {}  # which wait for some before them
         self._layer_cycles: list[int] = []  # least and most of those that stand for others
         self._recorder = recorder
         self._explained: dict[str, Explained] | None = None
@@ -66,20 +72,51 @@ class Meter:
 
     # -- the observer ------------------------------------------------------------------------------
 
+    @property
+    def is_late(self) -> bool:
+        """Whether several entries may be timed at a time: what writes traces takes one by one."""
+        return self._recorder is None and self._trace is None
+
+    def entry(self, name: str, semaphores: NDArray[np.int64] | None = None) -> Metered:
+        """An entry is about to be rung, with these counts of semaphores, int64 [tiles, 64]."""
+        self._rung += 1
+        return Metered(self, name, self._rung, self._is_prefill, semaphores)
+
     def begin(self, entry: str) -> None:
         """An entry is about to be rung."""
-        recorder = None if entry == UNTIMED else self._recorder
-        self.timing.begin(entry, None if recorder is None else recorder.begin())
+        self._now = self.entry(entry)
 
     def feed(self, chunk: NDArray[np.int64]) -> None:
         """Some of its records."""
-        start = time.perf_counter()
-        self.timing.feed(chunk)
-        self.host_seconds += time.perf_counter() - start
+        assert self._now is not None
+        self._now.feed(chunk)
 
     def end(self) -> None:
         """It has completed."""
-        found = self._whole(self.timing.end())
+        assert self._now is not None
+        self._now.end()
+
+    def model(self, name: str, semaphores: NDArray[np.int64] | None) -> Timing:
+        """A timing model at the beginning of an entry."""
+        with self._lock:
+            timing = self._models.pop() if self._models else Timing(self.chip, self.info)
+        recorder = None if name == UNTIMED else self._recorder
+        timing.begin(name, None if recorder is None else recorder.begin(), semaphores)
+        return timing
+
+    def take(self, number: int, timing: Timing, is_prefill: bool, seconds: float) -> None:
+        """The so-many-th entry has been timed, by this model: sum it up behind those before."""
+        found = timing.end()
+        with self._lock:
+            self._models.append(timing)
+            self.host_seconds += seconds
+            self._ended[number] = found, is_prefill
+            while self._summed + 1 in self._ended:
+                self._summed += 1
+                self._sum(*self._ended.pop(self._summed))
+
+    def _sum(self, found: EntryTiming, is_prefill: bool) -> None:
+        found = self._whole(found)
         if self._trace is not None:
             self._trace.add(found)
         if found.entry == UNTIMED:
@@ -87,9 +124,9 @@ class Meter:
         if self._recorder is not None:
             self._recorder.end(found.entry, found.cycles)
         if self._explained is not None:
-            self._explained["prefill" if self._is_prefill else "decode"].add(found)
+            self._explained["prefill" if is_prefill else "decode"].add(found)
         self.cycles.append(found.cycles)
-        (self._prefill if self._is_prefill else self._steps).add(found)
+        (self._prefill if is_prefill else self._steps).add(found)
 
     def _whole(self, found: EntryTiming) -> EntryTiming:
         """The entry with all its layers."""
@@ -115,7 +152,12 @@ class Meter:
         return cycles / self.chip.clock_hz + host
 
     def result(self, prefill_steps: int) -> dict[str, Any]:
-        """The timing part of the JSON result, schema 1 (docs/report.md)."""
+        """The timing part of the JSON result, schema 1 (docs/report.md).
+
+        Raises RuntimeError while an entry is still timed.
+        """
+        if self._summed < self._rung:
+            raise RuntimeError("an entry is not timed to its end: Decoder.settle() waits for it")
         prefill, decode = self.cycles[:prefill_steps], self.cycles[prefill_steps:]
         whole = self._prefill.merged(self._steps)
         groups = {"prefill": self._prefill, "decode": self._steps}
@@ -170,3 +212,36 @@ class Meter:
         """Write the timeline."""
         assert self._trace is not None
         self._trace.write(path)
+
+
+class Metered:
+    """One entry that is timed; see `emulator.decoder.Listener`."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        name: str,
+        number: int,
+        is_prefill: bool,
+        semaphores: NDArray[np.int64] | None,
+    ) -> None:
+        self._meter, self._name, self._number = meter, name, number
+        self._is_prefill, self._semaphores = is_prefill, semaphores
+        self._timing: Timing | None = None
+        self._seconds = 0.0
+
+    def feed(self, chunk: NDArray[np.int64]) -> None:
+        """Some of its records."""
+        start = time.perf_counter()
+        self._model().feed(chunk)
+        self._seconds += time.perf_counter() - start
+
+    def end(self) -> None:
+        """It has completed."""
+        self._meter.take(self._number, self._model(), self._is_prefill, self._seconds)
+
+    def _model(self) -> Timing:
+        """Taken when records come, and not when the entry is rung: then there may be none yet."""
+        if self._timing is None:
+            self._timing = self._meter.model(self._name, self._semaphores)
+        return self._timing

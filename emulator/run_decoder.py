@@ -53,9 +53,10 @@ class DecoderJob:
         printer = _Printer(options, tokenizer, self.prompt, status)
         total = len(self.prompt) + options.max_new_tokens - 1
         eos = () if options.ignore_eos or timing_only else self.facts.eos
+        decoder = _Watched(machine, meter, status, total)
         try:
             found = generate(
-                _Watched(machine, meter, status, total),
+                decoder,
                 self.prompt,
                 options.max_new_tokens,
                 self.sampling,
@@ -67,6 +68,7 @@ class DecoderJob:
             )
         finally:
             printer.finish()  # an error after some text has a line of its own
+        decoder.settle()
         return self._outcome(found, printer.text)
 
     def _outcome(self, found: Generation, text: str | None) -> Outcome:
@@ -127,8 +129,11 @@ class _Watched(Decoder):
     """A decoder that says how far it is."""
 
     def __init__(self, machine: Machine, meter: Meter | None, status: Status, total: int) -> None:
+        from emulator.fast.machine import FastMachine  # imports Numba
+
         self._status, self._total, self._done = status, total, 0
-        super().__init__(machine, meter)
+        ahead = isinstance(machine, FastMachine) and meter is not None and meter.is_late
+        super().__init__(machine, meter, ahead)
         status.say("running the first step")
 
     def step(self, requests: Items[Request], with_logits: bool = False) -> StepResult:

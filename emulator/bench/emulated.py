@@ -39,7 +39,7 @@ class Emulated:
         self._machine = FastMachine(program, chip, threads)
         fold = fold_of(program, layers) if layers else None
         if fold is None:
-            self._decoder = Decoder(self._machine, Meter(program, chip))
+            self._decoder = Decoder(self._machine, Meter(program, chip), ahead=True)
         else:
             short = fold.program(program)
             timed = FastMachine(short, chip, timing_only=True)
@@ -61,6 +61,7 @@ class Emulated:
         start = time.perf_counter()
         for first in range(0, tokens, rows):
             self._step(prompt[first : first + rows], first + rows >= tokens)
+        self._decoder.settle()
         return time.perf_counter() - start
 
     def decode(self, tokens: int) -> float:
@@ -68,6 +69,7 @@ class Emulated:
         start = time.perf_counter()
         for _ in range(tokens):
             self._step([self._token], True)
+        self._decoder.settle()
         return time.perf_counter() - start
 
     def _step(self, tokens: list[int], wanted: bool) -> None:

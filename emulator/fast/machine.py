@@ -80,6 +80,7 @@ class FastMachine:
         self._chunk_rows = chunk_rows
         self._chunk = self._new_chunk()
         self._filled = 0
+        self._lane = 0  # of the workers' deferred calls: where the entry's records go
         self.access_log: AccessLog | None = None
         if log_accesses:
             self.access_log = AccessLog(self._blocks.tiles)
@@ -108,29 +109,56 @@ class FastMachine:
             data = unpack_nibbles(data, symbol.elements)
         return data.view(FORMATS[symbol.format].dtype).reshape(symbol.shape)
 
-    def ring(self, entry: str, arguments: Sequence[int] = (), sink: Sink | None = None) -> None:
-        """Run an entry to its end; raises ProgramFault once everything has come to rest."""
+    def ring(
+        self,
+        entry: str,
+        arguments: Sequence[int] = (),
+        sink: Sink | None = None,
+        done: Callable[[], object] | None = None,
+    ) -> None:
+        """Run an entry to its end; raises ProgramFault once everything has come to rest.
+
+        With `done`, calls of the sink may still be ahead when `ring` returns, and the last is
+        followed by one of `done`; those of as many rings as there are threads, or fewer, go side
+        by side.
+        `settle` waits for them, and raises what they do; so may the next `ring`.
+        """
         if len(arguments) > NUM_ARGUMENTS:
             raise ProgramError(f"{entry}: {len(arguments)} arguments; at most {NUM_ARGUMENTS}")
         pc = self.program.entry(entry)
         check_float_mode()
         self._blocks.start(pc, [_wrapped(value) for value in arguments], sink is not None)
         self._filled = 0
+        self._lane = 0 if done is None else (self._lane + 1) % self._workers.lanes
         if self.access_log is not None:
             self.access_log.restart()
         try:
+            if done is not None:
+                self._workers.settle([self._lane])
             self._run(sink)
             if sink is not None:
                 self._hand_on(sink, last=True)
-            self._workers.settle()
+            if done is None:
+                self._workers.settle()
         except BaseException:
             self._workers.settle(abandon=True)
             raise
         finally:
             if self._blocks.machine[at.M_POSTPONED]:
                 settle(address(self._blocks.machine))
+        self._raise_faults()
+        if done is not None:
+            self._workers.defer(done, self._lane)
+
+    def settle(self) -> None:
+        """Wait for what earlier calls of `ring` have left to be done."""
+        self._workers.settle()
+
+    def _raise_faults(self) -> None:
+        """ProgramFault if the entry has not come to its end."""
         faults = self._faults() or self._deadlocks()
         if faults:
+            self._workers.settle()
             raise ProgramFault(sorted(faults))
 
     def beside(self, call: Callable[[], object]) -> None:
@@ -206,7 +234,7 @@ class FastMachine:
         call = partial(sink, self._chunk[: self._filled])
         self._chunk, self._filled = self._new_chunk(), 0
         if self.access_log is None:
-            self._workers.defer(call)
+            self._workers.defer(call, self._lane)
         else:  # what is logged and what is checked are measured apart
             call()
 

@@ -1,18 +1,20 @@
 """Threads that run tiles, and what can be done beside: compiled code releases Python's lock.
 
     workers.run(work, machine)      # every worker does its part of a superstep
-    workers.defer(call)             # some other worker does this later, in order, one at a time
+    workers.defer(call, lane)       # some other worker does this later: a lane's in order
     workers.settle()                # until all that has been deferred is done
 
-A worker that is busy with a deferred call does not hold up a superstep: the others run its tiles,
-and it joins in when it is free.
+Deferred calls of one lane are made one at a time, in order; those of several lanes, of which there
+are as many as workers but few, side by side. A worker that is busy with one does not hold up a
+superstep: the others run its tiles, and it joins in when it is free. And the first worker, when it
+has to wait for deferred calls, makes some of them itself.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Condition, Thread
 
 import numpy as np
@@ -26,7 +28,8 @@ from isa.errors import TesseraError
 Work = Callable[[int, int], object]
 Call = Callable[[], object]
 
-BACKLOG = 64  #: deferred calls that may wait: half a megabyte each, if they are for a chunk
+LANES = 4  #: at most: the timing of a step takes about twice as long as its values
+BACKLOG = 64  #: deferred calls of a lane that may wait: half a megabyte each, if for a chunk
 
 
 class FloatModeError(TesseraError):
@@ -53,7 +56,8 @@ class Workers:
         self._blocks = [np.zeros(at.W_WORDS, np.int64) for _ in range(count)]
         for block, scratch in zip(self._blocks, self._scratch, strict=True):
             block[at.W_SCRATCH] = address(scratch)
-        self._board = _Board()
+        self.lanes = min(count, LANES)  #: of deferred calls
+        self._board = _Board(self.lanes, count - 1)
         self._started = False
 
     def __len__(self) -> int:
@@ -73,18 +77,19 @@ class Workers:
             self._board.close()
         self._board.raise_problem()
 
-    def defer(self, call: Call) -> None:
+    def defer(self, call: Call, lane: int = 0) -> None:
         """Have a call done by another worker; by this one, at once, if there is no other."""
         if len(self) == 1:
             call()
             return
         self._start()
         self._board.raise_problem()
-        self._board.add(call)
+        self._board.add(call, lane)
 
-    def settle(self, abandon: bool = False) -> None:
-        """Wait for all that has been deferred, or `abandon` what has not begun."""
-        self._board.settle(abandon)
+    def settle(self, lanes: Iterable[int] | None = None, abandon: bool = False) -> None:
+        """Wait for what has been deferred, or `abandon` what has not begun; None: of all lanes."""
+        chosen = range(self.lanes) if lanes is None else lanes
+        self._board.settle(frozenset(chosen), abandon)
         if not abandon:
             self._board.raise_problem()
 
@@ -101,13 +106,14 @@ class Workers:
 class _Board:
     """What there is to do for the workers beside the first, and what they are doing."""
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int, others: int) -> None:
         self._changed = Condition()
+        self._others = others  # workers beside the first
         self._work: Callable[[int], object] | None = None  # of the superstep under way
         self._rounds = 0  # supersteps so far
         self._joined = 0  # workers that are in it
-        self._deferred: deque[Call] = deque()
-        self._busy = False  # one of them is being done
+        self._deferred: list[deque[Call]] = [deque() for _ in range(lanes)]
+        self._busy = [False] * lanes  # one of the lane's calls is being made
         self._problem: BaseException | None = None
         self._ended = False
 
@@ -126,22 +132,40 @@ class _Board:
             self._work = None
             self._changed.wait_for(lambda: self._joined == 0)
 
-    def add(self, call: Call) -> None:
-        """One more call for later; waits while too many do."""
+    def add(self, call: Call, lane: int) -> None:
+        """One more call for later; while too many of its lane wait, this worker helps."""
+        calls = self._deferred[lane]
+        self._help_until(lambda: len(calls) < BACKLOG)
         with self._changed:
-            self._changed.wait_for(lambda: len(self._deferred) < BACKLOG)
-            self._deferred.append(call)
+            calls.append(call)
             self._changed.notify_all()
 
-    def settle(self, abandon: bool) -> None:
-        """Wait until no deferred call is left."""
+    def settle(self, lanes: frozenset[int], abandon: bool) -> None:
+        """See that no deferred call of these lanes is left."""
+        if not abandon:
+            self._help_until(lambda: not any(self._deferred[i] or self._busy[i] for i in lanes))
+            return
         with self._changed:
-            if abandon:
-                self._deferred.clear()
-                self._problem = None
-            self._changed.wait_for(lambda: not self._deferred and not self._busy)
-            if abandon:
-                self._problem = None
+            for lane in lanes:
+                self._deferred[lane].clear()
+            self._changed.wait_for(lambda: not any(self._busy[lane] for lane in lanes))
+            self._problem = None
+
+    def _help_until(self, enough: Callable[[], bool]) -> None:
+        """Wait until enough deferred calls are made; make some if nobody else is free to."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: enough() or self._is_left_to_me())
+                if enough():
+                    return
+                lane, call = self._take_call()
+            try:
+                call()
+            except BaseException as problem:
+                self._note(problem)
+                raise
+            finally:
+                self._give_back(lane)
 
     def raise_problem(self) -> None:
         """Raise what another worker met, once."""
@@ -155,6 +179,10 @@ class _Board:
             self._ended = True
             self._changed.notify_all()
 
+    def _is_left_to_me(self) -> bool:
+        """Whether a call may be made now, and all other workers are making one."""
+        return sum(self._busy) >= self._others and self._free_lane() is not None
+
     # -- the other workers' side
 
     def serve(self, block: int) -> None:
@@ -166,47 +194,58 @@ class _Board:
                     self._changed.wait()
                 if self._ended:
                     return
-                deferred, work = self._take()
-                done = self._rounds if deferred is None else done
+                lane, call, work = None, None, None
+                if self._free_lane() is not None:
+                    lane, call = self._take_call()
+                else:
+                    self._joined, done, work = self._joined + 1, self._rounds, self._work
             try:
                 check_float_mode()
-                if deferred is not None:
-                    deferred()
+                if call is not None:
+                    call()
                 elif work is not None:
                     work(block)
             except BaseException as problem:  # the first worker raises it again
                 self._note(problem)
-            self._leave(deferred is not None)
+            self._give_back(lane)
 
     def _has_work(self, done: int) -> bool:
         """Whether there is a call to make, or a superstep that this worker has not done."""
-        if self._ended or (self._deferred and not self._busy):
+        if self._ended or self._free_lane() is not None:
             return True
         return self._work is not None and self._rounds > done
 
-    def _take(self) -> tuple[Call | None, Callable[[int], object] | None]:
-        """A deferred call if one may begin, else the superstep's work."""
-        if self._deferred and not self._busy:
-            self._busy = True
-            call = self._deferred.popleft()
-            self._changed.notify_all()  # there is room for one more
-            return call, None
-        self._joined += 1
-        return None, self._work
+    def _free_lane(self) -> int | None:
+        """The first lane with a call that may be made now."""
+        for lane, calls in enumerate(self._deferred):
+            if calls and not self._busy[lane]:
+                return lane
+        return None
 
-    def _leave(self, deferred: bool) -> None:
+    def _take_call(self) -> tuple[int, Call]:
+        """A call that may be made now, and its lane, which is busy from here on."""
+        lane = self._free_lane()
+        assert lane is not None
+        self._busy[lane] = True
+        call = self._deferred[lane].popleft()
+        self._changed.notify_all()  # there is room for one more
+        return lane, call
+
+    def _give_back(self, lane: int | None) -> None:
+        """A lane is not busy any more; None: a superstep is one worker fewer."""
         with self._changed:
-            if deferred:
-                self._busy = False
-            else:
+            if lane is None:
                 self._joined -= 1
+            else:
+                self._busy[lane] = False
             self._changed.notify_all()
 
     def _note(self, problem: BaseException) -> None:
         """Keep the first problem; later calls would only follow from it."""
         with self._changed:
             self._problem = self._problem or problem
-            self._deferred.clear()
+            for calls in self._deferred:
+                calls.clear()
 
 
 def _serve(board: _Board, block: np.ndarray, scratch: np.ndarray) -> None:

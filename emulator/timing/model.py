@@ -34,10 +34,12 @@ class Timing:
         self._grow_signals(4 * chip.num_tiles)
         self._grow_pool(1024)
 
-    def begin(self, entry: str, watch: Watch | None = None) -> None:
+    def begin(self, entry: str, watch: Watch | None = None, semaphores: Ints | None = None) -> None:
         """An entry has been rung: time starts at 0, every unit is idle.
 
-        A watch gets a slice for each record (emulator/timing/watch.py).
+        A watch gets a slice for each record (emulator/timing/watch.py). `semaphores`, int64
+        [tiles, 64], are the counts that the entries before have left, if this model has not
+        replayed them all.
         """
         if self._entry is not None:
             raise TimingError(f"begin({entry!r}) before end() of {self._entry!r}")
@@ -49,6 +51,8 @@ class Timing:
         s.chans[:, at.C_REC] = s.chans[:, at.C_LAST_SPACE] = -1
         s.tiles.fill(-1)
         s.sems[:, at.S_WAITER :] = 0
+        if semaphores is not None:
+            s.sems[:, at.S_COUNT] = semaphores.reshape(-1)
         for name in (at.G_CLOSED, at.G_END, at.G_EVENTS, at.G_PIECES, at.G_STAMP):
             s.g[name] = 0
         s.g[at.G_LAST_UNIT] = -1
