@@ -29,7 +29,7 @@ from emulator.retire import (
 from emulator.timing import layout as at
 from emulator.timing import mesh, pieces
 from emulator.timing.compiled import helper
-from emulator.timing.costs import ceil_div
+from emulator.timing.costs import ceil_div, rest
 from emulator.timing.hbm import hbm_channel
 
 # ---- HBM
@@ -39,12 +39,12 @@ from emulator.timing.hbm import hbm_channel
 def burst_bytes(address, run, stride, count, burst):
     """Bytes of whole bursts that `count` runs of `run` bytes touch, each burst once per run."""
     period = 1 if stride % burst == 0 else burst
-    whole, rest = count // period, count % period
+    whole, left = count // period, count % period
     total = 0
     for i in range(min(count, period)):
         begin = address + i * stride
         size = (begin + run - 1) // burst - begin // burst + 1
-        total += size * (whole + 1 if i < rest else whole)
+        total += size * (whole + 1 if i < left else whole)
     return total * burst
 
 
@@ -111,9 +111,26 @@ def _tree(p, stamps, stamp, node, there, row_first):
 
 
 @helper
+def _dense_byte_hops(p, places, record):
+    """`byte_hops` of one run of bytes to one tile: most of what moves."""
+    there, address, total = places[0][record[DST_OWNER]], record[SRC_ADDRESS], 0
+    end = address + record[BYTES]
+    while address < end:
+        room = p[at.P_INTERLEAVE] - rest(p, address, at.P_INTERLEAVE)
+        size = min(end - address, p[at.P_PIECE], room)
+        node, _ = _source_node(p, places, record, address)
+        total += size * mesh.distance(node, there)
+        address += size
+    return total
+
+
+@helper
 def byte_hops(p, places, stamps, last_stamp, record):
     """Bytes times links of a transfer, piece by piece."""
     fan, offset, total = pieces.fan_out(record), 0, 0
+    to_tile = fan == 1 and pieces.target_space(record) == pieces.TSRAM
+    if to_tile and pieces.leading_run(record) >= record[BYTES]:
+        return _dense_byte_hops(p, places, record)
     while offset < record[BYTES]:
         size, _, _, address = pieces.next_piece(p, record, offset)
         node, row_first = _source_node(p, places, record, address)

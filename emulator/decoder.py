@@ -38,7 +38,9 @@ class Observer(Protocol):
 
 
 class Listener(Protocol):
-    """Gets the retire stream of one entry."""
+    """Gets the retire stream of one entry, if it `listens`; its end in any case."""
+
+    listens: bool
 
     def feed(self, chunk: NDArray[np.int64]) -> None:
         """Some of its records, in order."""
@@ -153,7 +155,8 @@ class Decoder:
         if self._ahead:
             machine, late = cast(LateMachine, self.machine), cast(LateObserver, self.observer)
             listener = late.entry(entry, machine.semaphores)
-            machine.ring(entry, arguments, listener.feed, listener.end)
+            sink = listener.feed if listener.listens else None
+            machine.ring(entry, arguments, sink, listener.end)
             return
         observer = self.observer
         if observer is None:

@@ -46,7 +46,9 @@ class Meter:
         trace: bool = False,
         fold: Fold | None = None,
         recorder: Recorder | None = None,
+        every: int = 1,
     ) -> None:
+        """Time every so many-th decode step; each other counts as the nearest of these does."""
         self.program, self.chip, self.fold = program, chip, fold
         self.info = ProgramInfo.of(program)
         self.cycles: list[int] = []
@@ -58,7 +60,10 @@ class Meter:
         self._now: Metered | None = None  # the entry of `begin`
         self._lock = Lock()
         self._rung = self._summed = 0  # entries
-        self._ended: dict[int, tuple[EntryTiming, bool]] = {}  # which wait for some before them
+        self._ended: dict[int, tuple[EntryTiming | None, bool]] = {}  # others before them have not
+        self._every, self._decoded = every, 0  # decode steps
+        self._owed = 0  # not timed since the latest that was
+        self._latest: EntryTiming | None = None
         self._layer_cycles: list[int] = []  # least and most of those that stand for others
         self._recorder = recorder
         self._explained: dict[str, Explained] | None = None
@@ -80,7 +85,11 @@ class Meter:
     def entry(self, name: str, semaphores: NDArray[np.int64] | None = None) -> Metered:
         """An entry is about to be rung, with these counts of semaphores, int64 [tiles, 64]."""
         self._rung += 1
-        return Metered(self, name, self._rung, self._is_prefill, semaphores)
+        listens = True
+        if not self._is_prefill:
+            listens = self._decoded % self._every == 0
+            self._decoded += 1
+        return Metered(self, name, self._rung, self._is_prefill, semaphores, listens)
 
     def begin(self, entry: str) -> None:
         """An entry is about to be rung."""
@@ -89,7 +98,8 @@ class Meter:
     def feed(self, chunk: NDArray[np.int64]) -> None:
         """Some of its records."""
         assert self._now is not None
-        self._now.feed(chunk)
+        if self._now.listens:
+            self._now.feed(chunk)
 
     def end(self) -> None:
         """It has completed."""
@@ -104,18 +114,22 @@ class Meter:
         timing.begin(name, None if recorder is None else recorder.begin(), semaphores)
         return timing
 
-    def take(self, number: int, timing: Timing, is_prefill: bool, seconds: float) -> None:
-        """The so-many-th entry has been timed, by this model: sum it up behind those before."""
-        found = timing.end()
+    def take(self, number: int, timing: Timing | None, is_prefill: bool, seconds: float) -> None:
+        """The so-many-th entry is over, timed by this model: sum it up behind those before."""
+        found = None if timing is None else timing.end()
         with self._lock:
-            self._models.append(timing)
+            if timing is not None:
+                self._models.append(timing)
             self.host_seconds += seconds
             self._ended[number] = found, is_prefill
             while self._summed + 1 in self._ended:
                 self._summed += 1
                 self._sum(*self._ended.pop(self._summed))
 
-    def _sum(self, found: EntryTiming, is_prefill: bool) -> None:
+    def _sum(self, found: EntryTiming | None, is_prefill: bool) -> None:
+        if found is None:
+            self._owed += 1
+            return
         found = self._whole(found)
         if self._trace is not None:
             self._trace.add(found)
@@ -125,8 +139,26 @@ class Meter:
             self._recorder.end(found.entry, found.cycles)
         if self._explained is not None:
             self._explained["prefill" if is_prefill else "decode"].add(found)
-        self.cycles.append(found.cycles)
-        (self._prefill if is_prefill else self._steps).add(found)
+        if is_prefill:
+            self.cycles.append(found.cycles)
+            self._prefill.add(found)
+            return
+        nearer = self._owed // 2  # of those between, to this one; the one in the middle is not
+        self._owed -= nearer
+        self._pay()
+        self._latest = found
+        self._count(1 + nearer)
+
+    def _pay(self) -> None:
+        """Steps that were not timed count as the latest that was."""
+        owed, self._owed = self._owed, 0
+        self._count(owed)
+
+    def _count(self, times: int) -> None:
+        for _ in range(times):
+            assert self._latest is not None  # the first decode step is timed
+            self.cycles.append(self._latest.cycles)
+            self._steps.add(self._latest)
 
     def _whole(self, found: EntryTiming) -> EntryTiming:
         """The entry with all its layers."""
@@ -144,6 +176,7 @@ class Meter:
 
     def seconds(self) -> float:
         """Time on the chip of all entries, the host's doorbell and return included."""
+        self._pay()
         return sum(self.step_seconds(cycles) for cycles in self.cycles)
 
     def step_seconds(self, cycles: int) -> float:
@@ -158,6 +191,7 @@ class Meter:
         """
         if self._summed < self._rung:
             raise RuntimeError("an entry is not timed to its end: Decoder.settle() waits for it")
+        self._pay()
         prefill, decode = self.cycles[:prefill_steps], self.cycles[prefill_steps:]
         whole = self._prefill.merged(self._steps)
         groups = {"prefill": self._prefill, "decode": self._steps}
@@ -172,6 +206,7 @@ class Meter:
             },
             "rates": self._rates(prefill, decode),
             "folded": self._folded(),
+            "sampled": self._sampled(),
             "explained": self._explanation(),
         }
 
@@ -195,6 +230,13 @@ class Meter:
             "simulated": self.fold.simulated,
             "layer_cycles": self._layer_cycles,
         }
+
+    def _sampled(self) -> dict[str, Any] | None:
+        """Which decode steps were timed."""
+        if self._every == 1:
+            return None
+        timed = -(-self._decoded // self._every)
+        return {"every": self._every, "steps": self._decoded, "timed": timed}
 
     def _rates(self, prefill: list[int], decode: list[int]) -> dict[str, float | None]:
         """Seconds to the first token, and per token after it."""
@@ -224,7 +266,9 @@ class Metered:
         number: int,
         is_prefill: bool,
         semaphores: NDArray[np.int64] | None,
+        listens: bool,
     ) -> None:
+        self.listens = listens
         self._meter, self._name, self._number = meter, name, number
         self._is_prefill, self._semaphores = is_prefill, semaphores
         self._timing: Timing | None = None
@@ -238,7 +282,8 @@ class Metered:
 
     def end(self) -> None:
         """It has completed."""
-        self._meter.take(self._number, self._model(), self._is_prefill, self._seconds)
+        timing = self._model() if self.listens else None
+        self._meter.take(self._number, timing, self._is_prefill, self._seconds)
 
     def _model(self) -> Timing:
         """Taken when records come, and not when the entry is rung: then there may be none yet."""

@@ -81,6 +81,12 @@ def _stated(result: dict[str, Any]) -> list[str]:
             f"  those that were copied take {least:,} to {most:,} cycles "
             "(--fold-layers all simulates every one)",
         ]
+    sampled = result.get("sampled")
+    if sampled:
+        lines += [
+            f"  AN ESTIMATE: {sampled['timed']} of {sampled['steps']} decode steps were timed,",
+            "  each of the others counts as the nearest of these (--time-every 1 times every one)",
+        ]
     return lines
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "Options", "run"]
 
 SCHEMA = 1
-_TIMED = ("cycles", "traffic", "bounds", "work", "units", "folded", "explained")
+_TIMED = ("cycles", "traffic", "bounds", "work", "units", "folded", "sampled", "explained")
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -103,6 +103,8 @@ def _job(options: Options, program: Program) -> Job:
         from emulator.run_decoder import DecoderJob
 
         return DecoderJob(options, program)
+    if options.time_every > 1:
+        raise InputError(f"{program.path}: --time-every is for decoders, whose steps are alike")
     from emulator.run_plain import PlainJob
 
     return PlainJob(options, program)
@@ -169,7 +171,8 @@ def _meter(
     from emulator.meter import Meter
 
     trace = options.trace is not None and options.perfetto is None
-    return Meter(program, chip, trace=trace, fold=fold, recorder=recorder)
+    every = options.time_every
+    return Meter(program, chip, trace=trace, fold=fold, recorder=recorder, every=every)
 
 
 def _run(job: Job, machine: Machine, meter: Meter | None, status: Status) -> Outcome:

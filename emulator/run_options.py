@@ -40,6 +40,7 @@ class Options:
     threads: int = 1
     timing_only: bool = False
     fold_layers: str = AUTO
+    time_every: int = 1
     ignore_capacity: bool = False
     no_timing: bool = False
     checked: bool = False
@@ -109,6 +110,16 @@ class Options:
              "--fold-layers is about timing; leave out --no-timing"),
             (self.fold_layers not in (AUTO, ALL) and self.checked,
              "--check: looks at every layer; leave out --fold-layers"),
+            (self._is_sampled and self.no_timing,
+             "--time-every is about timing; leave out --no-timing"),
+            (self._is_sampled and self.fold_layers not in (AUTO, ALL),
+             "--time-every and --fold-layers N are two estimates; leave out one"),
+            (self._is_sampled and self.executor == "reference",
+             "--time-every: the reference executor's steps are all timed; use fast"),
+            (self._is_sampled and self.checked,
+             "--check: looks at every step; leave out --time-every"),
+            (self._is_sampled and (self.trace or self.konata or self.explain),
+             "--trace, --konata and --explain look at every step; leave out --time-every"),
             (self.ignore_capacity and not self.timing_only,
              "--ignore-capacity: bytes that no chip has cannot be run; add --timing-only"),
             (self.checked and self.timing_only,
@@ -135,6 +146,7 @@ class Options:
     def _check_numbers(self) -> None:
         _check_range("--max-new-tokens", self.max_new_tokens, 1)
         _ = self.instruction_range, self.step_range, self.tile_range
+        _check_range("--time-every", self.time_every, 1)
         _check_range("--threads", self.threads, 1, MAX_THREADS)
         _check_range("--seed", self.seed, 0, (1 << 63) - 1)
         if self.fold_layers not in (AUTO, ALL):
@@ -142,6 +154,10 @@ class Options:
         for option, value in (("--chunk", self.chunk), ("--top-k", self.top_k)):
             if value is not None:
                 _check_range(option, value, 1)
+
+    @property
+    def _is_sampled(self) -> bool:
+        return self.time_every > 1
 
     @property
     def _is_selected(self) -> bool:

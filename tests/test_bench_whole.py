@@ -141,14 +141,14 @@ def test_memory_is_at_least_what_is_packed(model: Emulated) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "note"),
+    ("name", "every", "note"),
     [
-        ("decode_1b_vs_torch", 0, "timing included"),
-        ("decode_1b_folded_vs_torch", 4, "4 layers timed for all"),
+        ("decode_1b_vs_torch", 1, "every step timed"),
+        ("decode_1b_sampled_vs_torch", 4, "every 4th step timed"),
     ],
 )
-def test_decoding_is_timed_in_every_layer_or_in_some(
-    name: str, layers: int, note: str, host: Host, monkeypatch: pytest.MonkeyPatch
+def test_every_step_of_decoding_is_timed_or_some_are(
+    name: str, every: int, note: str, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -167,18 +167,19 @@ def test_decoding_is_timed_in_every_layer_or_in_some(
         whole, "assets", lambda *_, **__: assets.Assets("tiny", files.program, files.program)
     )
     measured = ROWS[name].measure(host)
-    assert asked == [(whole.THREADS, layers), (whole.THREADS,)]
+    assert asked == [(whole.THREADS, every), (whole.THREADS,)]
     assert note in measured.note and measured.value
-    assert (ROWS[name].bar is None) == bool(layers), "an estimate has no bar"
+    assert (ROWS[name].bar is None) == (every > 1), "an estimate has no bar"
 
 
-def test_a_few_timed_layers_leave_tokens_as_they_are(place: Path) -> None:
+def test_tokens_do_not_depend_on_which_steps_are_timed(place: Path) -> None:
     path = str(assets.assets("tiny", place).program)
-    few, every = Emulated(path, 2, 4), Emulated(path, 2)
-    for each in (few, every):
+    few, all_ = Emulated(path, 2, 4), Emulated(path, 2)
+    for each in (few, all_):
         each.prefill(5)
         each.decode(3)
-    assert few._token == every._token
+    assert few._token == all_._token
+    assert [len(each._meter.cycles) for each in (few, all_)] == [1 + 1, 1 + 3]
 
 
 @pytest.mark.parametrize("name", ["prefill_1b", "memory_1b"])

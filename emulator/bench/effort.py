@@ -21,7 +21,7 @@ class Effort:
     turns: int = 2000  #: of the loop of small instructions, on each tile
     shape: str | None = None  #: of whole models, instead of each row's own
     prompt: int = 512  #: tokens of a whole model's prefill
-    tokens: int = 4  #: that a whole model decodes at a time
+    tokens: int = 16  #: that a whole model decodes at a time
     rounds: int = 3  #: of a whole model and its yardstick, in turns
 
 

@@ -1,9 +1,8 @@
 """A decoder program in the emulator, values and timing together, as a process to be asked.
 
-python -m emulator.bench.emulated PROGRAM [THREADS [LAYERS]]
+python -m emulator.bench.emulated PROGRAM [THREADS [EVERY]]
 
-With LAYERS, so many layers are timed and stand for the others (`emu run --fold-layers`); values are
-those of every layer.
+With EVERY, every so many-th decode step is timed (`emu run --time-every`), and all are computed.
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from emulator.apart import FoldedMachine
 from emulator.bench.matrix_calls import MatrixCalls
 from emulator.bench.measure import Probe
 from emulator.bench.process import peak_bytes, serve
 from emulator.decoder import Decoder, Request, Sequence
 from emulator.fast.machine import FastMachine
-from emulator.fold import fold_of
 from emulator.meter import Meter
 from isa.chip import load_chip
 from isa.program import RegionClass, load
@@ -32,19 +29,13 @@ PACKED = (RegionClass.WEIGHTS, RegionClass.SCALES)
 class Emulated:
     """One sequence at a time: each prefill begins another."""
 
-    def __init__(self, path: str, threads: int, layers: int = 0) -> None:
+    def __init__(self, path: str, threads: int, every: int = 1) -> None:
         program = load(path)
         chip = load_chip(program.chip.name)
         self._threads = threads
         self._machine = FastMachine(program, chip, threads)
-        fold = fold_of(program, layers) if layers else None
-        if fold is None:
-            self._decoder = Decoder(self._machine, Meter(program, chip), ahead=True)
-        else:
-            short = fold.program(program)
-            timed = FastMachine(short, chip, timing_only=True)
-            machine = FoldedMachine(self._machine, timed, self._machine.beside)
-            self._decoder = Decoder(machine, Meter(short, chip, fold=fold))
+        self._meter = Meter(program, chip, every=every)
+        self._decoder = Decoder(self._machine, self._meter, ahead=True)
         self._sequence: Sequence | None = None
         self._token = 0
         self._calls = MatrixCalls(self._machine)
@@ -62,7 +53,9 @@ class Emulated:
         for first in range(0, tokens, rows):
             self._step(prompt[first : first + rows], first + rows >= tokens)
         self._decoder.settle()
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self._meter.prefill_done()
+        return seconds
 
     def decode(self, tokens: int) -> float:
         """Seconds for so many more tokens, one a step."""

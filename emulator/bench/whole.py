@@ -23,7 +23,7 @@ THREADS = 2
 GIGA = 1e9
 ALLOWANCE = 1 << 30  #: of resident memory beyond the packed weights
 TORCH_RATIO, PREFILL_RATIO = 1.5, 1.6
-TIMED_LAYERS = 4  #: of the row of decoding whose other layers are taken to be like these
+EVERY = 4  #: of the row of decoding in which only every so many-th step is timed
 EMULATED, TRANSFORMED = "emulator.bench.emulated", "emulator.bench.transformed"
 NO_TORCH = "no yardstick: torch and transformers are not installed (the extra `hf`)"
 
@@ -60,11 +60,11 @@ def _entries(model: Model) -> list[Entry]:
         decode = replace(decode, against="transformers in bf16", bar=bar)
     kernels, most = "its matrix kernels alone", "packed weights + 1 GiB"
     prefill = Bar("<=", PREFILL_RATIO)
-    folded = replace(decode, name=model.decode.replace("_vs", "_folded_vs"), bar=None)
-    folded = replace(folded, measure=partial(_decode, model, layers=TIMED_LAYERS))
+    sampled = replace(decode, name=model.decode.replace("_vs", "_sampled_vs"), bar=None)
+    sampled = replace(sampled, measure=partial(_decode, model, every=EVERY))
     found = [
         decode,
-        *([folded] if model.against_torch else []),
+        *([sampled] if model.against_torch else []),
         Entry(f"prefill_{name}", "s", partial(_prefill, model), kernels, prefill),
         Entry(f"memory_{name}", "GB", partial(_memory, model), most, Bar("<=", 1.0)),
     ]
@@ -99,16 +99,16 @@ def _files(model: Model, host: Host) -> Assets:
 
 
 @_where_there_is_room
-def _decode(model: Model, host: Host, layers: int = 0) -> Measured:
+def _decode(model: Model, host: Host, every: int = 1) -> Measured:
     """Tokens a second after a prompt, in turns with transformers if it is there.
 
-    With `layers`, so many are timed, and values are of all (`emu run --fold-layers`).
+    With `every`, every so many-th step is timed, and all are computed (`emu run --time-every`).
     """
     files, rounds, prompt = _files(model, host), host.effort.rounds, _prompt(model, host)
-    timing = f"{layers} layers timed for all" if layers else "timing included"
+    timing = "every step timed" if every == 1 else f"every {every}th step timed"
     note = f"after {prompt} tokens, {THREADS} threads, {timing}"
     with ExitStack() as stack:
-        mine = _prefilled(stack, EMULATED, files.program, prompt, host.effort.tokens, layers)
+        mine = _prefilled(stack, EMULATED, files.program, prompt, host.effort.tokens, every)
         if not model.against_torch:
             return Measured(mine.rate(rounds), note=note)
         if not has_torch():

@@ -50,6 +50,14 @@ import click
     "all; with --timing-only, 4 of models with more than 40]",
 )
 @click.option(
+    "--time-every",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Time every N-th decode step, and take each other to be like the nearest of those.",
+)
+@click.option(
     "--ignore-capacity",
     is_flag=True,
     help="With --timing-only: time a program that needs more HBM than the chip has.",

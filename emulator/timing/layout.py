@@ -61,19 +61,22 @@ NC = 16
     AFTER_END,
 ) = range(len(CAUSES))
 
-#: Causes along a path: as above, but it says whose work and whose start it is.
+#: Causes along a path: as above, but it says whose work and whose start it is. Without those that
+#: no path has: what a unit waits for has a path, which it takes over.
 PATH_CAUSES = (
     "control",  # the control processor's instructions
     "dma start",
-    *CAUSES[2:],
-    "(spare)",
+    *CAUSES[2:9],
+    "issue",
+    "scalar load",
+    "signal",
     "array",  # MXU streams, reads out or loads
     "vector",  # VPU computes
     "moving data",  # DMA channel at its own rate
     "unit start",  # MXU's and VPU's instructions
 )
-NP = 20
-P_SPARE, P_ARRAY, P_VECTOR, P_MOVING, P_UNIT_START = range(15, 20)
+NP = len(PATH_CAUSES)
+W_ISSUE, W_SCALAR_LOAD, W_SIGNAL, W_ARRAY, W_VECTOR, W_MOVING, W_UNIT_START = range(LATENCY + 1, NP)
 
 # ---- constants of the chip (int64); the rest of the names are first numbers of resources
 (

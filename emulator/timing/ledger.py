@@ -15,10 +15,13 @@ from emulator.timing.compiled import always, helper
 def _path_cause(cause, kind):
     """A cause as a path names it: whose work, whose start."""
     if cause == at.EXECUTE and kind > at.CTL:
-        return at.P_SPARE + kind
+        return at.W_ARRAY - at.MXU + kind
     if cause == at.START and kind < at.DMA:
-        return at.P_UNIT_START
-    return cause
+        return at.W_UNIT_START
+    if cause <= at.LATENCY:
+        return cause
+    # Paths of the others are replaced at once, but that of an empty queue.
+    return at.W_SCALAR_LOAD if cause == at.SCALAR_LOAD else at.W_ISSUE
 
 
 @always
@@ -74,7 +77,7 @@ def copy_path(units, u, time, paths, line, column):
     if rest >= 0:
         drain = min(max(units[u, at.U_DRAIN] - units[u, at.U_PTR], 0), rest)
         paths[line, column + at.DRAIN] += drain
-        paths[line, column + at.ISSUE] += rest - drain
+        paths[line, column + at.W_ISSUE] += rest - drain
         return
     for i in range(at.NP - 1, -1, -1):
         cut = min(paths[line, column + i], -rest)

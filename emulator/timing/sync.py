@@ -93,7 +93,7 @@ def _send(s, u, target, time, sem, count, row, ideal):
     if s.g[at.G_TRACED] > 0:
         mark_signal(s.signals, s.g, signal, row, u, time)
     copy_path(s.units, u, time, s.signals, signal, at.SIG_PATH)
-    s.signals[signal, at.SIG_PATH + at.SIGNAL_WAY] += way
+    s.signals[signal, at.SIG_PATH + at.W_SIGNAL] += way
     arrival = post(s.signals, s.tiles, target, signal, time + way)
     if s.tiles[target, at.T_SIGNAL] == signal:  # else the event is there
         put(s.events, s.p, SLOTS * target + at.SLOT_SIGNAL, arrival)

@@ -19,12 +19,14 @@ from emulator.timing.reserve import BUSY, COUNT, FIRST, INTERVALS, LAST, LAST_EN
 # and nothing is behind it; the last interval may begin before.
 _RUNS = 4  # as many intervals that are not past, or more
 _LISTED = 5  # whether it is kept as a list
-_BASE = 6  # number of the first word; all before it are zero
+_BASE = 6  # number of the first line of words; all before it are zero
 _RING = lists.LIST_END
 _WORDS = 256  # a power of two
 _WORD_BITS = 6
 _LOW = (1 << _WORD_BITS) - 1
 _CYCLES = _WORDS << _WORD_BITS
+_LINES = _WORDS // at.LINE
+_LINE_BITS = _WORD_BITS + at.LINE.bit_length() - 1  # words are cleared by the line: not too often
 FIELDS = at.lines(_RING + _WORDS)
 
 
@@ -41,16 +43,16 @@ def reserve_here(res, r, arrival, length, now):
         return arrival, arrival
     res[r, BUSY] += length
     end = res[r, LAST_END]
-    word = now >> _WORD_BITS
+    line = now >> _LINE_BITS
     if res[r, _LISTED] != 0 and end <= now:
-        res[r, _LISTED], res[r, _BASE] = 0, word
-    if res[r, _LISTED] != 0 or max(arrival, end) + length > (word << _WORD_BITS) + _CYCLES:
+        res[r, _LISTED], res[r, _BASE] = 0, line
+    if res[r, _LISTED] != 0 or max(arrival, end) + length > (line << _LINE_BITS) + _CYCLES:
         _keep_list(res, r, now)
         return lists.reserve_listed(res, r, arrival, length, now)
     if end <= now:
         res[r, _RUNS] = 0
-    if word != res[r, _BASE]:
-        _clear(res, r, word)
+    if line != res[r, _BASE]:
+        _clear(res, r, line)
     if arrival < res[r, LAST] or arrival > end:  # it may be an interval of its own
         if res[r, _RUNS] >= INTERVALS:
             _make_room(res, r, arrival, now)
@@ -66,12 +68,14 @@ def reserve_here(res, r, arrival, length, now):
 
 
 @helper
-def _clear(res, r, word):
-    """Let the ring begin with a later word."""
+def _clear(res, r, line):
+    """Let the ring begin with a later line of words."""
     base = res[r, _BASE]
-    for i in range(base, min(word, base + _WORDS)):
-        res[r, _RING + (i & _WORDS - 1)] = 0
-    res[r, _BASE] = word
+    for i in range(base, min(line, base + _LINES)):
+        first = _RING + (i & _LINES - 1) * at.LINE
+        for word in range(at.LINE):
+            res[r, first + word] = 0
+    res[r, _BASE] = line
 
 
 @always
@@ -145,7 +149,7 @@ def _keep_list(res, r, now):
     if res[r, _LISTED] != 0:
         return
     count = _list(res, r, now)
-    _clear(res, r, res[r, _BASE] + _WORDS)
+    _clear(res, r, res[r, _BASE] + _LINES)
     res[r, _LISTED], res[r, COUNT] = 1, 0
     if count > 0:
         last = FIRST + 2 * (count - 1)
