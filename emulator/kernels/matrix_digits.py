@@ -36,7 +36,7 @@ from emulator.kernels.matrix_dots import (
 from emulator.kernels.matrix_micro import add_scaled
 from emulator.kernels.memory import load_i32, load_i64, out_of_line, store_i32
 from emulator.kernels.operand import E2M1, E4M3FN
-from emulator.kernels.scratch import BLOCKS, D_STRIDE, DEPTH
+from emulator.kernels.scratch import AHEAD, BLOCKS, D_STRIDE, DEPTH
 
 HAS_DIGITS = HAS_DOTS
 DIGITS = 3
@@ -142,7 +142,7 @@ def is_exact(digits, block):
 
 
 @only_with_dots
-def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
+def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide, ahead):
     """One row by SINGLE_PANELS panels of packed words, from block `first` of a chunk."""
     out_of_line()
     _single(
@@ -157,11 +157,12 @@ def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
         blocks,
         words,
         wide,
+        ahead,
     )
 
 
 @only_with_dots
-def digit_narrow_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
+def digit_narrow_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide, ahead):
     """The same by one panel: what is left of a group that is no multiple of SINGLE_PANELS."""
     out_of_line()
     _narrow(
@@ -176,6 +177,7 @@ def digit_narrow_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wi
         blocks,
         words,
         wide,
+        ahead,
     )
 
 
@@ -184,4 +186,4 @@ def digit_pair_blocks(c, c_stride, digits, w, w_stride, sa, sw, blocks, words, w
     """PAIR_ROWS rows by PAIR_PANELS panels of packed words, over a whole chunk."""
     out_of_line()
     start = digits + START_AT
-    _pair(c, c_stride, digits, w, w_stride, sa, sw, start, blocks, words, wide)
+    _pair(c, c_stride, digits, w, w_stride, sa, sw, start, blocks, words, wide, AHEAD)
