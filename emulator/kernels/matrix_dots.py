@@ -81,10 +81,10 @@ class Shape:
 
 
 def make_dots(shape: Shape, finish: Finish) -> Callable[..., Any]:
-    """(C, row stride of C, A, W, W's panel stride, scales of A and W, starts, blocks, words, wide, ahead).
+    """(C, its row stride, A, W, its panel stride, both scales, starts, blocks, words, wide, ahead).
 
-    `starts` has a block's starting value in each row; `words` are the panel words of a block; `ahead`
-    is how many bytes before its use a word of W is asked for.
+    `starts` has a block's starting value in each row; `words` are the panel words of a block;
+    `ahead` is how many bytes before its use a word of W is asked for.
     """
 
     @intrinsic

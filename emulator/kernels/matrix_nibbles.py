@@ -45,7 +45,7 @@ from emulator.kernels.memory import (
     store_i32,
     store_u8,
 )
-from emulator.kernels.scratch import AHEAD, A_STRIDE, DEPTH, SA_STRIDE, SW_STRIDE, W_STRIDE
+from emulator.kernels.scratch import A_STRIDE, AHEAD, DEPTH, SA_STRIDE, SW_STRIDE, W_STRIDE
 
 DOT_ROWS, DOT_PANELS = 4, 4
 SUMS_AT, START_AT = 128, 256  # within a row of A
