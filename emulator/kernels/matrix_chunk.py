@@ -241,8 +241,9 @@ def _digit_part(c, digits, w, panel_bytes, panels, sa, sw, first, last, words, w
     if panels >= SINGLE_PANELS:
         digit_blocks(c, digits, w, panel_bytes, sa, sw, first, count, words, wide, ahead)
         return SINGLE_PANELS
-    digit_narrow_blocks(c, digits, w, panel_bytes, sa, sw, first, count, words, wide, ahead)
-    return 1
+    fewer = min(panels, 2)
+    digit_narrow_blocks(fewer, c, digits, w, panel_bytes, sa, sw, first, count, words, wide, ahead)
+    return fewer
 
 
 @inner
