@@ -12,6 +12,7 @@ from emulator.fast import layout as at
 from emulator.fast.postponed import LEAST as LEAST_COPY
 from emulator.fast.postponed import P_WORDS
 from emulator.fast.rules import rule_table
+from emulator.kernels.scratch import LINE
 from emulator.memory import Memory, zeros
 from isa.chip import Chip
 from isa.codec import decode_program
@@ -35,6 +36,13 @@ def address(array: NDArray[Any]) -> int:
     return int(array.ctypes.data)
 
 
+def _lines(rows: int, nbytes: int) -> NDArray[np.uint8]:
+    """Zero bytes [rows, nbytes] that begin with a cache line: descriptors then lie in two each."""
+    memory = zeros(rows * nbytes + LINE)
+    first = -address(memory) % LINE
+    return memory[first : first + rows * nbytes].reshape(rows, nbytes)
+
+
 class Blocks:
     """All blocks of one machine. They must stay where they are: compiled code has addresses."""
 
@@ -46,10 +54,10 @@ class Blocks:
         self.table = np.ascontiguousarray(program.descriptors, np.int64).reshape(-1, 16)
         self.kernels = np.zeros(256, np.int64)
         self.sites = _site_rows(program)
-        self.tiles = np.zeros((chip.num_tiles, at.T_WORDS), np.int64)
+        self.tiles = _lines(chip.num_tiles, at.T_WORDS * 8).view(np.int64)
         self.rings: list[Words] = []
         slots = NUM_UNITS * chip.tile.queue_depth
-        self.queues = zeros(chip.num_tiles, slots * 8 * at.Q_WORDS)
+        self.queues = _lines(chip.num_tiles, slots * 8 * at.Q_WORDS)
         self.machine = np.zeros(at.M_WORDS, np.int64)
         self.postponed = np.zeros((chip.num_tiles, P_WORDS), np.int64)
         self._fill_machine(chip, timing_only)

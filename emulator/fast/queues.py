@@ -14,11 +14,15 @@ from emulator.fast.execute import DONE, SENT, perform
 from emulator.fast.words import get, prefetch, put
 from emulator.jit import helper
 from emulator.kernels.memory import copy_bytes, load_i64, load_u8
+from emulator.kernels.scratch import LINE
 from isa.faults import NUM_UNITS
 from isa.spec.model import NO_DESCRIPTOR
 
 #: What came of an attempt to issue.
 ISSUED, BLOCKED, NO_ROOM = range(3)
+
+#: Cache lines of the next slot that are asked for: its first words and two descriptors.
+LINES_AHEAD = 5
 
 PENDING = -1  # word 0 of a record that is not final
 
@@ -148,11 +152,20 @@ def _enqueue(m, t, row, pc, unit, number, ra, record):
 
 
 @helper
+def _ask_for_slot(slot):
+    """Have a slot's first cache lines fetched, while the one before it has its turn."""
+    for line in range(LINES_AHEAD):
+        prefetch(slot + LINE * line)
+
+
+@helper
 def serve(m, t, w, unit):
     """Let a unit take its queue as far as it can."""
     words = unit_of(t, unit)
     while get(words, at.U_COUNT) > 0 and get(words, at.U_STATE) == at.SERVING:
         slot = _slot(m, t, unit, get(words, at.U_HEAD))
+        if get(words, at.U_COUNT) > 1:
+            _ask_for_slot(_slot(m, t, unit, get(words, at.U_HEAD) + 1))
         pc = get(slot, at.Q_PC)
         row = get(m, at.M_CODE) + at.ROW_BYTES * pc
         for operand in range(5):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from emulator.jit import njit
 from emulator.kernels import scratch as at
 from emulator.kernels.inner import inner
+from emulator.kernels.matrix_ahead import ask_for_group
 from emulator.kernels.matrix_chunk import W, all_exact, dot_chunk, run_chunk, stream_chunk
 from emulator.kernels.matrix_digits import can_use_digits, pack_a_digits
 from emulator.kernels.matrix_dots import HAS_DOTS
@@ -108,6 +109,8 @@ def _row_block(args, row0, rows, columns, base):
     most = DIGIT_ROWS if digits else STREAM_ROWS
     streams = rows <= most and _may_stream(args, begin, end, depth)
     digits = digits and streams
+    if digits:
+        ask_for_group(args, 0)  # while A is packed, or found to be kept
     chunk = at.DEPTH if rows >= FEW_ROWS or streams or dots else at.DEPTH // 2
     held = max(1, at.ROWS // rows) * chunk  # k of A that fits in scratch
     for k0 in range(begin // chunk * chunk, end, held):
@@ -210,6 +213,8 @@ def _column_group(args, row0, rows, n0, columns, k0, k1, chunk, block, stream, d
         seen_a = load_i64(base + at.SCALES_AT + 8 * number)
         wide = 1 if product_may_round(seen_a, seen_w, dots) else 0
         slot = number * rows
+        if digits and stop == k1:
+            ask_for_group(args, n0 + at.COLUMNS)
         if stream and (stop - start) % block == 0:
             stream_chunk(
                 args,

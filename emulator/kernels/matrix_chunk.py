@@ -202,6 +202,7 @@ def _digit_row(c, slot, w, panel_bytes, alone, panels, blocks, words, wide, base
     a = base + at.A_AT + slot * at.A_STRIDE
     digits = base + at.DIGITS_AT + slot * at.D_STRIDE
     sa = base + at.SA_AT + slot * at.SA_STRIDE
+    ahead = at.AHEAD_OF_GROUP if panels >= SINGLE_PANELS else at.AHEAD_OF_FEW
     first = 0
     while first < blocks:
         exact, last = is_exact(digits, first), first + 1
@@ -224,6 +225,7 @@ def _digit_row(c, slot, w, panel_bytes, alone, panels, blocks, words, wide, base
                     last,
                     words,
                     wide,
+                    ahead,
                 )
             else:
                 panel += _stream_part(
@@ -233,14 +235,15 @@ def _digit_row(c, slot, w, panel_bytes, alone, panels, blocks, words, wide, base
 
 
 @inner
-def _digit_part(c, digits, w, panel_bytes, panels, sa, sw, first, last, words, wide):
+def _digit_part(c, digits, w, panel_bytes, panels, sa, sw, first, last, words, wide, ahead):
     """Blocks [first, last) of a chunk, exact ones, for some of the panels; how many."""
     count = last - first
     if panels >= SINGLE_PANELS:
-        digit_blocks(c, digits, w, panel_bytes, sa, sw, first, count, words, wide)
+        digit_blocks(c, digits, w, panel_bytes, sa, sw, first, count, words, wide, ahead)
         return SINGLE_PANELS
-    digit_narrow_blocks(c, digits, w, panel_bytes, sa, sw, first, count, words, wide)
-    return 1
+    fewer = min(panels, 2)
+    digit_narrow_blocks(fewer, c, digits, w, panel_bytes, sa, sw, first, count, words, wide, ahead)
+    return fewer
 
 
 @inner

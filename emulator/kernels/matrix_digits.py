@@ -36,7 +36,7 @@ from emulator.kernels.matrix_dots import (
 from emulator.kernels.matrix_micro import add_scaled
 from emulator.kernels.memory import load_i32, load_i64, out_of_line, store_i32
 from emulator.kernels.operand import E2M1, E4M3FN
-from emulator.kernels.scratch import BLOCKS, D_STRIDE, DEPTH
+from emulator.kernels.scratch import AHEAD, BLOCKS, D_STRIDE, DEPTH
 
 HAS_DIGITS = HAS_DOTS
 DIGITS = 3
@@ -107,7 +107,9 @@ def _add_units(lanes: Lanes, tile: Tile, totals: Tile, sa: Vec, sw: Vec, is_wide
 
 
 _single = make_dots(Shape(1, SINGLE_PANELS, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
-_narrow = make_dots(Shape(1, 1, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
+_two, _one = (
+    make_dots(Shape(1, panels, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units) for panels in (2, 1)
+)
 _pair = make_dots(Shape(PAIR_ROWS, PAIR_PANELS, D_STRIDE, DIGITS, DIGIT_BYTES), _add_units)
 
 
@@ -142,7 +144,7 @@ def is_exact(digits, block):
 
 
 @only_with_dots
-def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
+def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide, ahead):
     """One row by SINGLE_PANELS panels of packed words, from block `first` of a chunk."""
     out_of_line()
     _single(
@@ -157,26 +159,20 @@ def digit_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
         blocks,
         words,
         wide,
+        ahead,
     )
 
 
 @only_with_dots
-def digit_narrow_blocks(c, digits, w, w_stride, sa, sw, first, blocks, words, wide):
-    """The same by one panel: what is left of a group that is no multiple of SINGLE_PANELS."""
+def digit_narrow_blocks(panels, c, digits, w, w_stride, sa, sw, first, blocks, words, wide, ahead):
+    """The same by two panels or one: what is left of a group."""
     out_of_line()
-    _narrow(
-        c,
-        0,
-        digits + first * words * 4,
-        w + first * words * 64,
-        w_stride,
-        sa + first * 4,
-        sw + first * 64,
-        digits + START_AT + first * 4,
-        blocks,
-        words,
-        wide,
-    )
+    at_digits, start = digits + first * words * 4, digits + START_AT + first * 4
+    at_w, at_sa, at_sw = w + first * words * 64, sa + first * 4, sw + first * 64
+    if panels == 2:
+        _two(c, 0, at_digits, at_w, w_stride, at_sa, at_sw, start, blocks, words, wide, ahead)
+    else:
+        _one(c, 0, at_digits, at_w, w_stride, at_sa, at_sw, start, blocks, words, wide, ahead)
 
 
 @only_with_dots
@@ -184,4 +180,4 @@ def digit_pair_blocks(c, c_stride, digits, w, w_stride, sa, sw, blocks, words, w
     """PAIR_ROWS rows by PAIR_PANELS panels of packed words, over a whole chunk."""
     out_of_line()
     start = digits + START_AT
-    _pair(c, c_stride, digits, w, w_stride, sa, sw, start, blocks, words, wide)
+    _pair(c, c_stride, digits, w, w_stride, sa, sw, start, blocks, words, wide, AHEAD)

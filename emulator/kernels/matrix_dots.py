@@ -23,7 +23,6 @@ from numba.extending import intrinsic
 from emulator.kernels.inner import inner
 from emulator.kernels.lanes import I8, I32, WIDTH, Lanes, Vec, target_features
 from emulator.kernels.matrix_micro import make_canonical
-from emulator.kernels.scratch import AHEAD
 
 HAS_DOTS = {"avx512vnni", "avx512bw"} <= target_features()
 
@@ -82,9 +81,10 @@ class Shape:
 
 
 def make_dots(shape: Shape, finish: Finish) -> Callable[..., Any]:
-    """(C, row stride of C, A, W, W's panel stride, scales of A and W, starts, blocks, words, wide).
+    """(C, its row stride, A, W, its panel stride, both scales, starts, blocks, words, wide, ahead).
 
-    `starts` has a block's starting value in each row; `words` are the panel words of a block.
+    `starts` has a block's starting value in each row; `words` are the panel words of a block;
+    `ahead` is how many bytes before its use a word of W is asked for.
     """
 
     @intrinsic
@@ -101,13 +101,16 @@ def make_dots(shape: Shape, finish: Finish) -> Callable[..., Any]:
         blocks: Any,
         words: Any,
         wide: Any,
+        ahead: Any,
     ) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
             lanes = Lanes(builder)
-            c, c_stride, a, w, w_stride, sa, sw, starts, blocks, words, wide = map(lanes.vec, args)
+            *most, ahead = map(lanes.vec, args)
+            c, c_stride, a, w, w_stride, sa, sw, starts, blocks, words, wide = most
             rows, panels = range(shape.rows), range(shape.panels)
             tile = [[c + c_stride * i + 64 * j for j in panels] for i in rows]
             offsets = [w_stride * j for j in panels]
+            asked = [offset + ahead for offset in offsets]
             is_wide = wide.compare("!=", 0)
 
             def block(carried: Sequence[Vec]) -> list[Vec]:
@@ -116,7 +119,7 @@ def make_dots(shape: Shape, finish: Finish) -> Callable[..., Any]:
                     lanes.broadcast(lanes.load_scalar(at_start + i * shape.row_bytes, I32))
                     for i in rows
                 ]
-                end_a, end_w, sums = _sums(lanes, shape, first, at_a, at_w, offsets, words)
+                end_a, end_w, sums = _sums(lanes, shape, first, at_a, at_w, offsets, asked, words)
                 finish(lanes, tile, sums, at_sa, at_sw, is_wide)
                 return [end_a, at_start + 4, end_w, at_sa + 4, at_sw + 64]
 
@@ -124,7 +127,7 @@ def make_dots(shape: Shape, finish: Finish) -> Callable[..., Any]:
             make_canonical(lanes, tile)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 11), codegen
+        return types.void(*[types.int64] * 12), codegen
 
     return dots
 
@@ -136,6 +139,7 @@ def _sums(
     a: Vec,
     w: Vec,
     offsets: list[Vec],
+    asked: list[Vec],
     words: Vec,
 ) -> tuple[Vec, Vec, Tile]:
     """Integer sums of one block, of every row and panel; and where A and W end."""
@@ -148,7 +152,7 @@ def _sums(
         values_of = _values_of(lanes, shape, at_a)
         for j, offset in enumerate(offsets):
             if decode:
-                lanes.prefetch(at_w + offset + AHEAD)
+                lanes.prefetch(at_w + asked[j])
                 both = decode(lanes.load(at_w + offset, I32))
             else:
                 both = lanes.load(at_w + offset, I8, 64), lanes.load(at_w + offset + 64, I8, 64)

@@ -45,7 +45,7 @@ from emulator.kernels.memory import (
     store_i32,
     store_u8,
 )
-from emulator.kernels.scratch import A_STRIDE, DEPTH, SA_STRIDE, SW_STRIDE, W_STRIDE
+from emulator.kernels.scratch import A_STRIDE, AHEAD, DEPTH, SA_STRIDE, SW_STRIDE, W_STRIDE
 
 DOT_ROWS, DOT_PANELS = 4, 4
 SUMS_AT, START_AT = 128, 256  # within a row of A
@@ -146,21 +146,21 @@ def decode_w_dots(source, target, words):
 def dot_tile_blocks(c, c_stride, a, w, sa, sw, blocks, words, wide):
     """DOT_ROWS rows by DOT_PANELS panels."""
     out_of_line()
-    _dot_tile(c, c_stride, a, w, W_STRIDE, sa, sw, a + START_AT, blocks, words, wide)
+    _dot_tile(c, c_stride, a, w, W_STRIDE, sa, sw, a + START_AT, blocks, words, wide, AHEAD)
 
 
 @only_with_dots
 def dot_row_blocks(c, a, w, sa, sw, blocks, words, wide):
     """One row by eight panels."""
     out_of_line()
-    _dot_row(c, 0, a, w, W_STRIDE, sa, sw, a + START_AT, blocks, words, wide)
+    _dot_row(c, 0, a, w, W_STRIDE, sa, sw, a + START_AT, blocks, words, wide, AHEAD)
 
 
 @only_with_dots
 def dot_stream_blocks(c, a, w, w_stride, sa, sw, blocks, words, wide):
     """One row by eight panels of packed words."""
     out_of_line()
-    _dot_stream(c, 0, a, w, w_stride, sa, sw, a + START_AT, blocks, words, wide)
+    _dot_stream(c, 0, a, w, w_stride, sa, sw, a + START_AT, blocks, words, wide, AHEAD)
 
 
 @inner

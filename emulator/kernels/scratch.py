@@ -21,6 +21,9 @@ BLOCKS = DEPTH // 16  # scale blocks per chunk, at most
 #: Bytes of a panel and of its scales that are asked for before they are needed: about as far as
 #: memory is away. Eight panels are more streams than a processor's own prefetching follows.
 AHEAD, SCALES_AHEAD = 2048, 2 * LINE
+#: The same for FP8 by FP4: a chunk of eight panels is far enough, and what is asked for beyond a
+#: panel's end may be in vain; fewer panels are fewer streams, and each has to be further ahead.
+AHEAD_OF_GROUP, AHEAD_OF_FEW = 1024, 3072
 
 A_STRIDE = 4 * DEPTH + LINE  # bytes from one row of A to the next
 W_STRIDE = LINE * DEPTH + 2 * LINE  # bytes from one decoded panel to the next
