@@ -135,7 +135,7 @@ class _Board:
     def add(self, call: Call, lane: int) -> None:
         """One more call for later; while too many of its lane wait, this worker helps."""
         calls = self._deferred[lane]
-        self._help_until(lambda: len(calls) < BACKLOG)
+        self._help_until(lambda: len(calls) < BACKLOG, lane)
         with self._changed:
             calls.append(call)
             self._changed.notify_all()
@@ -151,14 +151,14 @@ class _Board:
             self._changed.wait_for(lambda: not any(self._busy[lane] for lane in lanes))
             self._problem = None
 
-    def _help_until(self, enough: Callable[[], bool]) -> None:
+    def _help_until(self, enough: Callable[[], bool], lane: int = 0) -> None:
         """Wait until enough deferred calls are made; make some if nobody else is free to."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: enough() or self._is_left_to_me())
                 if enough():
                     return
-                lane, call = self._take_call()
+                lane, call = self._take_call(lane)
             try:
                 call()
             except BaseException as problem:
@@ -187,7 +187,7 @@ class _Board:
 
     def serve(self, block: int) -> None:
         """Do what there is to do until the end; what was deferred first."""
-        done = 0
+        done, latest = 0, 0
         while True:
             with self._changed:
                 while not self._has_work(done):
@@ -196,7 +196,8 @@ class _Board:
                     return
                 lane, call, work = None, None, None
                 if self._free_lane() is not None:
-                    lane, call = self._take_call()
+                    lane, call = self._take_call(latest)
+                    latest = lane
                 else:
                     self._joined, done, work = self._joined + 1, self._rounds, self._work
             try:
@@ -215,16 +216,20 @@ class _Board:
             return True
         return self._work is not None and self._rounds > done
 
-    def _free_lane(self) -> int | None:
-        """The first lane with a call that may be made now."""
-        for lane, calls in enumerate(self._deferred):
-            if calls and not self._busy[lane]:
-                return lane
+    def _free_lane(self, latest: int = 0) -> int | None:
+        """A lane with a call that may be made now; the `latest` if it may be that one.
+
+        What a lane's calls work on is then in the cache of the processor that made the one before.
+        """
+        count = len(self._deferred)
+        for lane in range(latest, latest + count):
+            if self._deferred[lane % count] and not self._busy[lane % count]:
+                return lane % count
         return None
 
-    def _take_call(self) -> tuple[int, Call]:
+    def _take_call(self, latest: int) -> tuple[int, Call]:
         """A call that may be made now, and its lane, which is busy from here on."""
-        lane = self._free_lane()
+        lane = self._free_lane(latest)
         assert lane is not None
         self._busy[lane] = True
         call = self._deferred[lane].popleft()
