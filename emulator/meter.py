@@ -12,7 +12,6 @@ own on a thread of its own; they are summed in the order in which they were rung
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -24,16 +23,14 @@ from emulator.accounting import ProgramInfo
 from emulator.explain import Explained
 from emulator.explain_text import render_explained
 from emulator.fold import Fold
+from emulator.metered import UNTIMED, Metered, Models
 from emulator.report import render
 from emulator.tally import Tally
-from emulator.timing.model import Timing
 from emulator.timing.result import EntryTiming
 from emulator.timing.unfold import layer_cycles, unfold
 from emulator.tracing.recorder import Recorder
 from isa.chip import Chip
 from isa.program import Program
-
-UNTIMED = "reset"  # happens once when a program is loaded
 
 
 class Meter:
@@ -56,7 +53,7 @@ class Meter:
         self._steps = Tally(chip, self.info)
         self._prefill = Tally(chip, self.info)
         self._is_prefill = True
-        self._models = [Timing(chip, self.info)]  # those that time no entry now
+        self.models = Models(chip, self.info, recorder)
         self._now: Metered | None = None  # the entry of `begin`
         self._lock = Lock()
         self._rung = self._summed = 0  # entries
@@ -83,7 +80,10 @@ class Meter:
         return self._recorder is None and self._trace is None
 
     def entry(self, name: str, semaphores: NDArray[np.int64] | None = None) -> Metered:
-        """An entry is about to be rung, with these counts of semaphores, int64 [tiles, 64]."""
+        """An entry is about to be rung, with these counts of semaphores, int64 [tiles, 64].
+
+        Without them the model that timed the entries before must time this one.
+        """
         self._rung += 1
         listens = True
         if not self._is_prefill:
@@ -106,22 +106,11 @@ class Meter:
         assert self._now is not None
         self._now.end()
 
-    def model(self, name: str, semaphores: NDArray[np.int64] | None) -> Timing:
-        """A timing model at the beginning of an entry."""
+    def take(self, entry: Metered, found: EntryTiming | None) -> None:
+        """An entry is over: sum it up behind those before."""
         with self._lock:
-            timing = self._models.pop() if self._models else Timing(self.chip, self.info)
-        recorder = None if name == UNTIMED else self._recorder
-        timing.begin(name, None if recorder is None else recorder.begin(), semaphores)
-        return timing
-
-    def take(self, number: int, timing: Timing | None, is_prefill: bool, seconds: float) -> None:
-        """The so-many-th entry is over, timed by this model: sum it up behind those before."""
-        found = None if timing is None else timing.end()
-        with self._lock:
-            if timing is not None:
-                self._models.append(timing)
-            self.host_seconds += seconds
-            self._ended[number] = found, is_prefill
+            self.host_seconds += entry.seconds
+            self._ended[entry.number] = found, entry.is_prefill
             while self._summed + 1 in self._ended:
                 self._summed += 1
                 self._sum(*self._ended.pop(self._summed))
@@ -254,39 +243,3 @@ class Meter:
         """Write the timeline."""
         assert self._trace is not None
         self._trace.write(path)
-
-
-class Metered:
-    """One entry that is timed; see `emulator.decoder.Listener`."""
-
-    def __init__(
-        self,
-        meter: Meter,
-        name: str,
-        number: int,
-        is_prefill: bool,
-        semaphores: NDArray[np.int64] | None,
-        listens: bool,
-    ) -> None:
-        self.listens = listens
-        self._meter, self._name, self._number = meter, name, number
-        self._is_prefill, self._semaphores = is_prefill, semaphores
-        self._timing: Timing | None = None
-        self._seconds = 0.0
-
-    def feed(self, chunk: NDArray[np.int64]) -> None:
-        """Some of its records."""
-        start = time.perf_counter()
-        self._model().feed(chunk)
-        self._seconds += time.perf_counter() - start
-
-    def end(self) -> None:
-        """It has completed."""
-        timing = self._model() if self.listens else None
-        self._meter.take(self._number, timing, self._is_prefill, self._seconds)
-
-    def _model(self) -> Timing:
-        """Taken when records come, and not when the entry is rung: then there may be none yet."""
-        if self._timing is None:
-            self._timing = self._meter.model(self._name, self._semaphores)
-        return self._timing

@@ -18,6 +18,7 @@ from emulator.decoder import Decoder, Request
 from emulator.fast.machine import FastMachine
 from emulator.fast.workers import BACKLOG, Workers
 from emulator.meter import Meter
+from emulator.timing.model import state_of
 from isa.chip import load_chip
 from isa.program import Program
 
@@ -167,18 +168,13 @@ def test_semaphores_of_the_machine_are_those_that_the_timing_model_would_have(
 ) -> None:
     """Or an entry could not be timed without those before it."""
 
-    class Kept(Meter):
-        found: list[Any]
-
-        def take(self, number: int, timing: Any, *rest: Any) -> None:
-            super().take(number, timing, *rest)
-            self.found.append(timing._state.sems[:, 0].copy())
-
-    meter, machine = Kept(program, MINI), FastMachine(program, MINI)
-    meter.found = []
+    meter, machine = Meter(program, MINI), FastMachine(program, MINI)
+    model = meter.models.take()
+    meter.models.give_back(model)  # it times all entries
     decoder = Decoder(machine, meter)
     sequence = decoder.open()
     for _ in range(3):
         decoder.step([Request(sequence, [5])])
-        np.testing.assert_array_equal(meter.found[-1], machine.semaphores.reshape(-1))
-    assert meter.found[-1].any()
+        counts = state_of(model).sems[:, 0]
+        np.testing.assert_array_equal(counts, machine.semaphores.reshape(-1))
+    assert counts.any()

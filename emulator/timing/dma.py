@@ -162,9 +162,9 @@ def _begin(s, tile, u, line, record, row, time):
     lead = min(_lead(s, tile, u, record), start)
     _stream_ideal(s.p, s.pool, s.units, u, record, ideal - lead)
     ready = max(time, doorbell + start - lead, s.units[u, at.U_STREAM])
-    if _must_follow(s.chans, s.pool, u, record):
+    if must_follow(s.chans, s.pool, u, record):
         ready = max(ready, s.chans[u, at.C_FINISH])
-    _remember(s.chans, s.pool, u, record)
+    remember(s.chans, s.pool, u, record)
     return max(ready, _window(s.p, s.chans, u, ready))
 
 
@@ -218,19 +218,19 @@ def _cut(p, pool, chans, u, record):
 
 
 @helper
-def _must_follow(chans, pool, u, record):
+def must_follow(chans, pool, u, record):
     """Whether a transfer reads what the one before it on this channel writes."""
     if chans[u, at.C_LAST_SPACE] != pieces.source_space(pool[record]):
         return False
     same_owner = chans[u, at.C_LAST_OWNER] == pool[record, SRC_OWNER]
     if chans[u, at.C_LAST_SPACE] != pieces.HBM and not same_owner:
         return False
-    low, high = _extent(pool, record, True)
+    low, high = extent(pool, record, True)
     return low < chans[u, at.C_LAST_HIGH] and chans[u, at.C_LAST_LOW] < high
 
 
 @helper
-def _extent(pool, record, source):
+def extent(pool, record, source):
     """(first, one past the last) address of one side of a transfer."""
     leads = pieces.leads_with_source(pool[record])
     low = pool[record, SRC_ADDRESS] if source else pool[record, DST_ADDRESS]
@@ -241,9 +241,9 @@ def _extent(pool, record, source):
 
 
 @helper
-def _remember(chans, pool, u, record):
-    """Keep what `_must_follow` will ask for."""
-    low, high = _extent(pool, record, False)
+def remember(chans, pool, u, record):
+    """Keep what `must_follow` will ask for."""
+    low, high = extent(pool, record, False)
     chans[u, at.C_LAST_SPACE] = pieces.target_space(pool[record])
     chans[u, at.C_LAST_OWNER] = pool[record, DST_OWNER]
     chans[u, at.C_LAST_LOW], chans[u, at.C_LAST_HIGH] = low, high

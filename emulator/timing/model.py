@@ -1,12 +1,16 @@
 """The timing model's face: feed it a retire stream, get an entry's cycles."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import Accounting, ProgramInfo
 from emulator.timing import engine, slices
 from emulator.timing import layout as at
+from emulator.timing.digest import Digest
 from emulator.timing.events import restart
+from emulator.timing.recall import same_timing
 from emulator.timing.result import EntryTiming, entry_timing
 from emulator.timing.state import State, addresses, grown, make_state
 from emulator.timing.watch import Watch
@@ -95,6 +99,18 @@ class Timing:
             self._watch.end(s, self._accounting.keys)
         entry, self._entry = self._entry, None
         return entry_timing(self.chip, self.info, entry, s, self._accounting.take())
+
+    def digest(self) -> Digest:
+        """An empty digest for streams of this chip."""
+        return Digest(self._state.p, self._state.opcodes)
+
+    def recalled(self, known: EntryTiming, chunks: Iterable[Ints]) -> EntryTiming:
+        """The timing of a stream with a known one's digest; only what it moved is counted."""
+        if self._entry is not None:
+            raise TimingError(f"recalled() before end() of {self._entry!r}")
+        for chunk in chunks:
+            self._accounting.feed(chunk)
+        return same_timing(self.chip, known, self._accounting.take())
 
     @property
     def buffered_records(self) -> int:
