@@ -27,6 +27,7 @@ Config = dict[str, Any]
 Bytes = dict[str, list[int]]  #: class of tensor -> bytes read, bytes written
 
 PANEL, DEPTH, PAGE = 16, 32, 128
+KEYS = 16  #: keys that come together where pages are spread over tiles
 BITS = {"mxfp4": 4, "nvfp4": 4, "mxfp8": 8, "fp8": 8, "bf16": 16}
 BLOCK = {"mxfp4": 32, "nvfp4": 16, "mxfp8": 32}  #: elements that share a scale byte
 COLUMN_FACTORS = ("nvfp4", "fp8")  #: weights with an FP32 factor for every column
@@ -322,7 +323,8 @@ def _head_tiles(shape: Shape, step: Step, plan: Plan) -> list[tuple[int, int]]:
 def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     """New rows written once; for every chunk of queries, what they see from a page's edge on.
 
-    Where pages are read early, rows of this step are not read from the cache. Steps of one row
+    Where pages are read early, rows of this step are not read from the cache; but where they are
+    spread over tiles, keys come in whole blocks, with the places of these rows. Steps of one row
     group read pages that are in CSRAM from there.
     """
     alone = len(plan.groups(step.rows)) == 1
@@ -331,9 +333,12 @@ def _cache(shape: Shape, numeric: Config, step: Step, plan: Plan) -> Bytes:
     row = 2 * shape.dim * shape.kv_heads * (2 if numeric["kv"] == "bf16" else 1)
     keys = 0
     for window in shape.windows():
+        spread = spreads(shape, step, plan, window)
         for segment, part in _items(shape, step, plan, window):
             first = _first_seen(part, window) // PAGE * PAGE
             end = segment.start if plan.early else part.start + part.count
+            if spread:
+                end = up(part.start + part.count, KEYS)
             keys += max(end - max(first, near.get(id(segment), 0)), 0)
     return {"kv": [keys * row, shape.layers * step.rows * row]}
 

@@ -9,7 +9,7 @@ from emulator.check import checker as checker_module
 from emulator.check.findings import Finding
 from isa.assembler import assemble
 from isa.errors import ProgramError
-from tests.check_runs import checked, findings, ring
+from tests.check_runs import CHIP, checked, findings, ring
 
 HEAD = """
 .chip t1-mini
@@ -255,6 +255,21 @@ def test_what_the_host_writes_is_written() -> None:
     assert machine.findings() == []
 
 
+@pytest.mark.parametrize(("first", "beyond"), [(0, 256), (0, 128), (64, 256), (0, 0)])
+def test_padding_may_be_read_if_the_program_says_where(first: int, beyond: int) -> None:
+    """In every CSRAM, and there only: all of what is read has to lie in there."""
+    metadata = f'.meta "check" = {{"padding": {{"csram": [{first}, {beyond}]}}}}\n'
+    text = (HEAD + LOAD).replace(".entry", f"{metadata}.desc far csram:0x0 fp32[64]\n.entry")
+    last = "dld d7, far\ndset d7, owner, CLUSTERS-1\n".replace("CLUSTERS", str(CHIP.clusters))
+    for owner in (last, "dld d7, far\n"):
+        problems = findings(assemble(f"{text}{owner}dma dma0, d1, d7\nhalt\n"))
+        assert [problem.kind for problem in problems] == ["unwritten"] * (
+            (first, beyond) != (0, 256)
+        )
+    (finding,) = findings(assemble(f"{text}vadd d2, d1, #1.0\nhalt\n"))
+    assert (finding.kind, finding.bytes.space) == ("unwritten", "TSRAM")
+
+
 # ---- balance and deadlock
 
 
@@ -275,6 +290,15 @@ def test_entries_may_leave_credits_if_they_say_so() -> None:
 def test_bad_metadata(value: str) -> None:
     text = HEAD.replace(".entry", f'.meta "check" = {value}\n.entry')
     with pytest.raises(ProgramError, match=r"metadata: check\.credits"):
+        checked(assemble(f"{text}halt\n"))
+
+
+@pytest.mark.parametrize(
+    "value", ["[]", "3", '{"csram": 3}', '{"csram": [1]}', '{"csram": [2, 1]}', '{"tsram": [0, 1]}']
+)
+def test_bad_padding(value: str) -> None:
+    text = HEAD.replace(".entry", f'.meta "check" = {{"padding": {value}}}\n.entry')
+    with pytest.raises(ProgramError, match=r"metadata: check\.padding"):
         checked(assemble(f"{text}halt\n"))
 
 

@@ -82,7 +82,6 @@ def attend(lo: Lowering, name: str, quantised: bool) -> None:
         if splits:
             code.emit("jmp", target=end)
             code.place(split)
-            _write_cache(lo)
             with code.scope():
                 split_pages(lo, quantised)
             code.place(end)

@@ -63,6 +63,7 @@ class Own:
 
 
 STREAM, SINGLE = 4, 2  #: pages that should be under way: of a stream, and where each is awaited
+BLOCK_OF_KEYS = 16  #: keys that are brought and multiplied together where pages are spread
 
 
 def own_in_place(lo: Lowering) -> Own:
@@ -82,7 +83,8 @@ def own_of_split(lo: Lowering) -> Own:
 def load_old(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
     """Queue a page's keys and values, but for rows that come from CSRAM: on two channels each.
 
-    One alone has not as many requests under way as it takes to keep HBM busy.
+    One alone has not as many requests under way as it takes to keep HBM busy. Where blocks of keys
+    are brought, the places of such rows get what the cache has there; then the rows follow.
     """
     _load(lo, item, block, slot, own, halves=True)
 
@@ -97,6 +99,8 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
     with code.scope():
         page = page_address(lo, item.segment, item.head, block)
         old = _old_keys(lo, item, block) if early(lo) else seen_keys(lo, item, block)
+        brought = old if own.always else _block_keys(lo, item, block, own)
+        share = _half if own.always else _blocks
         for (part, units), mixed in zip(_channels(lo, own), own.old, strict=True):
             several = halves and len(units) > 1
             for number, (unit, full, free) in enumerate(units):
@@ -105,7 +109,7 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
                     with code.scope():
                         src = page_rows(lo, part, page, 1)
                         dst = code.tensor(page_view(lo, part), ("base", slot))
-                        offset, count = _half(lo, old, number if several else None)
+                        offset, count = share(lo, brought, old, number if several else None)
                         with code.unless("eq", count, 0):
                             for side in (src, dst):
                                 code.emit("dset", dst=side, field="dim0", b=count)
@@ -116,6 +120,19 @@ def _load(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own, halves: boo
             if early(lo) and mixed is not None:
                 with code.scope(), code.unless("ge", old, seen_keys(lo, item, block)):
                     code.signal(units[0][0], mixed)
+
+
+def _block_keys(lo: Lowering, item: Item, block: Reg, own: Own) -> Reg:
+    """A new register: keys of a page to multiply, in whole blocks where pages are spread.
+
+    So most steps do the work of the step before. A page is whole blocks, so there is room for all;
+    each row's bounds leave out what is behind its own key.
+    """
+    code, keys = lo.code, seen_keys(lo, item, block)
+    if not own.always:
+        code.alu("add", keys, keys, BLOCK_OF_KEYS - 1)
+        code.alu("and", keys, keys, -BLOCK_OF_KEYS)
+    return keys
 
 
 def load_full(lo: Lowering, segment: Reg, head: Reg, block: Reg, slot: Reg) -> None:
@@ -177,7 +194,7 @@ def free_pages(lo: Lowering, part: str, own: Own, pages: int = 1) -> None:
         lo.code.signal(MXU, free, pages)
 
 
-def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
+def _half(lo: Lowering, rows: Reg, _old: Reg, number: int | None) -> tuple[Value, Reg]:
     """Offset in bytes, and number in a new register, of a half of the rows, or of all."""
     code = lo.code
     if number is None:
@@ -188,6 +205,24 @@ def _half(lo: Lowering, rows: Reg, number: int | None) -> tuple[Value, Reg]:
         return 0, most
     rest = code.calc("sub", rows, most)
     return code.alu("mul", most, most, row_bytes(lo)), rest
+
+
+def _blocks(lo: Lowering, rows: Reg, old: Reg, number: int | None) -> tuple[Value, Reg]:
+    """The same of rows in whole blocks, the first of which are old.
+
+    The second channel has the front, old rows only. What comes where new rows belong is brought by
+    the first channel, which says when these may follow (`Own.old`).
+    """
+    code = lo.code
+    if number is None:
+        return 0, rows
+    first = code.calc("divu", rows, 2 * BLOCK_OF_KEYS)
+    code.alu("mul", first, first, BLOCK_OF_KEYS)
+    code.alu("min", first, first, old)
+    if number == 1:
+        return 0, first
+    rest = code.calc("sub", rows, first)
+    return code.alu("mul", first, first, row_bytes(lo)), rest
 
 
 def load_new(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> None:
@@ -328,7 +363,7 @@ def multiply_keys(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -> 
     await_pages(lo, "k", own)
     _await_new(lo, item, block, "k", own)
     with code.scalars():
-        part, keys = seen(lo, item, block), seen_keys(lo, item, block)
+        part, keys = seen(lo, item, block), _block_keys(lo, item, block, own)
         acc = code.tensor(lo.acc(1, PAGE), dim0=part.count, dim1=keys)
         with code.scope():
             stored = code.tensor(page_view(lo, "k"), ("base", slot), dim0=keys)
@@ -355,7 +390,7 @@ def multiply_values(lo: Lowering, item: Item, block: Reg, slot: Reg, own: Own) -
         Space.TSRAM, kv_format(lo), (dim, 1), (1, dim), lo.plan.tile.at["v_block"]
     )
     with code.scalars():
-        keys, part = seen_keys(lo, item, block), seen(lo, item, block)
+        keys, part = _block_keys(lo, item, block, own), seen(lo, item, block)
         behind = lo.plan.tile.attend_rows * PAGE * 4
         acc = code.tensor(lo.acc(1, dim, behind), dim0=part.count)
         with code.scope():

@@ -37,8 +37,8 @@ from compiler.lower.attention_pages import (
     softmax,
 )
 from compiler.lower.context import Lowering, Plan
-from compiler.lower.kv import crosswise, early
-from compiler.lower.tokens import MXU, OUT, VPU
+from compiler.lower.kv import crosswise, early, write_cache
+from compiler.lower.tokens import IN, KEYS, MXU, OUT, VALUES, VPU
 
 WORTH = 2  # pages a sequence must have on average to be spread (estimate)
 
@@ -133,7 +133,22 @@ def split_pages(lo: Lowering, quantised: bool) -> None:
             code.alu("sub", index, index, works)
             code.alu("add", offset, offset, spread_bytes(lo, spread.pages, item.count))
     lo.halfway()
+    _write_cache(lo)
     fold_all(lo, quantised)
+
+
+def _write_cache(lo: Lowering) -> None:
+    """Queue this step's rows to the cache: behind the barrier, when all tiles have read its pages.
+
+    They have read the places of these rows too, since they bring whole blocks of keys.
+    """
+    if not early(lo):
+        return
+    code, tokens = lo.code, lo.tokens
+    for unit, sem in ((KEYS, tokens.to_keys), (VALUES, tokens.to_values)):
+        code.signal(IN, sem)
+        code.wait(unit, sem)
+    write_cache(lo)
 
 
 def _sequence(

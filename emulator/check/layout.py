@@ -139,8 +139,10 @@ A_WHO, A_WHAT, A_WORDS = range(3)
     P_ORIGIN,  # address of the first byte
     P_READS,  # whether reads are remembered
     P_KNOWN,  # whether all of it counts as written from the start
+    P_PADDING,  # addresses that may be read before they are written: the first
+    P_BEYOND,  # and the one behind the last
     P_WORDS,
-) = range(6)
+) = range(8)
 CSRAM, TSRAM, ACC, REGIONS = range(4)  # numbers of places; regions of HBM follow
 
 #: ids of cells: never written; written before the first entry, or by the host

@@ -171,11 +171,22 @@ def _fill(cell, beyond, value):
         store_i64(here, value)
 
 
+@helper
+def _may_be_unwritten(c, first, beyond):
+    """Whether cells [first, beyond) count as written, or the program says they need not be."""
+    place, origin = get(c, at.C_NOW_PLACE), get(c, at.C_NOW_ORIGIN)
+    if get(place, at.P_KNOWN) != 0:
+        return True
+    if first < origin + 8 * get(place, at.P_PADDING):
+        return False
+    return beyond <= origin + 8 * get(place, at.P_BEYOND)
+
+
 @njit
 def check_read(c, value, first, beyond):
     """The access at hand reads cells that all hold a value; what they shall hold."""
     writer = value & _LOW
-    if writer == at.NEVER and get(get(c, at.C_NOW_PLACE), at.P_KNOWN) == 0:
+    if writer == at.NEVER and not _may_be_unwritten(c, first, beyond):
         _report(c, at.UNWRITTEN, 0, first, beyond)
     elif not _is_before(c, writer):
         _report(c, at.READ_OF_WRITE, writer, first, beyond)

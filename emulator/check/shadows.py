@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from emulator.check import layout as at
 from emulator.memory import zeros
 from isa.chip import Chip
+from isa.errors import ProgramError
 from isa.program import Program, Region, Role, Symbol
 
 _PIECE = 1 << 17  # cells renewed at a time
@@ -39,6 +40,7 @@ class Shadows:
                 known = region.has_data or _covers(region, symbols)
                 place = at.REGIONS + number
                 self._add(place, region.size, region.size, region.base, region.writable, known)
+        self.places[at.CSRAM, [at.P_PADDING, at.P_BEYOND]] = padding_of(program)
         for symbol in symbols:
             self.host_writes(symbol.address, symbol.size)
 
@@ -46,7 +48,8 @@ class Shadows:
         self, place: int, cells: int, nbytes: int, origin: int, reads: bool, known: bool
     ) -> None:
         self.cells[place] = zeros(cells, 8).view(np.int64).reshape(-1)
-        self.places[place] = (self.cells[place].ctypes.data, nbytes, origin, reads, known)
+        row = (self.cells[place].ctypes.data, nbytes, origin, reads, known)
+        self.places[place, : len(row)] = row
 
     def host_writes(self, address: int, nbytes: int) -> None:
         """The host has written HBM, between two entries."""
@@ -65,6 +68,23 @@ class Shadows:
                 piece = cells[start : start + _PIECE]
                 if piece.any():  # what was never used takes no room here either
                     piece[:] = np.minimum(piece & 0xFFFFFFFF, at.BEFORE)
+
+
+def padding_of(program: Program) -> tuple[int, int]:
+    """Bytes of every CSRAM that may be read unwritten: {"check": {"padding": {"csram": [0, 64]}}}.
+
+    Raises ProgramError if that is anything else.
+    """
+    check = program.metadata.get("check", {})
+    declared = check.get("padding", {}) if isinstance(check, dict) else {}
+    match declared:
+        case {"csram": [int(first), int(beyond)]} if len(declared) == 1:
+            if 0 <= first <= beyond < 1 << 48:
+                return first, beyond
+        case {} if declared == {}:
+            return 0, 0
+    problem = 'metadata: check.padding: expected {"csram": [first byte, byte behind the last]}'
+    raise ProgramError(f"{program.path}: {problem}")
 
 
 def _covers(region: Region, symbols: Sequence[Symbol]) -> bool:
