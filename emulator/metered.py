@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emulator.accounting import ProgramInfo
 from emulator.timing.model import Timing
-from emulator.timing.recall import Recall
+from emulator.timing.recall import Recall, same_timing
 from emulator.timing.result import EntryTiming
 from isa.chip import Chip
 
@@ -31,15 +31,16 @@ class Models:
     """Timing models that time no entry now, and what all of them remember."""
 
     def __init__(self, chip: Chip, info: ProgramInfo, recorder: Recorder | None) -> None:
-        self._chip, self._info, self._recorder = chip, info, recorder
-        self._free = [Timing(chip, info)]
+        self.chip, self._info, self._recorder = chip, info, recorder
+        first = Timing(chip, info)
+        self._free, self.digest = [first], first.digest
         self._lock = Lock()
         self.recall = Recall()
 
     def take(self) -> Timing:
         """A model: of one thread, the same for all entries."""
         with self._lock:
-            return self._free.pop() if self._free else Timing(self._chip, self._info)
+            return self._free.pop() if self._free else Timing(self.chip, self._info)
 
     def begin(self, name: str, semaphores: Chunk | None) -> Timing:
         """A model at the beginning of an entry."""
@@ -82,7 +83,10 @@ class Metered:
         self.seconds = 0.0  #: of the host
         self._meter, self._name, self._semaphores = meter, name, semaphores
         self._timing: Timing | None = None
-        self._kept: list[Chunk] | None = None if is_prefill or semaphores is None else []
+        may_be_known = listens and not is_prefill and semaphores is not None
+        asks = may_be_known and meter.models.recall.is_worth_asking()
+        self._kept: list[Chunk] | None = [] if asks else None
+        self._digest = meter.models.digest() if asks else None
         self._records = 0
 
     def feed(self, chunk: Chunk) -> None:
@@ -91,6 +95,8 @@ class Metered:
         if self._kept is None:
             self._model().feed(chunk)
         else:
+            assert self._digest is not None
+            self._digest.add(chunk)
             self._kept.append(chunk)
             self._records += len(chunk)
             if self._records > KEPT_RECORDS:
@@ -99,35 +105,36 @@ class Metered:
 
     def end(self) -> None:
         """It has completed."""
-        start = time.perf_counter()
-        found = self._found() if self.listens else None
-        self.seconds += time.perf_counter() - start
-        self._meter.take(self, found)
+        if not self.listens:
+            self._meter.take(self, None)
+        elif self._kept is None:
+            self._meter.take(self, self._ended())
+        else:
+            self._recall(self._kept)
 
-    def _found(self) -> EntryTiming:
-        if self._kept is not None:
-            return self._recalled(self._kept)
-        return self._ended()
-
-    def _recalled(self, kept: list[Chunk]) -> EntryTiming:
-        """Its timing, as it is known or will be from now on."""
+    def _recall(self, kept: list[Chunk]) -> None:
+        """Its timing is that of an earlier entry; or it is timed, for later ones as well."""
         models, semaphores = self._meter.models, self._semaphores
-        assert semaphores is not None
-        timing = models.take()
-        digest = timing.digest()
-        for chunk in kept:
-            digest.add(chunk)
-        key = digest.key(semaphores)
-        known = models.recall.find(key)
-        if known is not None:
-            found = timing.recalled(known, kept)
-            models.give_back(timing)
-            return found
+        assert semaphores is not None and self._digest is not None
+        start = time.perf_counter()
+        timing, key = models.take(), self._digest.key(semaphores)
+        products = timing.products(kept)
         models.give_back(timing)
-        self._time_kept()
-        found = self._ended()
+        self.seconds += time.perf_counter() - start
+
+        def then(known: EntryTiming) -> None:
+            self._meter.take(self, same_timing(models.chip, known, products))
+
+        if models.recall.find(key, then):
+            return
+        try:
+            self._time_kept()
+            found = self._ended()
+        except BaseException:
+            models.recall.give_up(key)
+            raise
+        self._meter.take(self, found)
         models.recall.keep(key, found)
-        return found
 
     def _time_kept(self) -> None:
         """Time what has been kept; from here on records are timed as they come."""
@@ -136,9 +143,10 @@ class Metered:
             self._model().feed(chunk)
 
     def _ended(self) -> EntryTiming:
-        timing = self._model()
+        start, timing = time.perf_counter(), self._model()
         found = timing.end()
         self._meter.models.give_back(timing)
+        self.seconds += time.perf_counter() - start
         return found
 
     def _model(self) -> Timing:

@@ -119,8 +119,7 @@ class FastMachine:
         """Run an entry to its end; raises ProgramFault once everything has come to rest.
 
         With `done`, calls of the sink may still be ahead when `ring` returns, and the last is
-        followed by one of `done`; those of as many rings as there are threads, or fewer, go side
-        by side.
+        followed by one of `done`; those of a few rings may go side by side.
         `settle` waits for them, and raises what they do; so may the next `ring`.
         """
         if len(arguments) > NUM_ARGUMENTS:

@@ -5,7 +5,7 @@
     workers.settle()                # until all that has been deferred is done
 
 Deferred calls of one lane are made one at a time, in order; those of several lanes, of which there
-are as many as workers but few, side by side. A worker that is busy with one does not hold up a
+are a few, side by side. A worker that is busy with one does not hold up a
 superstep: the others run its tiles, and it joins in when it is free. And the first worker, when it
 has to wait for deferred calls, makes some of them itself.
 """
@@ -28,7 +28,7 @@ from isa.errors import TesseraError
 Work = Callable[[int, int], object]
 Call = Callable[[], object]
 
-LANES = 4  #: at most: the timing of a step takes about twice as long as its values
+LANES = 4  #: if there are several workers: one may be long, and the next ones need not wait for it
 BACKLOG = 64  #: deferred calls of a lane that may wait: half a megabyte each, if for a chunk
 
 
@@ -56,7 +56,7 @@ class Workers:
         self._blocks = [np.zeros(at.W_WORDS, np.int64) for _ in range(count)]
         for block, scratch in zip(self._blocks, self._scratch, strict=True):
             block[at.W_SCRATCH] = address(scratch)
-        self.lanes = min(count, LANES)  #: of deferred calls
+        self.lanes = 1 if count == 1 else LANES  #: of deferred calls
         self._board = _Board(self.lanes, count - 1)
         self._started = False
 

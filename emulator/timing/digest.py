@@ -1,11 +1,11 @@
-"""A digest of all that the timing model looks at in a retire stream.
+"""A digest of all that the timing model and the accounting look at in a retire stream, but MACs.
 
 Two streams with one digest take the same cycles, unit by unit and row by row, if they are of one
 chip and begin with the same semaphores: the model is a function of the records of each tile, in
 their order. Not all of a record counts. It never looks at how many MACs were executed, nor at where
-a scalar was loaded from; and of an address in SRAM only at the granule, which is a port of CSRAM
-and where pieces are cut, and at whether a transfer reads what the one before it wrote. So the next
-position of a sequence, whose keys go one row further, may well take the same.
+in SRAM a scalar was loaded from; and of other addresses in SRAM only at the granule, which is a
+port of CSRAM and where pieces are cut, and at whether a transfer reads what the one before it
+wrote. So the next position of a sequence, whose keys go one row further, may well take the same.
 
 Per tile there are two sums of words times odd numbers, chained: 128 bits, and different streams
 share them by chance alone.
@@ -21,6 +21,7 @@ from emulator.retire import (
     BYTES,
     DST_ADDRESS,
     LD_ADDRESS,
+    LD_SPACE,
     MACS,
     OPCODE,
     SRC_ADDRESS,
@@ -81,7 +82,7 @@ def add(addresses, count):
                 follows = int(must_follow(last, pool, u, i))
                 remember(last, pool, u, i)
                 source, target = _place(p, pool, i, True), _place(p, pool, i, False)
-        elif kind == at.OP_GEMM or kind == at.OP_LOAD:
+        elif kind == at.OP_GEMM or (kind == at.OP_LOAD and pool[i, LD_SPACE] != pieces.HBM):
             source = 0  # MACS, LD_ADDRESS
         for j in range(_SUMS):
             total = sums[tile, j] + follows * odd[j, WORDS]

@@ -5,7 +5,7 @@ models. The gap between an operation's span and its largest bound is divided amo
 they sum to the gap exactly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from emulator.timing.state import State
 from isa.chip import Chip
 
 Ints = NDArray[np.int64]
+
+Reasons = tuple[str, int, dict[str, int]]  #: a bound's name, cycles beyond it, and their causes
 
 BOUNDS = ("array", "vector", "tsram", "csram", "noc", "hbm")
 #: Causes that are work towards each bound.
@@ -54,19 +56,26 @@ class EntryTiming:
     busiest: dict[str, float]  #: the same of the busiest one of each kind
     events: int  #: of the simulation
     pieces: int  #: DMA pieces moved
+    #: What `reasons` has found, by row; it takes longer than most of the rest.
+    found: dict[int, Reasons] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def spans(self) -> Ints:
         """Cycles from a row's first start to its last end; 0 where nothing has a duration."""
         return np.where(self.first >= 0, self.last - self.first, 0)
 
-    def reasons(self, row: int) -> tuple[str, int, dict[str, int]]:
+    def reasons(self, row: int) -> Reasons:
         """(largest bound's name, gap, causes) of a row; the causes sum to the gap.
 
         A span is the time in which earlier rows still ended (prefetch), then what the row added,
         of which its path tells the causes. The bound is taken from the causes that are work of
         its kind, then from the prefetch, then from all that is left.
         """
+        if row not in self.found:
+            self.found[row] = self._reasons(row)
+        return self.found[row]
+
+    def _reasons(self, row: int) -> Reasons:
         limit = int(np.argmax(self.bounds[row]))
         bound = int(self.bounds[row, limit])
         parts = named(self.exclusive_causes[row])

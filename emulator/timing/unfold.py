@@ -44,6 +44,7 @@ def unfold(found: EntryTiming, fold: Fold) -> EntryTiming:
     exclusive, rest = exclusive_shares(first, last, cycles)
     return replace(
         found,
+        found={},
         cycles=cycles,
         critical_cycles=_scaled(found.critical_cycles, cycles, found.cycles),
         critical_path=apportion(cycles, found.critical_path),
