@@ -143,7 +143,7 @@ def test_memory_is_at_least_what_is_packed(model: Emulated) -> None:
 @pytest.mark.parametrize(
     ("name", "every", "note"),
     [
-        ("decode_1b_vs_torch", 1, "every step timed"),
+        ("decode_1b_vs_torch", 1, "cycles of every step"),
         ("decode_1b_sampled_vs_torch", 4, "every 4th step timed"),
     ],
 )

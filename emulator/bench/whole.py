@@ -105,7 +105,7 @@ def _decode(model: Model, host: Host, every: int = 1) -> Measured:
     With `every`, every so many-th step is timed, and all are computed (`emu run --time-every`).
     """
     files, rounds, prompt = _files(model, host), host.effort.rounds, _prompt(model, host)
-    timing = "every step timed" if every == 1 else f"every {every}th step timed"
+    timing = "cycles of every step" if every == 1 else f"every {every}th step timed"
     note = f"after {prompt} tokens, {THREADS} threads, {timing}"
     with ExitStack() as stack:
         mine = _prefilled(stack, EMULATED, files.program, prompt, host.effort.tokens, every)
