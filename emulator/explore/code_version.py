@@ -27,6 +27,7 @@ SOURCES: Final = (
     "emulator/fold.py",
     "emulator/memory.py",
     "emulator/meter.py",
+    "emulator/metered.py",
     "emulator/retire.py",
     "emulator/sampling.py",
     "emulator/tally.py",
