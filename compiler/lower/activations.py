@@ -49,7 +49,7 @@ def load_first(lo: Lowering, work: Linear, turn: Turn) -> None:
         code.place(top)
         with code.scope():
             depth, whole = chunk_depth(code, work, turn), code.label("whole")
-            if lo.most_groups > 1:
+            if in_halves(lo, work):
                 code.set(depth, first_half(lo, turn, whole))
                 code.place(whole)
             _load_chunk(lo, work, turn, depth)
@@ -61,6 +61,14 @@ def load_first(lo: Lowering, work: Linear, turn: Turn) -> None:
         code.place(out)
         code.set(turn.slot, slot)
     code.set(turn.k, 0)
+
+
+def in_halves(lo: Lowering, work: Linear) -> bool:
+    """Whether a phase's first chunk may come in halves: who brings, frees and multiplies it asks.
+
+    The few rows of logits are no group's.
+    """
+    return lo.most_groups > 1 and not work.alone
 
 
 def first_half(lo: Lowering, turn: Turn, whole: Label) -> Reg:
@@ -88,7 +96,7 @@ def pass_on(lo: Lowering, work: Linear, turn: Turn, taken: bool) -> None:
     code, top, whole = lo.code, lo.code.label("pass"), lo.code.label("whole")
     with code.scope():
         ahead = code.reg(A_SLOTS)
-        if lo.most_groups > 1:
+        if in_halves(lo, work):
             with code.scope():
                 first_half(lo, turn, whole)
             code.set(ahead, A_SLOTS - 1)

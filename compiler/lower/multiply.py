@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compiler.emit import Code, Desc, Label, Reg, Value
-from compiler.lower.activations import activations, first_half, take_chunk
+from compiler.lower.activations import activations, first_half, in_halves, take_chunk
 from compiler.lower.context import Lowering, Plan
 from compiler.lower.readout import block_panels, half_bytes, sums_of
 from compiler.lower.ring import slot_offset
@@ -33,7 +33,7 @@ def multiply(lo: Lowering, work: Linear, turn: Turn, depth: Reg) -> None:
         with _by_rows(lo, turn.rows) as variants:
             for split in variants:
                 done = code.label("multiplied")
-                if lo.most_groups > 1 and not work.alone:
+                if in_halves(lo, work):
                     _start_soon(lo, work, turn, (split, depth, done), acc=sums, a=a, w=w)
                 if split == 1 and drains_sooner(lo.plan):
                     _drain_soon(lo, work, turn, (depth, done), acc=sums, a=a, w=w)
