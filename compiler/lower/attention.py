@@ -29,14 +29,16 @@ from compiler.lower.attention_pages import (
     load_full,
     load_new,
     load_old,
+    own_in_place,
+)
+from compiler.lower.attention_places import Place, first_place, next_place
+from compiler.lower.attention_products import (
     multiply_keys,
     multiply_values,
-    own_in_place,
     read_scores,
     read_values,
     softmax,
 )
-from compiler.lower.attention_places import Place, first_place, next_place
 from compiler.lower.attention_row import CARRIED, Row, RowPages, takes_rows
 from compiler.lower.attention_split import choose, first_page, split_pages
 from compiler.lower.context import Lowering

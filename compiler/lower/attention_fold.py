@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.buffers import partial_bytes
 from compiler.emit import Desc, Reg, Scaled, Value
 from compiler.lower.attention_items import Item, Part, group_of, parity_offset, rows_that_see
-from compiler.lower.attention_pages import partial
+from compiler.lower.attention_products import partial
 from compiler.lower.context import Lowering
 from compiler.lower.groups import write_rows
 from compiler.lower.tokens import OUT, VPU

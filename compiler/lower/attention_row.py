@@ -24,8 +24,9 @@ from compiler.lower.attention_items import (
     segment_word,
     segments_end,
 )
-from compiler.lower.attention_pages import await_pages, free_pages, gemm, own_in_place, page_view
+from compiler.lower.attention_pages import await_pages, free_pages, own_in_place, page_view
 from compiler.lower.attention_places import Place, next_by_number
+from compiler.lower.attention_products import gemm
 from compiler.lower.context import Lowering, Plan
 from compiler.lower.kv import kv_format, page_bytes
 from compiler.lower.tokens import MXU, VPU

@@ -23,14 +23,10 @@ from compiler.lower.attention_items import (
     seen,
     segment_word,
 )
-from compiler.lower.attention_pages import (
-    advance,
-    load_ahead,
-    load_new,
-    load_old,
+from compiler.lower.attention_pages import advance, load_ahead, load_new, load_old, own_of_split
+from compiler.lower.attention_products import (
     multiply_keys,
     multiply_values,
-    own_of_split,
     partial,
     read_scores,
     read_values,
