@@ -49,7 +49,6 @@ class Meter:
         self.program, self.chip, self.fold = program, chip, fold
         self.info = ProgramInfo.of(program)
         self.cycles: list[int] = []
-        self.host_seconds = 0.0
         self._steps = Tally(chip, self.info)
         self._prefill = Tally(chip, self.info)
         self._is_prefill = True
@@ -109,7 +108,6 @@ class Meter:
     def take(self, entry: Metered, found: EntryTiming | None) -> None:
         """An entry is over: sum it up behind those before."""
         with self._lock:
-            self.host_seconds += entry.seconds
             self._ended[entry.number] = found, entry.is_prefill
             while self._summed + 1 in self._ended:
                 self._summed += 1

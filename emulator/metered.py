@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,7 +79,6 @@ class Metered:
     ) -> None:
         """Steps of decoding, whose semaphores are given, may be known: prompts seldom are."""
         self.number, self.is_prefill, self.listens = number, is_prefill, listens
-        self.seconds = 0.0  #: of the host
         self._meter, self._name, self._semaphores = meter, name, semaphores
         self._timing: Timing | None = None
         may_be_known = listens and not is_prefill and semaphores is not None
@@ -91,7 +89,6 @@ class Metered:
 
     def feed(self, chunk: Chunk) -> None:
         """Some of its records."""
-        start = time.perf_counter()
         if self._kept is None:
             self._model().feed(chunk)
         else:
@@ -101,7 +98,6 @@ class Metered:
             self._records += len(chunk)
             if self._records > KEPT_RECORDS:
                 self._time_kept()
-        self.seconds += time.perf_counter() - start
 
     def end(self) -> None:
         """It has completed."""
@@ -116,11 +112,9 @@ class Metered:
         """Its timing is that of an earlier entry; or it is timed, for later ones as well."""
         models, semaphores = self._meter.models, self._semaphores
         assert semaphores is not None and self._digest is not None
-        start = time.perf_counter()
         timing, key = models.take(), self._digest.key(semaphores)
         products = timing.products(kept)
         models.give_back(timing)
-        self.seconds += time.perf_counter() - start
 
         def then(known: EntryTiming) -> None:
             self._meter.take(self, same_timing(models.chip, known, products))
@@ -143,10 +137,9 @@ class Metered:
             self._model().feed(chunk)
 
     def _ended(self) -> EntryTiming:
-        start, timing = time.perf_counter(), self._model()
+        timing = self._model()
         found = timing.end()
         self._meter.models.give_back(timing)
-        self.seconds += time.perf_counter() - start
         return found
 
     def _model(self) -> Timing:
