@@ -55,7 +55,7 @@ def test_no_false_alarm(seed: int) -> None:
 
 
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulator.fast.machine._SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("emulator.fast.blocks.ALONE", -1)
     from emulator.fast.machine import FastMachine
 
     program = without_waits(random_program(6), 6)

@@ -72,7 +72,7 @@ def test_the_programs_have_it_all() -> None:
 
 @pytest.mark.parametrize("seed", [3, 36, 41])
 def test_threads_and_chunks_change_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulator.fast.machine._SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("emulator.fast.blocks.ALONE", -1)
     program = random_program(seed)
     one, (faults, records) = fast(program, seed, rings=2)
     for threads in (1, 2, 3):
@@ -85,7 +85,7 @@ def test_chunks_are_full_and_keep_the_order_of_each_tile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """For every size and thread count; the order of tiles among each other means nothing."""
-    monkeypatch.setattr("emulator.fast.machine._SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("emulator.fast.blocks.ALONE", -1)
     program = random_program(36)
     streams = []
     for threads, chunk_rows in ((1, 1), (1, 4096), (2, 7)):

@@ -67,7 +67,9 @@ def test_a_run_says_the_same_with_and_without_a_trace(tmp_path: Path) -> None:
     assert one == other and len(one["cycles"]["decode"]) == 4
 
 
-def test_a_result_waits_for_the_last_step(program: Program) -> None:
+def test_a_result_waits_for_the_last_step(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Held(Workers):
         """Keeps what is deferred until somebody waits for it."""
 
@@ -83,8 +85,8 @@ def test_a_result_waits_for_the_last_step(program: Program) -> None:
                 super().defer(*self.kept.popleft())
             super().settle(lanes, abandon)
 
+    monkeypatch.setattr("emulator.fast.machine.Workers", Held)
     meter, machine = Meter(program, MINI), FastMachine(program, MINI, threads=2)
-    machine._workers = Held(2)
     decoder = Decoder(machine, meter, ahead=True)
     decoder.step([Request(decoder.open(), PROMPT)])
     with pytest.raises(RuntimeError, match="settle"):

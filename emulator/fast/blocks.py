@@ -29,6 +29,7 @@ RING_ROWS = 256
 ALL_RING_ROWS = 1 << 17  # of all tiles together, beyond 64 for each
 _SITES = 1 << 12  # numbers that the slot of an instruction holds
 BUDGET = 1 << 15  # a tile's share of a superstep: some 100 us
+ALONE = 1 << 15  # what one worker does before it wakes others: as long as waking may take
 
 
 def address(array: NDArray[Any]) -> int:
@@ -36,7 +37,7 @@ def address(array: NDArray[Any]) -> int:
     return int(array.ctypes.data)
 
 
-def _lines(rows: int, nbytes: int) -> NDArray[np.uint8]:
+def lines(rows: int, nbytes: int) -> NDArray[np.uint8]:
     """Zero bytes [rows, nbytes] that begin with a cache line: descriptors then lie in two each."""
     memory = zeros(rows * nbytes + LINE)
     first = -address(memory) % LINE
@@ -54,10 +55,10 @@ class Blocks:
         self.table = np.ascontiguousarray(program.descriptors, np.int64).reshape(-1, 16)
         self.kernels = np.zeros(256, np.int64)
         self.sites = _site_rows(program)
-        self.tiles = _lines(chip.num_tiles, at.T_WORDS * 8).view(np.int64)
+        self.tiles = lines(chip.num_tiles, at.T_WORDS * 8).view(np.int64)
         self.rings: list[Words] = []
         slots = NUM_UNITS * chip.tile.queue_depth
-        self.queues = _lines(chip.num_tiles, slots * 8 * at.Q_WORDS)
+        self.queues = lines(chip.num_tiles, slots * 8 * at.Q_WORDS)
         self.machine = np.zeros(at.M_WORDS, np.int64)
         self.postponed = np.zeros((chip.num_tiles, P_WORDS), np.int64)
         self._fill_machine(chip, timing_only)
@@ -86,6 +87,7 @@ class Blocks:
         m[at.M_TIMING_ONLY] = timing_only
         m[at.M_BUDGET] = BUDGET
         m[at.M_LEAST_COPY] = LEAST_COPY
+        m[at.M_ALONE] = ALONE
         m[at.M_SITES] = address(self.sites) if len(self.sites) else 0
 
     def start(self, pc: int, arguments: list[int], recording: bool) -> None:
@@ -96,7 +98,6 @@ class Blocks:
         self.tiles[:, at.T_RUNNABLE] = 1
         first = at.T_REGISTERS + 1
         self.tiles[:, first : first + len(arguments)] = arguments
-        self.machine[at.M_NEXT_TILE] = 0
         self.machine[at.M_RECORDING] = recording
         if recording and not self.rings:
             share = max(64, ALL_RING_ROWS // len(self.tiles))

@@ -8,6 +8,7 @@ in one piece, the loop would take three times as long to compile.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -45,6 +46,14 @@ def connect(machine: NDArray[np.int64]) -> None:
     machine[at.M_RESOLVE] = address_of(resolve, 6)
     machine[at.M_TENSOR] = address_of(tensor, 7)
     machine[at.M_RECORD] = address_of(fill, 4)
+    machine[at.M_YIELD] = _yield_processor()
+
+
+def _yield_processor() -> int:
+    """Address of C's `sched_yield`; 0 where there is none."""
+    if not hasattr(os, "sched_yield"):
+        return 0
+    return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
 
 
 def connect_postponed(machine: NDArray[np.int64], blocks: NDArray[np.int64]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from emulator.fast.blocks import Blocks, address
 from emulator.fast.dispatch import connect, connect_log, connect_postponed, kernel_table
 from emulator.fast.execute import OP_DMA
 from emulator.fast.postponed import settle
-from emulator.fast.supersteps import AGAIN, FINISHED, LONG, advance, deliver, drain
+from emulator.fast.supersteps import AGAIN, FINISHED, WAKE, advance, assist, drain, leave_off
 from emulator.fast.workers import Workers, check_float_mode
 from emulator.memory import Memory
 from isa.chip import Chip
@@ -40,7 +39,6 @@ Sink = Callable[[NDArray[np.int64]], None]
 
 CHUNK_ROWS = 4096
 _SUPERSTEPS = 16  # at most, between two looks at the keyboard
-_SHORT_SECONDS = 100e-6  # supersteps shorter than this are not worth waking other threads for
 
 
 class FastMachine:
@@ -77,6 +75,8 @@ class FastMachine:
         used = np.unique(self._blocks.rows[:, at.ROW_OP])
         self._blocks.kernels[:] = kernel_table(used[used >= OP_DMA] if timing_only else used)
         self._workers = Workers(max(1, min(threads, chip.num_tiles)))
+        self._blocks.machine[at.M_WORKERS] = len(self._workers)
+        self._blocks.machine[at.M_BOARD] = address(self._workers.board)
         self._chunk_rows = chunk_rows
         self._chunk = self._new_chunk()
         self._filled = 0
@@ -199,22 +199,21 @@ class FastMachine:
     def _run(self, sink: Sink | None) -> None:
         """Supersteps until nothing moves, with the records handed on in between.
 
-        Short ones run on this thread alone; one that turns out to be long is left to all.
+        Others are woken once there is more to do than that takes; then they help with all.
         """
-        m, alone, outcome = address(self._blocks.machine), 1, AGAIN
-        many = len(self._workers) > 1
-        while outcome != FINISHED:
-            start = perf_counter()
-            if alone:
-                outcome = advance(m, self._workers.block(0), alone, many)
-            else:
-                self._workers.run(lambda machine, block: advance(machine, block, 0, False), m)
-                outcome = deliver(m)
-            long = outcome == LONG or perf_counter() - start >= _SHORT_SECONDS
-            alone = 0 if many and long else min(2 * alone + 1, _SUPERSTEPS)
-            if sink is not None and outcome != LONG:
-                self._hand_on(sink, last=False)
-                self._blocks.grow_rings()
+        blocks, outcome = self._blocks, AGAIN
+        m = address(blocks.machine)
+        with self._workers.helping(lambda block: assist(address(blocks.machine), block)):
+            try:
+                while outcome != FINISHED:
+                    outcome = advance(m, self._workers.block(0), _SUPERSTEPS)
+                    if outcome == WAKE:
+                        self._workers.wake()
+                    elif sink is not None:
+                        self._hand_on(sink, last=False)
+                        blocks.grow_rings()
+            finally:
+                leave_off(m)
 
     def _hand_on(self, sink: Sink, last: bool) -> None:
         """Give the sink every full chunk of final records; at the `last` also what remains."""

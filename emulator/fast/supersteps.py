@@ -6,6 +6,8 @@ runs a tile, and when. Signals are delivered in tile order.
 
 from __future__ import annotations
 
+import numpy as np
+
 from emulator import retire
 from emulator.fast import layout as at
 from emulator.fast.control import WOKE, YIELDED, run
@@ -18,7 +20,18 @@ from emulator.fast.queues import (
     stop_unit,
     unit_of,
 )
-from emulator.fast.words import fetch_add, get, prefetch, put
+from emulator.fast.rounds import (
+    B_ASLEEP,
+    B_CALLED,
+    B_FULL,
+    close_round,
+    join_round,
+    leave_round,
+    next_tile,
+    on_board,
+    open_round,
+)
+from emulator.fast.words import exchange, get, peek, prefetch, put
 from emulator.jit import helper, njit
 from emulator.kernels.memory import copy_bytes
 from isa.faults import NUM_UNITS, Fault
@@ -26,12 +39,9 @@ from isa.spec.model import SEMAPHORE_MAX
 
 SEMAPHORE_OVERFLOW = int(Fault.SEMAPHORE_OVERFLOW)
 
-#: Whether there must be another superstep; LONG: this one's other tiles are for all workers.
-FINISHED, AGAIN, LONG = range(3)
+#: Whether there must be another superstep; WAKE: this one is under way, and for all workers.
+FINISHED, AGAIN, WAKE = range(3)
 
-#: What one worker does of a superstep before it calls the others, in scalar instructions' worth:
-#: some 100 us, which is what waking a thread may take.
-ALONE = 1 << 15
 NO_LIMIT = (1 << 63) - 1
 
 
@@ -68,35 +78,35 @@ def _ask_for(t):
 
 @helper
 def _run_tiles(m, w, most):
-    """Run the tiles that no other worker has taken; whether one stopped for want of room.
+    """Run the tiles that no other worker takes. WAKE instead, if that is more than `most`.
 
-    LONG if that took more than `most`, and so there may be tiles left.
+    Then there may be tiles left, and somebody to wake for them.
     """
-    full, tiles = 0, get(m, at.M_TILES)
-    put(w, at.W_WORK, 0)
     while True:
-        if get(w, at.W_WORK) > most:
-            return LONG
-        index = fetch_add(m + 8 * at.M_NEXT_TILE, 1)
-        if index >= tiles:
-            return full
+        if get(w, at.W_WORK) > most and peek(on_board(m, B_ASLEEP)) != 0:
+            return WAKE
+        index = next_tile(m, get(w, at.W_NUMBER))
+        if index < 0:
+            return AGAIN
         t = _tile(m, index)
         if get(t, at.T_RUNNABLE) != 0:
             _ask_for(t + 8 * at.T_WORDS)
             _run_tile(m, t, w)
-            full |= get(t, at.T_RING_FULL)
+            if get(t, at.T_RING_FULL) != 0:
+                exchange(on_board(m, B_FULL), 1)
 
 
 @helper
 def _deliver(m):
     """Carry all signals to their tiles; whether any tile can go on."""
-    put(m, at.M_NEXT_TILE, 0)
     runnable = 0
     for index in range(get(m, at.M_TILES)):
         t = _tile(m, index)
-        for letter in range(get(t, at.T_OUTBOX)):
+        letters = get(t, at.T_OUTBOX)
+        for letter in range(letters):
             _deliver_one(m, t, t + 8 * (at.T_SENT + 8 * letter))
-        put(t, at.T_OUTBOX, 0)
+        if letters != 0:  # else its cache line may stay where it is
+            put(t, at.T_OUTBOX, 0)
     for index in range(get(m, at.M_TILES)):
         runnable |= get(_tile(m, index), at.T_RUNNABLE)
     return runnable
@@ -129,30 +139,45 @@ def _deliver_one(m, t, letter):
 
 
 @njit
-def advance(m, w, supersteps, others):
-    """At most so many supersteps on one worker; AGAIN if there must be more.
+def advance(m, w, supersteps):
+    """The first worker's part of at most so many supersteps; AGAIN if there must be more.
 
-    LONG if there are `others` and the last one, which is not over, is better done by all. With 0
-    supersteps: one worker's part of one. When all workers are back, `deliver` ends it.
+    FINISHED if nothing can go on. WAKE in the middle of one: others are asleep, and there has been
+    enough to do to wake them; then it goes on with that one.
     """
-    if supersteps == 0:
-        _run_tiles(m, w, NO_LIMIT)
-        return AGAIN
+    put(w, at.W_WORK, 0)
     for _ in range(supersteps):
-        full = _run_tiles(m, w, ALONE if others else NO_LIMIT)
-        if full == LONG:
-            return LONG
+        open_round(m)
+        if _run_tiles(m, w, get(m, at.M_ALONE)) == WAKE:
+            return WAKE
+        close_round(m)
         if _deliver(m) == 0:
             return FINISHED
-        if full != 0:
+        if peek(on_board(m, B_FULL)) != 0:
+            exchange(on_board(m, B_FULL), 0)
             return AGAIN
     return AGAIN
 
 
 @njit
-def deliver(m):
-    """End a superstep whose workers are all back: FINISHED or AGAIN."""
-    return FINISHED if _deliver(m) == 0 else AGAIN
+def assist(m, w):
+    """Another worker's part of supersteps, as long as they come one soon after the other.
+
+    Whether it has been called away.
+    """
+    seen = join_round(m, 0)
+    while seen != 0:
+        _run_tiles(m, w, NO_LIMIT)
+        leave_round(m)
+        seen = join_round(m, seen)
+    return peek(on_board(m, B_CALLED))
+
+
+@njit
+def leave_off(m):
+    """There will be no more of the superstep that may be under way; returns 0."""
+    close_round(m)
+    return np.int64(0)
 
 
 @njit

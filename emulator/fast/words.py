@@ -53,6 +53,17 @@ def prefetch(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
+def peek(typingctx: Any, address: Any) -> Any:
+    """Read an int64 that other threads change."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], _I64.as_pointer())
+        return builder.load_atomic(pointer, "seq_cst", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def exchange(typingctx: Any, address: Any, value: Any) -> Any:
     """Set an int64 atomically; the value before."""
 

@@ -1,31 +1,38 @@
 """Threads that run tiles, and what can be done beside: compiled code releases Python's lock.
 
-    workers.run(work, machine)      # every worker does its part of a superstep
+    with workers.helping(work):     # the first worker runs supersteps, and others help it to
+        workers.wake()              # ... when told that there is enough to do
     workers.defer(call, lane)       # some other worker does this later: a lane's in order
     workers.settle()                # until all that has been deferred is done
 
 Deferred calls of one lane are made one at a time, in order; those of several lanes, of which there
-are a few, side by side. A worker that is busy with one does not hold up a
-superstep: the others run its tiles, and it joins in when it is free. And the first worker, when it
-has to wait for deferred calls, makes some of them itself.
+are a few, side by side. A worker that is busy with one does not hold up a superstep: the others run
+its tiles, and it joins in when it is free. And the first worker, when it has to wait for deferred
+calls, makes some of them itself.
+
+How a superstep is shared is in rounds.py, whose board is kept here: workers that have not found one
+for a while sleep in Python until they are woken, and deferred calls go before supersteps.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from threading import Condition, Thread
 
 import numpy as np
 
 from emulator.fast import layout as at
-from emulator.fast.blocks import address
+from emulator.fast.blocks import address, lines
+from emulator.fast.rounds import B_ASLEEP, B_CALLED, board_words
 from emulator.kernels.float_mode import float_mode_operands, k_float_mode
 from emulator.kernels.scratch import LINE, SCRATCH_BYTES
 from isa.errors import TesseraError
 
-Work = Callable[[int, int], object]
+#: A worker's part of supersteps, given its block; whether it was called away from them.
+Work = Callable[[int], object]
 Call = Callable[[], object]
 
 LANES = 4  #: if there are several workers: one may be long, and the next ones need not wait for it
@@ -54,10 +61,11 @@ class Workers:
     def __init__(self, count: int) -> None:
         self._scratch = [np.zeros(SCRATCH_BYTES + LINE, np.uint8) for _ in range(count)]
         self._blocks = [np.zeros(at.W_WORDS, np.int64) for _ in range(count)]
-        for block, scratch in zip(self._blocks, self._scratch, strict=True):
-            block[at.W_SCRATCH] = address(scratch)
+        for number, (block, scratch) in enumerate(zip(self._blocks, self._scratch, strict=True)):
+            block[at.W_SCRATCH], block[at.W_NUMBER] = address(scratch), number
+        self.board = lines(1, 8 * board_words(count)).view(np.int64)[0]  #: see rounds.py
         self.lanes = 1 if count == 1 else LANES  #: of deferred calls
-        self._board = _Board(self.lanes, count - 1)
+        self._calls = _Calls(self.lanes, count - 1, self.board)
         self._started = False
 
     def __len__(self) -> int:
@@ -67,15 +75,21 @@ class Workers:
         """Address of a worker's block."""
         return address(self._blocks[worker])
 
-    def run(self, work: Work, machine: int) -> None:
-        """Let the workers do `work(machine, its block)`; returns when all that began have."""
-        self._start()
-        self._board.open(lambda block: work(machine, block))
+    @contextmanager
+    def helping(self, work: Work) -> Iterator[None]:
+        """Meanwhile others may do `work`, given their blocks: now and again, until it is over."""
+        self._calls.work = work
         try:
-            work(machine, self.block(0))
+            yield
         finally:
-            self._board.close()
-        self._board.raise_problem()
+            self._calls.work = None
+        self._calls.raise_problem()
+
+    def wake(self) -> None:
+        """There is work for those who are asleep."""
+        self._start()
+        self._calls.raise_problem()
+        self._calls.wake()
 
     def defer(self, call: Call, lane: int = 0) -> None:
         """Have a call done by another worker; by this one, at once, if there is no other."""
@@ -83,35 +97,36 @@ class Workers:
             call()
             return
         self._start()
-        self._board.raise_problem()
-        self._board.add(call, lane)
+        self._calls.raise_problem()
+        self._calls.add(call, lane)
 
     def settle(self, lanes: Iterable[int] | None = None, abandon: bool = False) -> None:
         """Wait for what has been deferred, or `abandon` what has not begun; None: of all lanes."""
         chosen = range(self.lanes) if lanes is None else lanes
-        self._board.settle(frozenset(chosen), abandon)
+        self._calls.settle(frozenset(chosen), abandon)
         if not abandon:
-            self._board.raise_problem()
+            self._calls.raise_problem()
 
     def _start(self) -> None:
         if self._started:
             return
         self._started = True
         for worker in range(1, len(self)):
-            arguments = (self._board, self._blocks[worker], self._scratch[worker])
+            arguments = (self._calls, self._blocks[worker], self._scratch[worker])
             Thread(target=_serve, args=arguments, daemon=True).start()
-        weakref.finalize(self, self._board.end)
+        weakref.finalize(self, self._calls.end)
 
 
-class _Board:
+class _Calls:
     """What there is to do for the workers beside the first, and what they are doing."""
 
-    def __init__(self, lanes: int, others: int) -> None:
+    def __init__(self, lanes: int, others: int, board: np.ndarray) -> None:
+        self.work: Work | None = None  #: what they do when there is nothing else
         self._changed = Condition()
         self._others = others  # workers beside the first
-        self._work: Callable[[int], object] | None = None  # of the superstep under way
-        self._rounds = 0  # supersteps so far
-        self._joined = 0  # workers that are in it
+        self._board = board
+        self._board[B_ASLEEP] = others > 0
+        self._wakings = 0  # so far
         self._deferred: list[deque[Call]] = [deque() for _ in range(lanes)]
         self._busy = [False] * lanes  # one of the lane's calls is being made
         self._problem: BaseException | None = None
@@ -119,18 +134,12 @@ class _Board:
 
     # -- the first worker's side
 
-    def open(self, work: Callable[[int], object]) -> None:
-        """A superstep begins."""
+    def wake(self) -> None:
+        """Let those who are asleep do the work there is."""
         with self._changed:
-            self._work = work
-            self._rounds += 1
+            self._board[B_ASLEEP] = 0
+            self._wakings += 1
             self._changed.notify_all()
-
-    def close(self) -> None:
-        """Nobody may join it any more; wait for those who have."""
-        with self._changed:
-            self._work = None
-            self._changed.wait_for(lambda: self._joined == 0)
 
     def add(self, call: Call, lane: int) -> None:
         """One more call for later; while too many of its lane wait, this worker helps."""
@@ -138,7 +147,7 @@ class _Board:
         self._help_until(lambda: len(calls) < BACKLOG, lane)
         with self._changed:
             calls.append(call)
-            self._changed.notify_all()
+            self._tell()
 
     def settle(self, lanes: frozenset[int], abandon: bool) -> None:
         """See that no deferred call of these lanes is left."""
@@ -148,6 +157,7 @@ class _Board:
         with self._changed:
             for lane in lanes:
                 self._deferred[lane].clear()
+            self._tell()
             self._changed.wait_for(lambda: not any(self._busy[lane] for lane in lanes))
             self._problem = None
 
@@ -187,10 +197,11 @@ class _Board:
 
     def serve(self, block: int) -> None:
         """Do what there is to do until the end; what was deferred first."""
-        done, latest = 0, 0
+        woken, latest = 0, 0
         while True:
             with self._changed:
-                while not self._has_work(done):
+                while not self._has_work(woken):
+                    self._board[B_ASLEEP] = 1
                     self._changed.wait()
                 if self._ended:
                     return
@@ -199,22 +210,25 @@ class _Board:
                     lane, call = self._take_call(latest)
                     latest = lane
                 else:
-                    self._joined, done, work = self._joined + 1, self._rounds, self._work
+                    woken, work = self._wakings, self.work
             try:
                 check_float_mode()
                 if call is not None:
                     call()
-                elif work is not None:
-                    work(block)
+                called_away = call is not None or (work is not None and work(block))
             except BaseException as problem:  # the first worker raises it again
                 self._note(problem)
-            self._give_back(lane)
+                called_away = True
+            if called_away:
+                woken = -1  # there may be a superstep under way: look at once
+            if lane is not None:
+                self._give_back(lane)
 
-    def _has_work(self, done: int) -> bool:
-        """Whether there is a call to make, or a superstep that this worker has not done."""
+    def _has_work(self, woken: int) -> bool:
+        """Whether there is a call to make, or work for one who was last woken by that waking."""
         if self._ended or self._free_lane() is not None:
             return True
-        return self._work is not None and self._rounds > done
+        return self.work is not None and self._wakings != woken
 
     def _free_lane(self, latest: int = 0) -> int | None:
         """A lane with a call that may be made now; the `latest` if it may be that one.
@@ -233,17 +247,19 @@ class _Board:
         assert lane is not None
         self._busy[lane] = True
         call = self._deferred[lane].popleft()
-        self._changed.notify_all()  # there is room for one more
+        self._tell()  # there is room for one more
         return lane, call
 
-    def _give_back(self, lane: int | None) -> None:
-        """A lane is not busy any more; None: a superstep is one worker fewer."""
+    def _give_back(self, lane: int) -> None:
+        """A lane is not busy any more."""
         with self._changed:
-            if lane is None:
-                self._joined -= 1
-            else:
-                self._busy[lane] = False
-            self._changed.notify_all()
+            self._busy[lane] = False
+            self._tell()
+
+    def _tell(self) -> None:
+        """Something has changed; those who help with supersteps learn it from the board."""
+        self._board[B_CALLED] = self._free_lane() is not None
+        self._changed.notify_all()
 
     def _note(self, problem: BaseException) -> None:
         """Keep the first problem; later calls would only follow from it."""
@@ -251,8 +267,9 @@ class _Board:
             self._problem = self._problem or problem
             for calls in self._deferred:
                 calls.clear()
+            self._tell()
 
 
-def _serve(board: _Board, block: np.ndarray, scratch: np.ndarray) -> None:
+def _serve(calls: _Calls, block: np.ndarray, scratch: np.ndarray) -> None:
     """A worker thread's life. It keeps its arrays alive."""
-    board.serve(address(block))
+    calls.serve(address(block))

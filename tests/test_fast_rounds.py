@@ -1,0 +1,135 @@
+"""Supersteps that workers share: whoever runs a tile, and whenever they come, bits are the same."""
+
+from __future__ import annotations
+
+from threading import Barrier, Thread
+
+import numpy as np
+import pytest
+from equality.compare import fill
+from equality.draft import CHIP
+from equality.programs import random_program
+
+from emulator.fast import layout as at
+from emulator.fast.blocks import address
+from emulator.fast.machine import FastMachine
+from emulator.fast.rounds import B_ASLEEP, B_CALLED, B_INSIDE, B_ROUND
+from emulator.fast.supersteps import AGAIN, FINISHED, advance, assist, leave_off
+from emulator.fast.workers import Workers
+
+MANY = 1_000_000
+
+
+def started(seed: int, threads: int) -> FastMachine:
+    machine = FastMachine(random_program(seed), CHIP, threads)
+    fill(machine.memory, seed)
+    machine._blocks.start(machine.program.entry("main"), [], False)
+    return machine
+
+
+def state(machine: FastMachine) -> list[np.ndarray]:
+    memory = machine.memory
+    written = [region.data for region in memory.regions if region.data is not None]
+    return [
+        memory.tsram,
+        memory.csram,
+        memory.acc,
+        machine.registers,
+        machine.semaphores,
+        *written,
+    ]
+
+
+def to_the_end(machine: FastMachine, supersteps: int = 1) -> None:
+    m, w = address(machine._blocks.machine), machine._workers.block(0)
+    for _ in range(MANY):
+        if advance(m, w, supersteps) == FINISHED:
+            return
+    raise AssertionError("it has no end")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_others_change_nothing(seed: int) -> None:
+    """Three assist all the time, on however many processors."""
+    alone, shared = started(seed, 1), started(seed, 4)
+    to_the_end(alone)
+    shared._workers.board[B_CALLED] = 0
+    m, over = address(shared._blocks.machine), []
+
+    def help_on(worker: int) -> None:
+        while not over:
+            assist(m, shared._workers.block(worker))
+
+    helpers = [Thread(target=help_on, args=(worker,)) for worker in (1, 2, 3)]
+    for helper in helpers:
+        helper.start()
+    to_the_end(shared)
+    over.append(True)
+    for helper in helpers:
+        helper.join()
+    assert all(map(np.array_equal, state(alone), state(shared)))
+    assert shared._workers.board[B_INSIDE] == 0 == shared._workers.board[B_ROUND]
+
+
+def test_every_tile_is_run_once_a_round_by_whoever_is_there() -> None:
+    """Nobody else comes: the first worker runs the others' shares as well."""
+    alone, left = started(3, 1), started(3, 4)
+    to_the_end(alone, 100)
+    to_the_end(left, 100)
+    assert all(map(np.array_equal, state(alone), state(left)))
+
+
+def test_who_assists_gives_up_or_is_called_away() -> None:
+    machine = started(0, 2)
+    m, w = address(machine._blocks.machine), machine._workers.block(1)
+    assert assist(m, w) == 0
+    machine._workers.board[B_CALLED] = 1
+    assert assist(m, w) == 1
+
+
+def test_a_round_that_is_left_is_closed() -> None:
+    machine = started(0, 2)
+    m, w = address(machine._blocks.machine), machine._workers.block(0)
+    assert advance(m, w, 1) in (AGAIN, FINISHED)
+    machine._workers.board[B_ROUND] = 7
+    leave_off(m)
+    assert machine._workers.board[B_ROUND] == 0
+    assert assist(m, machine._workers.block(1)) == 0
+
+
+def test_others_are_woken_only_when_there_is_enough_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[int] = []
+
+    def wake(workers: Workers) -> None:
+        woken.append(len(workers))
+        workers.board[B_ASLEEP] = 0  # and yet nobody comes
+
+    monkeypatch.setattr(Workers, "wake", wake)
+    for alone, expected in ((1 << 15, []), (-1, [2])):
+        machine = FastMachine(random_program(0), CHIP, 2)
+        machine._blocks.machine[at.M_ALONE] = alone
+        fill(machine.memory, 0)
+        machine.ring("main")
+        assert woken == expected
+
+
+def test_calls_go_before_supersteps() -> None:
+    """A worker that assists makes a call that is deferred meanwhile, and comes back."""
+    workers, both = Workers(2), Barrier(2, timeout=60)
+    came: list[str] = []
+
+    def work(block: int) -> bool:
+        came.append("work")
+        both.wait()  # the call is deferred
+        both.wait()
+        return len(came) < 3
+
+    with workers.helping(work):
+        workers.wake()
+        both.wait()
+        workers.defer(lambda: came.append("call"))
+        both.wait()
+        workers.settle()
+        both.wait()  # it is there again
+        both.wait()
+    assert came == ["work", "call", "work"]
