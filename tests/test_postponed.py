@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from equality.compare import assert_equal, fast, fill, reference
+from equality.compare import assert_equal, differences, fast, fill, reference
 from equality.draft import (
     CHIP,
     CSRAM_OFFSET,
@@ -23,9 +23,10 @@ from equality.programs import finish, random_program
 
 from emulator.fast import FastMachine
 from emulator.fast import postponed as p
+from emulator.reference import ReferenceMachine
 from isa.descriptor import Descriptor, Space, contiguous
 from isa.formats import FORMATS, Format, Layout, ScaleKind
-from isa.program import Program
+from isa.program import Program, Role, Symbol
 
 AREA = 6144  # bytes of TSRAM where copies go, on top of one another
 ROOM = 8192  # from here on: what is read goes here
@@ -214,11 +215,32 @@ def postponing_program(seed: int) -> Program:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_nobody_can_tell(seed: int, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulator.fast.machine._SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("emulator.fast.blocks.ALONE", -1)
     program = postponing_program(seed)
     expected = reference(program, seed, rings=2)
     assert_equal(expected, fast(program, seed, rings=2))
     assert_equal(expected, fast(program, seed, rings=2, threads=2))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_copies_may_wait_for_later_entries(seed: int, small: None) -> None:
+    """Four in a row; between two of them the host writes what programs may only read."""
+    program = postponing_program(seed)
+    program = replace(
+        program,
+        symbols=(*program.symbols, Symbol("fixed", FIXED, (4096,), Format.U8, Role.IN)),
+    )
+    slow, quick = ReferenceMachine(program, CHIP), FastMachine(program, CHIP)
+    for machine in (slow, quick):
+        fill(machine.memory, seed)
+    for turn in range(4):
+        if turn == 2:
+            for machine in (slow, quick):
+                machine.write("fixed", machine.read("fixed")[::-1])
+        slow.ring("main", [turn])
+        quick.ring("main", [turn], done=lambda: None)
+    quick.settle()
+    assert differences(slow.memory, quick.memory) == []
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -230,19 +252,17 @@ def test_all_kinds_of_instructions(seed: int, small: None) -> None:
 # ---- that copies are postponed at all
 
 
-def ring_unsettled(program: Program, monkeypatch: pytest.MonkeyPatch, **options: bool):
-    """Ring with the copies at the end left out; the machine, and the bytes there were before."""
+def ring_unsettled(program: Program, **options: bool) -> tuple[FastMachine, np.ndarray]:
+    """Ring ahead of what comes later; the machine, and the bytes there were before."""
     machine = FastMachine(program, CHIP, **options)
     fill(machine.memory, 0)
     before = machine.memory.tsram.copy()
-    with monkeypatch.context() as patched:
-        patched.setattr("emulator.fast.machine.settle", lambda machine: 0)
-        machine.ring("main")
+    machine.ring("main", done=lambda: None)
     return machine, before
 
 
 def settled(machine: FastMachine) -> np.ndarray:
-    p.settle(machine._blocks.machine.ctypes.data)
+    machine.settle()
     return machine.memory.tsram
 
 
@@ -270,33 +290,29 @@ def weights_program(panels: int, step: int, used: int, row: int = 512) -> Progra
 
 
 @pytest.mark.parametrize(("step", "row"), [(512, 512), (1024, 512), (256, 256), (1536, 1536)])
-def test_products_read_at_the_source(
-    step: int, row: int, small: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_products_read_at_the_source(step: int, row: int, small: None) -> None:
     program = weights_program(3, step, 2, row)
-    machine, before = ring_unsettled(program, monkeypatch)
+    machine, before = ring_unsettled(program)
     assert np.array_equal(machine.memory.tsram, before)
     expected, _ = reference(program, 0)
     assert np.array_equal(machine.memory.acc, expected.memory.acc)
     assert np.array_equal(settled(machine), expected.memory.tsram)
 
 
-def test_what_cannot_be_seen_may_be_left_to_the_end(
-    small: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine, before = ring_unsettled(weights_program(2, 512, 0), monkeypatch)
+def test_what_cannot_be_seen_may_be_left_to_the_end(small: None) -> None:
+    machine, before = ring_unsettled(weights_program(2, 512, 0))
     assert np.array_equal(machine.memory.tsram, before)
     assert not np.array_equal(settled(machine), before)
 
 
-def test_small_copies_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine, before = ring_unsettled(weights_program(2, 512, 0), monkeypatch)
+def test_small_copies_are_made_at_once() -> None:
+    machine, before = ring_unsettled(weights_program(2, 512, 0))
     assert not np.array_equal(machine.memory.tsram, before)
 
 
-def test_logged_accesses_are_made(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logged_accesses_are_made(small: None) -> None:
     """The log has addresses in the tile's memory."""
-    machine, before = ring_unsettled(weights_program(2, 512, 1), monkeypatch, log_accesses=True)
+    machine, before = ring_unsettled(weights_program(2, 512, 1), log_accesses=True)
     assert not np.array_equal(machine.memory.tsram, before)
 
 

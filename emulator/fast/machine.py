@@ -24,7 +24,7 @@ from emulator.fast.access_log import AccessLog
 from emulator.fast.blocks import Blocks, address
 from emulator.fast.dispatch import connect, connect_log, connect_postponed, kernel_table
 from emulator.fast.execute import OP_DMA
-from emulator.fast.postponed import settle
+from emulator.fast.postponed import make_copies
 from emulator.fast.supersteps import AGAIN, FINISHED, WAKE, advance, assist, drain, leave_off
 from emulator.fast.workers import Workers, check_float_mode
 from emulator.memory import Memory
@@ -99,6 +99,8 @@ class FastMachine:
             raise ProgramError(f"{name}: {expected}, got {list(array.shape)} of {array.dtype}")
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         packed = pack_nibbles(data) if symbol.format is Format.E2M1 else data
+        if not self.memory.regions[self.memory.find(symbol.address, packed.size)].writable:
+            self._make_copies()  # of what it was
         self.memory.write(symbol.address, packed)
 
     def read(self, name: str) -> NDArray[Any]:
@@ -120,7 +122,8 @@ class FastMachine:
 
         With `done`, calls of the sink may still be ahead when `ring` returns, and the last is
         followed by one of `done`; those of a few rings may go side by side.
-        `settle` waits for them, and raises what they do; so may the next `ring`.
+        `settle` waits for them, and raises what they do; so may the next `ring`. Until then tiles'
+        memory may lack copies that nobody has asked for (postponed.py).
         """
         if len(arguments) > NUM_ARGUMENTS:
             raise ProgramError(f"{entry}: {len(arguments)} arguments; at most {NUM_ARGUMENTS}")
@@ -141,23 +144,28 @@ class FastMachine:
                 self._workers.settle()
         except BaseException:
             self._workers.settle(abandon=True)
+            self._make_copies()
             raise
-        finally:
-            if self._blocks.machine[at.M_POSTPONED]:
-                settle(address(self._blocks.machine))
         self._raise_faults()
-        if done is not None:
+        if done is None:
+            self._make_copies()
+        else:
             self._workers.defer(done, self._lane)
 
     def settle(self) -> None:
         """Wait for what earlier calls of `ring` have left to be done."""
+        self._make_copies()
         self._workers.settle()
+
+    def _make_copies(self) -> None:
+        if self._blocks.machine[at.M_POSTPONED]:
+            make_copies(address(self._blocks.machine))
 
     def _raise_faults(self) -> None:
         """ProgramFault if the entry has not come to its end."""
         faults = self._faults() or self._deadlocks()
         if faults:
-            self._workers.settle()
+            self.settle()
             raise ProgramFault(sorted(faults))
 
     def beside(self, call: Callable[[], object]) -> None:

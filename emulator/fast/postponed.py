@@ -9,7 +9,8 @@ where its bytes are. A note is an alias, and whatever touches the range afterwar
   the source as regularly as in the range;
 - a DMA that writes a dense range makes the part of the note below it void: the note is cut;
 - any other operand that touches the range, of whatever tile, has the copy made first (`touch`);
-- at the end of an entry all copies are made (`settle`), so the host sees nothing of this.
+- before the host looks, or writes a source, all copies are made (`make_copies`): at the end of an
+  entry, or of several that run ahead of their timing.
 
 Sources do not change while an entry runs: programs cannot write them, and the host does not.
 
@@ -311,7 +312,7 @@ def prepare(m, t, w, rule, op):
 
 
 @njit
-def settle(m):
+def make_copies(m):
     """Make all copies that have been postponed."""
     for tile in range(get(m, at.M_TILES)):
         block = _block(m, tile)
