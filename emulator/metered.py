@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emulator.accounting import ProgramInfo
 from emulator.timing.model import Timing
-from emulator.timing.recall import Recall, same_timing
+from emulator.timing.recall import Recall, products_of, same_timing
 from emulator.timing.result import EntryTiming
 from isa.chip import Chip
 
@@ -84,6 +84,7 @@ class Metered:
         may_be_known = listens and not is_prefill and semaphores is not None
         asks = may_be_known and meter.models.recall.is_worth_asking()
         self._kept: list[Chunk] | None = [] if asks else None
+        self._products: list[Chunk] = []  # the matrix products of what is kept
         self._digest = meter.models.digest() if asks else None
         self._records = 0
 
@@ -95,6 +96,7 @@ class Metered:
             assert self._digest is not None
             self._digest.add(chunk)
             self._kept.append(chunk)
+            self._products.append(products_of(chunk))
             self._records += len(chunk)
             if self._records > KEPT_RECORDS:
                 self._time_kept()
@@ -106,14 +108,14 @@ class Metered:
         elif self._kept is None:
             self._meter.take(self, self._ended())
         else:
-            self._recall(self._kept)
+            self._recall()
 
-    def _recall(self, kept: list[Chunk]) -> None:
+    def _recall(self) -> None:
         """Its timing is that of an earlier entry; or it is timed, for later ones as well."""
         models, semaphores = self._meter.models, self._semaphores
         assert semaphores is not None and self._digest is not None
         timing, key = models.take(), self._digest.key(semaphores)
-        products = timing.products(kept)
+        products = timing.products(self._products)
         models.give_back(timing)
 
         def then(known: EntryTiming) -> None:
@@ -132,7 +134,7 @@ class Metered:
 
     def _time_kept(self) -> None:
         """Time what has been kept; from here on records are timed as they come."""
-        kept, self._kept = self._kept or [], None
+        kept, self._kept, self._products = self._kept or [], None, []
         for chunk in kept:
             self._model().feed(chunk)
 

@@ -57,7 +57,7 @@ def timed(chip: Chip, records: Ints) -> EntryTiming:
 
 def recalled(chip: Chip, known: EntryTiming, records: Ints) -> EntryTiming:
     """What a stream takes, by what is known of another with its digest."""
-    return recall.same_timing(chip, known, Timing(chip).products([records]))
+    return recall.same_timing(chip, known, Timing(chip).products([recall.products_of(records)]))
 
 
 def check_same(one: EntryTiming, other: EntryTiming) -> None:

@@ -22,6 +22,7 @@ from emulator.errors import ProgramFault
 from emulator.fast import layout as at
 from emulator.fast.access_log import AccessLog
 from emulator.fast.blocks import Blocks, address
+from emulator.fast.chunks import Chunks
 from emulator.fast.dispatch import connect, connect_log, connect_postponed, kernel_table
 from emulator.fast.execute import OP_DMA
 from emulator.fast.postponed import make_copies
@@ -78,7 +79,8 @@ class FastMachine:
         self._blocks.machine[at.M_WORKERS] = len(self._workers)
         self._blocks.machine[at.M_BOARD] = address(self._workers.board)
         self._chunk_rows = chunk_rows
-        self._chunk = self._new_chunk()
+        self._chunks = Chunks(chunk_rows)
+        self._chunk = self._chunks.new()
         self._filled = 0
         self._lane = 0  # of the workers' deferred calls: where the entry's records go
         self.access_log: AccessLog | None = None
@@ -238,14 +240,11 @@ class FastMachine:
     def _give(self, sink: Sink) -> None:
         """Give the sink what the chunk holds, beside the supersteps that follow."""
         call = partial(sink, self._chunk[: self._filled])
-        self._chunk, self._filled = self._new_chunk(), 0
+        self._chunk, self._filled = self._chunks.new(), 0
         if self.access_log is None:
             self._workers.defer(call, self._lane)
         else:  # what is logged and what is checked are measured apart
             call()
-
-    def _new_chunk(self) -> NDArray[np.int64]:
-        return np.empty((self._chunk_rows, retire.WORDS), np.int64)
 
     # ---- how it ended
 

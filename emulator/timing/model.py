@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.accounting import Accounting, ProgramInfo, Traffic
-from emulator.retire import OPCODE
 from emulator.timing import engine, slices
 from emulator.timing import layout as at
 from emulator.timing.digest import Digest
@@ -16,11 +15,8 @@ from emulator.timing.state import State, addresses, grown, make_state
 from emulator.timing.watch import Watch
 from isa.chip import Chip
 from isa.faults import unit_name
-from isa.spec import BY_MNEMONIC
 
 Ints = NDArray[np.int64]
-
-_GEMM = BY_MNEMONIC["gemm"].opcode
 
 
 class TimingError(RuntimeError):
@@ -108,11 +104,11 @@ class Timing:
         return Digest(self._state.p, self._state.opcodes)
 
     def products(self, chunks: Iterable[Ints]) -> Traffic:
-        """The sums over the matrix products of a stream that need not be timed (recall.py)."""
+        """The sums over matrix products (`products_of`) of a stream that need not be timed."""
         if self._entry is not None:
             raise TimingError(f"products() before end() of {self._entry!r}")
         for chunk in chunks:
-            self._accounting.feed(chunk[chunk[:, OPCODE] == _GEMM])
+            self._accounting.feed(chunk)
         return self._accounting.take()
 
     @property

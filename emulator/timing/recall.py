@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 
 from emulator.accounting import Traffic
 from emulator.accounting_columns import ARRAY_WORK, MAC_COLUMNS, R_MAC_WIDTHS, R_MACS, T_MACS
+from emulator.retire import OPCODE
 from emulator.timing.result import EntryTiming, lower_bounds
 from isa.chip import Chip
+from isa.spec import BY_MNEMONIC
 
 Ints = NDArray[np.int64]
+
+_GEMM = BY_MNEMONIC["gemm"].opcode
 
 KEPT = 16  #: entries; estimate: a few sequences' steps, each like one of those before
 #: So many entries in a row that are not known: from then on only one of so many is looked for,
@@ -77,6 +81,12 @@ class Recall:
         """There will be no timing."""
         with self._lock:
             self._waiting.pop(key, None)
+
+
+def products_of(chunk: Ints) -> Ints:
+    """The matrix products among records, int64 [n, 16]."""
+    found: Ints = chunk[chunk[:, OPCODE] == _GEMM]
+    return found
 
 
 def same_timing(chip: Chip, known: EntryTiming, products: Traffic) -> EntryTiming:
