@@ -19,7 +19,7 @@ _FLAGS = re.compile(
 #: Operations on floats with one result on every machine, and integers, memory and hints.
 _FLOAT_INTRINSICS = {"fabs", "fma", "rint", "sqrt", "fptosi.sat"}
 _OTHER_INTRINSICS = re.compile(
-    r"[su](max|min)|vector\.reduce\.u?(max|min|add|or|and)|[su](add|sub|mul)\.with\.overflow|"
+    r"[su](max|min)|vector\.reduce\.([su]?(max|min)|add|or|and)|[su](add|sub|mul)\.with\.overflow|"
     r"mem(cpy|move|set)|lifetime|assume|prefetch|ct[lt]z|ctpop|abs|bswap|fsh[lr]|"
     r"[su](add|sub)\.sat|experimental\.noalias|expect"
 )
