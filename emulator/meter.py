@@ -44,15 +44,19 @@ class Meter:
         fold: Fold | None = None,
         recorder: Recorder | None = None,
         every: int = 1,
+        recalls: bool = True,
     ) -> None:
-        """Time every so many-th decode step; each other counts as the nearest of these does."""
+        """Time every so many-th decode step; each other counts as the nearest of these does.
+
+        Unless it `recalls`, steps that do the work of an earlier one are timed as well.
+        """
         self.program, self.chip, self.fold = program, chip, fold
         self.info = ProgramInfo.of(program)
         self.cycles: list[int] = []
         self._steps = Tally(chip, self.info)
         self._prefill = Tally(chip, self.info)
         self._is_prefill = True
-        self.models = Models(chip, self.info, recorder)
+        self.models = Models(chip, self.info, recorder, recalls)
         self._now: Metered | None = None  # the entry of `begin`
         self._lock = Lock()
         self._rung = self._summed = 0  # entries

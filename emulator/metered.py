@@ -29,7 +29,10 @@ Chunk = NDArray[np.int64]
 class Models:
     """Timing models that time no entry now, and what all of them remember."""
 
-    def __init__(self, chip: Chip, info: ProgramInfo, recorder: Recorder | None) -> None:
+    def __init__(
+        self, chip: Chip, info: ProgramInfo, recorder: Recorder | None, recalls: bool
+    ) -> None:
+        self.recalls = recalls
         self.chip, self._info, self._recorder = chip, info, recorder
         first = Timing(chip, info)
         self._free, self.digest = [first], first.digest
@@ -81,11 +84,11 @@ class Metered:
         self.number, self.is_prefill, self.listens = number, is_prefill, listens
         self._meter, self._name, self._semaphores = meter, name, semaphores
         self._timing: Timing | None = None
-        may_be_known = listens and not is_prefill and semaphores is not None
-        asks = may_be_known and meter.models.recall.is_worth_asking()
+        models, may_be_known = meter.models, listens and not is_prefill and semaphores is not None
+        asks = models.recalls and may_be_known and models.recall.is_worth_asking()
         self._kept: list[Chunk] | None = [] if asks else None
         self._products: list[Chunk] = []  # the matrix products of what is kept
-        self._digest = meter.models.digest() if asks else None
+        self._digest = models.digest() if asks else None
         self._records = 0
 
     def feed(self, chunk: Chunk) -> None:

@@ -141,14 +141,15 @@ def test_memory_is_at_least_what_is_packed(model: Emulated) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "every", "note"),
+    ("name", "options", "note"),
     [
-        ("decode_1b_vs_torch", 1, "cycles of every step"),
-        ("decode_1b_sampled_vs_torch", 4, "every 4th step timed"),
+        ("decode_1b_vs_torch", (1, 1), "cycles of every step"),
+        ("decode_1b_timed_vs_torch", (1, 0), "cycles of every step, none recalled"),
+        ("decode_1b_sampled_vs_torch", (4, 1), "every 4th step timed"),
     ],
 )
 def test_every_step_of_decoding_is_timed_or_some_are(
-    name: str, every: int, note: str, host: Host, monkeypatch: pytest.MonkeyPatch
+    name: str, options: tuple[int, int], note: str, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -167,19 +168,21 @@ def test_every_step_of_decoding_is_timed_or_some_are(
         whole, "assets", lambda *_, **__: assets.Assets("tiny", files.program, files.program)
     )
     measured = ROWS[name].measure(host)
-    assert asked == [(whole.THREADS, every), (whole.THREADS,)]
-    assert note in measured.note and measured.value
-    assert (ROWS[name].bar is None) == (every > 1), "an estimate has no bar"
+    assert asked == [(whole.THREADS, *options), (whole.THREADS,)]
+    assert measured.note.endswith(note) and measured.value
+    assert (ROWS[name].bar is None) == (options != (1, 1)), "there is one bar"
 
 
 def test_tokens_do_not_depend_on_which_steps_are_timed(place: Path) -> None:
     path = str(assets.assets("tiny", place).program)
-    few, all_ = Emulated(path, 2, 4), Emulated(path, 2)
-    for each in (few, all_):
+    few, all_, anew = Emulated(path, 2, 4), Emulated(path, 2), Emulated(path, 2, 1, 0)
+    for each in (few, all_, anew):
         each.prefill(5)
         each.decode(3)
-    assert few._token == all_._token
+    assert few._token == all_._token == anew._token
     assert [len(each._meter.cycles) for each in (few, all_)] == [1 + 1, 1 + 3]
+    assert anew._meter.cycles == all_._meter.cycles
+    assert all_._meter.models.recalls and not anew._meter.models.recalls
 
 
 @pytest.mark.parametrize("name", ["prefill_1b", "memory_1b"])

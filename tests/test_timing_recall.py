@@ -203,9 +203,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
     return compile_checkpoint(path, MINI, options)
 
 
-def answers(program: Program, ahead: bool, threads: int = 2) -> tuple[Meter, list[dict[str, Any]]]:
+def answers(
+    program: Program, ahead: bool, threads: int = 2, recalls: bool = True
+) -> tuple[Meter, list[dict[str, Any]]]:
     """Three answers to one prompt, each in a sequence of its own in the same place."""
-    meter = Meter(program, MINI)
+    meter = Meter(program, MINI, recalls=recalls)
     decoder = Decoder(FastMachine(program, MINI, threads), meter, ahead=ahead)
     results: list[dict[str, Any]] = []
     for _ in range(3):
@@ -226,6 +228,8 @@ def test_what_is_recalled_is_what_would_be_timed(program: Program, threads: int)
     meter, found = answers(program, ahead=True, threads=threads)
     assert found == expected
     assert meter.models.recall.hits >= 8 and plain.models.recall.hits == 0
+    meter, found = answers(program, ahead=True, threads=threads, recalls=False)
+    assert found == expected and meter.models.recall.hits == 0
 
 
 def test_an_entry_with_many_records_is_timed_as_it_comes(

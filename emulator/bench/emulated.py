@@ -29,12 +29,12 @@ PACKED = (RegionClass.WEIGHTS, RegionClass.SCALES)
 class Emulated:
     """One sequence at a time: each prefill begins another."""
 
-    def __init__(self, path: str, threads: int, every: int = 1) -> None:
+    def __init__(self, path: str, threads: int, every: int = 1, recalls: int = 1) -> None:
         program = load(path)
         chip = load_chip(program.chip.name)
         self._threads = threads
         self._machine = FastMachine(program, chip, threads)
-        self._meter = Meter(program, chip, every=every)
+        self._meter = Meter(program, chip, every=every, recalls=bool(recalls))
         self._decoder = Decoder(self._machine, self._meter, ahead=True)
         self._sequence: Sequence | None = None
         self._token = 0

@@ -60,15 +60,27 @@ def _entries(model: Model) -> list[Entry]:
         decode = replace(decode, against="transformers in bf16", bar=bar)
     kernels, most = "its matrix kernels alone", "packed weights + 1 GiB"
     prefill = Bar("<=", PREFILL_RATIO)
-    sampled = replace(decode, name=model.decode.replace("_vs", "_sampled_vs"), bar=None)
-    sampled = replace(sampled, measure=partial(_decode, model, every=EVERY))
     found = [
         decode,
-        *([sampled] if model.against_torch else []),
+        *(_without_bars(model, decode) if model.against_torch else []),
         Entry(f"prefill_{name}", "s", partial(_prefill, model), kernels, prefill),
         Entry(f"memory_{name}", "GB", partial(_memory, model), most, Bar("<=", 1.0)),
     ]
     return [replace(entry, large=model.large) for entry in found]
+
+
+def _without_bars(model: Model, decode: Entry) -> list[Entry]:
+    """Decoding with every step timed anew, and with some of them timed."""
+    options = {"timed": {"recalls": 0}, "sampled": {"every": EVERY}}
+    return [
+        replace(
+            decode,
+            name=model.decode.replace("_vs", f"_{name}_vs"),
+            measure=partial(_decode, model, **chosen),
+            bar=None,
+        )
+        for name, chosen in options.items()
+    ]
 
 
 Measure = Callable[..., Measured]
@@ -99,21 +111,24 @@ def _files(model: Model, host: Host) -> Assets:
 
 
 @_where_there_is_room
-def _decode(model: Model, host: Host, every: int = 1) -> Measured:
+def _decode(model: Model, host: Host, every: int = 1, recalls: int = 1) -> Measured:
     """Tokens a second after a prompt, in turns with transformers if it is there.
 
     With `every`, every so many-th step is timed, and all are computed (`emu run --time-every`).
+    With `recalls` 0, so are those that do the work of an earlier one.
     """
     files, rounds, prompt = _files(model, host), host.effort.rounds, _prompt(model, host)
     timing = "cycles of every step" if every == 1 else f"every {every}th step timed"
+    timing += "" if recalls else ", none recalled"
     note = f"after {prompt} tokens, {THREADS} threads, {timing}"
     with ExitStack() as stack:
-        mine = _prefilled(stack, EMULATED, files.program, prompt, host.effort.tokens, every)
+        tokens, options = host.effort.tokens, (every, recalls)
+        mine = _prefilled(stack, EMULATED, files.program, prompt, tokens, *options)
         if not model.against_torch:
             return Measured(mine.rate(rounds), note=note)
         if not has_torch():
             return Measured(mine.rate(rounds), note=NO_TORCH)
-        theirs = _prefilled(stack, TRANSFORMED, files.checkpoint, prompt, host.effort.tokens)
+        theirs = _prefilled(stack, TRANSFORMED, files.checkpoint, prompt, tokens)
         return Measured(*in_turns(mine, theirs, rounds), note)
 
 
