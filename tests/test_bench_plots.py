@@ -239,6 +239,13 @@ def test_tables_of_rows() -> None:
     assert "| 1.46 s | at most 100 s | `emu bench --only timing_70b` |" in found["speed"]
 
 
+def test_a_ratio_beyond_one_is_a_factor() -> None:
+    row = {"name": "decode_1b_vs_torch", "value": 16.6, "unit": "tokens/s", "ratio": 2.0}
+    of = {"yardstick": 8.3, "of": "transformers in bf16"}
+    found = markdown.blocks(BENCH | {"kind": "rows", "rows": [row | of]})["speed"]
+    assert "| 16.6 tokens/s | 2.00 x transformers in bf16 | `emu bench --only decode_1b" in found
+
+
 def test_tables_are_printed(files: dict[str, Path]) -> None:
     done = emu("bench", "plot", files["growth"])
     assert done.status == 0 and "| against |" in done.out

@@ -23,6 +23,8 @@ SPEED = {
     "gemm_fp8": "Prefill: FP8 products, one thread",
     "gemm_mxfp4": "Prefill: MXFP4 products, one thread",
     "gemv_mxfp4": "Decode: MXFP4 weights, two threads",
+    "decode_1b_vs_torch": "Decode of a 1B model, values and cycles, two threads",
+    "prefill_1b": "A prompt of 512 tokens of it, values and cycles",
     "instructions_per_s": "Small instructions executed, 64 tiles",
     "timing_events_per_s": "Events of the timing model",
     "timing_70b": "A decode step of 70B, timed (folded)",
@@ -127,7 +129,8 @@ def _share(row: Row) -> str:
         limit = _number(yardstick, row["unit"])
         return f"at most {limit}" if row["unit"] == "s" else f"at least {limit}"
     names = {"fma_peak": "the FMA peak", "dot_peak": "the byte-dot peak"}
-    return f"{row['ratio']:.0%} of {names.get(of, of)}"
+    ratio = row["ratio"]
+    return f"{ratio:.0%} of {names.get(of, of)}" if ratio < 1 else f"{ratio:.2f} x {of}"
 
 
 def _only(name: str) -> str:
