@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from isa.program import Program
+
 GOLDEN = Path(__file__).parent / "golden"
 
 settings.register_profile(
@@ -41,3 +43,18 @@ def golden(update_golden: bool) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8"), f"{path} differs"
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """A decoder of two layers for t1-mini, with weights."""
+    import tiny_models
+
+    from compiler.api import compile_checkpoint
+    from compiler.options import Options
+    from isa.chip import load_chip
+
+    path = tmp_path_factory.mktemp("tiny")
+    tiny_models.write_model(path, tiny_models.CONFIGS["qwen3"])
+    options = Options("mxfp4", "mxfp8", context=256, sequences=4, rows=40, top_k=5)
+    return compile_checkpoint(path, load_chip("t1-mini"), options)

@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 from cli_runs import compiled, done, write_checkpoint
 
-from compiler.api import compile_checkpoint
-from compiler.options import Options
 from emulator.decoder import Decoder, Request
 from emulator.fast.machine import FastMachine
 from emulator.fast.workers import BACKLOG, Workers
@@ -27,13 +24,10 @@ PROMPT = [5, 6, 7, 8, 9, 10, 11]
 STEPS = 6
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+@pytest.fixture
+def program(tiny_decoder: Program) -> Program:
     """A program with weights."""
-    path = tmp_path_factory.mktemp("model")
-    tiny_models.write_model(path, tiny_models.CONFIGS["qwen3"])
-    options = Options("mxfp4", "mxfp8", context=256, sequences=4, rows=40, top_k=5)
-    return compile_checkpoint(path, MINI, options)
+    return tiny_decoder
 
 
 def metered(program: Program, ahead: bool, **machine: Any) -> tuple[list[int], dict[str, Any]]:

@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 from cli_runs import compiled, done, write_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_timing_streams import random_stream, shuffled
 
-from compiler.api import compile_checkpoint
-from compiler.options import Options
 from emulator import metered, retire
 from emulator.decoder import Decoder, Request
 from emulator.fast.machine import FastMachine
@@ -194,13 +191,10 @@ def test_a_transfer_that_reads_what_the_one_before_wrote_counts() -> None:
 # ---- recalling
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+@pytest.fixture
+def program(tiny_decoder: Program) -> Program:
     """A program with weights."""
-    path = tmp_path_factory.mktemp("model")
-    tiny_models.write_model(path, tiny_models.CONFIGS["qwen3"])
-    options = Options("mxfp4", "mxfp8", context=256, sequences=4, rows=40, top_k=5)
-    return compile_checkpoint(path, MINI, options)
+    return tiny_decoder
 
 
 def answers(
