@@ -98,9 +98,10 @@ class Metered:
         else:
             assert self._digest is not None
             self._digest.add(chunk)
+            products = products_of(chunk)
             self._kept.append(chunk)
-            self._products.append(products_of(chunk))
-            self._records += len(chunk)
+            self._products.append(products)
+            self._records += len(chunk) + len(products)
             if self._records > KEPT_RECORDS:
                 self._time_kept()
 
@@ -125,6 +126,7 @@ class Metered:
             self._meter.take(self, same_timing(models.chip, known, products))
 
         if models.recall.find(key, then):
+            self._kept = self._products = []
             return
         try:
             self._time_kept()

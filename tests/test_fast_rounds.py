@@ -14,7 +14,7 @@ from emulator.fast import layout as at
 from emulator.fast.blocks import address
 from emulator.fast.machine import FastMachine
 from emulator.fast.rounds import B_ASLEEP, B_CALLED, B_INSIDE, B_ROUND
-from emulator.fast.supersteps import AGAIN, FINISHED, advance, assist, leave_off
+from emulator.fast.supersteps import AGAIN, FINISHED, HELP, LEAVE, advance
 from emulator.fast.workers import Workers
 
 MANY = 1_000_000
@@ -48,43 +48,60 @@ def to_the_end(machine: FastMachine, supersteps: int = 1) -> None:
     raise AssertionError("it has no end")
 
 
+def helped(machine: FastMachine) -> bool:
+    """Whether others than the first worker have run tiles."""
+    return any(block[at.W_WORK] > 0 for block in machine._workers._blocks[1:])
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_others_change_nothing(seed: int) -> None:
-    """Three assist all the time, on however many processors."""
+    """Three help all the time, on however many processors."""
     alone, shared = started(seed, 1), started(seed, 4)
     to_the_end(alone)
-    shared._workers.board[B_CALLED] = 0
     m, over = address(shared._blocks.machine), []
 
     def help_on(worker: int) -> None:
         while not over:
-            assist(m, shared._workers.block(worker))
+            advance(m, shared._workers.block(worker), HELP)
 
-    helpers = [Thread(target=help_on, args=(worker,)) for worker in (1, 2, 3)]
-    for helper in helpers:
-        helper.start()
-    to_the_end(shared)
-    over.append(True)
+    helpers = [Thread(target=help_on, args=(worker,), daemon=True) for worker in (1, 2, 3)]
+    try:
+        for helper in helpers:
+            helper.start()
+        to_the_end(shared)
+    finally:
+        over.append(True)
     for helper in helpers:
         helper.join()
     assert all(map(np.array_equal, state(alone), state(shared)))
     assert shared._workers.board[B_INSIDE] == 0 == shared._workers.board[B_ROUND]
 
 
-def test_every_tile_is_run_once_a_round_by_whoever_is_there() -> None:
-    """Nobody else comes: the first worker runs the others' shares as well."""
+def test_others_run_tiles() -> None:
+    """An entry is rung until they have: when they come is up to the operating system."""
+    machine = FastMachine(random_program(0), CHIP, 2)
+    machine._blocks.machine[at.M_ALONE] = -1
+    fill(machine.memory, 0)
+    for _ in range(1000):
+        machine.ring("main")
+        if helped(machine):
+            return
+    raise AssertionError("nobody helps")
+
+
+def test_without_others_the_first_worker_runs_all_shares() -> None:
     alone, left = started(3, 1), started(3, 4)
     to_the_end(alone, 100)
     to_the_end(left, 100)
-    assert all(map(np.array_equal, state(alone), state(left)))
+    assert all(map(np.array_equal, state(alone), state(left))) and not helped(left)
 
 
-def test_who_assists_gives_up_or_is_called_away() -> None:
+def test_who_helps_gives_up_or_is_called_away() -> None:
     machine = started(0, 2)
     m, w = address(machine._blocks.machine), machine._workers.block(1)
-    assert assist(m, w) == 0
+    assert advance(m, w, HELP) == 0
     machine._workers.board[B_CALLED] = 1
-    assert assist(m, w) == 1
+    assert advance(m, w, HELP) == 1
 
 
 def test_a_round_that_is_left_is_closed() -> None:
@@ -92,9 +109,39 @@ def test_a_round_that_is_left_is_closed() -> None:
     m, w = address(machine._blocks.machine), machine._workers.block(0)
     assert advance(m, w, 1) in (AGAIN, FINISHED)
     machine._workers.board[B_ROUND] = 7
-    leave_off(m)
+    advance(m, w, LEAVE)
     assert machine._workers.board[B_ROUND] == 0
-    assert assist(m, machine._workers.block(1)) == 0
+    assert advance(m, machine._workers.block(1), HELP) == 0
+
+
+def test_an_entry_that_was_left_in_the_middle_is_no_hindrance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As by an interrupt while others are woken: the round is closed, and the next one is whole."""
+    program = random_program(3)
+    left, expected = (FastMachine(program, CHIP, threads) for threads in (2, 1))
+    left._blocks.machine[at.M_ALONE] = -1
+
+    def interrupted(workers: Workers) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Workers, "wake", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            left.ring("main")
+    assert left._workers.board[B_ROUND] == 0
+    left._blocks.tiles[:, at.T_SEMAPHORES : at.T_WAITERS] = 0  # as in a machine that is new
+    for machine in (left, expected):
+        fill(machine.memory, 3)
+        machine.ring("main")
+    assert all(map(np.array_equal, state(left), state(expected)))
+
+
+def test_work_is_counted_without_values_too() -> None:
+    """Scalars are work, and others are woken for them."""
+    machine = FastMachine(random_program(0), CHIP, 2, timing_only=True)
+    machine.ring("main")
+    assert machine._workers._blocks[0][at.W_WORK] > 0
 
 
 def test_others_are_woken_only_when_there_is_enough_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """A decoder program in the emulator, values and timing together, as a process to be asked.
 
-python -m emulator.bench.emulated PROGRAM [THREADS [EVERY]]
+python -m emulator.bench.emulated PROGRAM [THREADS [EVERY [RECALLS]]]
 
 With EVERY, every so many-th decode step is timed (`emu run --time-every`), and all are computed.
+With RECALLS 0, so are those that do the work of an earlier one.
 """
 
 from __future__ import annotations

@@ -182,7 +182,10 @@ def _hand_over(m, t, w, row, op, pc):
 
 @helper
 def run(m, t, w):
-    """Run until the control processor must stop for something; says for what."""
+    """Run until the control processor must stop for something; says for what.
+
+    What is left of the tile's share goes back to the worker, but for faults.
+    """
     pc, gap = get(t, at.T_PC), get(t, at.T_GAP)
     left = get(w, at.W_BUDGET) - get(w, at.W_SPENT)
     put(w, at.W_SPENT, 0)
@@ -303,6 +306,7 @@ def run(m, t, w):
                         return YIELDED
                     complete(t, open_record(m, t, row, pc, 0))
                     put(t, at.T_CONTROL, at.HALTED)
+                    put(w, at.W_BUDGET, left)
                     return ENDED
                 elif op != NOP:
                     return stop(t, pc, ILLEGAL)
@@ -317,6 +321,7 @@ def run(m, t, w):
             outcome = _hand_over(m, t, w, row, op, pc)
             if outcome != ISSUED and outcome != SENT_ON:
                 put(t, at.T_PC, pc)
+                put(w, at.W_BUDGET, left)
                 if outcome == STOPPED:
                     return ENDED
                 return YIELDED if outcome == NO_ROOM else STUCK
@@ -335,4 +340,5 @@ def run(m, t, w):
         pc = following
     put(t, at.T_PC, pc)
     put(t, at.T_GAP, gap)
+    put(w, at.W_BUDGET, left)
     return YIELDED

@@ -218,9 +218,7 @@ def _compute(m, t, w, rule, op, shapes):
     for _ in range(get(info, at.I_FAN)):
         status |= call(kernel, (w + 8 * at.W_ARGS,))
         put(destination, at.A_ADDRESS, get(destination, at.A_ADDRESS) + get(info, at.I_STRIDE))
-    cost = _cost(w, rule)
-    put(w, at.W_SPENT, get(w, at.W_SPENT) + cost)
-    put(w, at.W_WORK, get(w, at.W_WORK) + cost)
+    put(w, at.W_SPENT, get(w, at.W_SPENT) + _cost(w, rule))
     if status & STATUS_BAD_INDEX:
         return OUT_OF_BOUNDS
     put(t, at.T_STICKY, get(t, at.T_STICKY) | status & STATUS_NAN_TO_E2M1)

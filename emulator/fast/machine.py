@@ -26,7 +26,7 @@ from emulator.fast.chunks import Chunks
 from emulator.fast.dispatch import connect, connect_log, connect_postponed, kernel_table
 from emulator.fast.execute import OP_DMA
 from emulator.fast.postponed import make_copies
-from emulator.fast.supersteps import AGAIN, FINISHED, WAKE, advance, assist, drain, leave_off
+from emulator.fast.supersteps import AGAIN, FINISHED, HELP, LEAVE, WAKE, advance, drain
 from emulator.fast.workers import Workers, check_float_mode
 from emulator.memory import Memory
 from isa.chip import Chip
@@ -101,7 +101,8 @@ class FastMachine:
             raise ProgramError(f"{name}: {expected}, got {list(array.shape)} of {array.dtype}")
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         packed = pack_nibbles(data) if symbol.format is Format.E2M1 else data
-        if not self.memory.regions[self.memory.find(symbol.address, packed.size)].writable:
+        region = self.memory.find(symbol.address, packed.size)
+        if region >= 0 and not self.memory.regions[region].writable:
             self._make_copies()  # of what it was
         self.memory.write(symbol.address, packed)
 
@@ -131,6 +132,7 @@ class FastMachine:
             raise ProgramError(f"{entry}: {len(arguments)} arguments; at most {NUM_ARGUMENTS}")
         pc = self.program.entry(entry)
         check_float_mode()
+        self._leave()  # a superstep that an interrupt may have left behind
         self._blocks.start(pc, [_wrapped(value) for value in arguments], sink is not None)
         self._filled = 0
         self._lane = 0 if done is None else (self._lane + 1) % self._workers.lanes
@@ -145,6 +147,7 @@ class FastMachine:
             if done is None:
                 self._workers.settle()
         except BaseException:
+            self._leave()
             self._workers.settle(abandon=True)
             self._make_copies()
             raise
@@ -158,6 +161,10 @@ class FastMachine:
         """Wait for what earlier calls of `ring` have left to be done."""
         self._make_copies()
         self._workers.settle()
+
+    def _leave(self) -> None:
+        """From here on no worker is in a tile."""
+        advance(address(self._blocks.machine), self._workers.block(0), LEAVE)
 
     def _make_copies(self) -> None:
         if self._blocks.machine[at.M_POSTPONED]:
@@ -213,17 +220,14 @@ class FastMachine:
         """
         blocks, outcome = self._blocks, AGAIN
         m = address(blocks.machine)
-        with self._workers.helping(lambda block: assist(address(blocks.machine), block)):
-            try:
-                while outcome != FINISHED:
-                    outcome = advance(m, self._workers.block(0), _SUPERSTEPS)
-                    if outcome == WAKE:
-                        self._workers.wake()
-                    elif sink is not None:
-                        self._hand_on(sink, last=False)
-                        blocks.grow_rings()
-            finally:
-                leave_off(m)
+        with self._workers.helping(lambda block: advance(address(blocks.machine), block, HELP)):
+            while outcome != FINISHED:
+                outcome = advance(m, self._workers.block(0), _SUPERSTEPS)
+                if outcome == WAKE:
+                    self._workers.wake()
+                elif sink is not None:
+                    self._hand_on(sink, last=False)
+                    blocks.grow_rings()
 
     def _hand_on(self, sink: Sink, last: bool) -> None:
         """Give the sink every full chunk of final records; at the `last` also what remains."""

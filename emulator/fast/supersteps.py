@@ -42,6 +42,9 @@ SEMAPHORE_OVERFLOW = int(Fault.SEMAPHORE_OVERFLOW)
 #: Whether there must be another superstep; WAKE: this one is under way, and for all workers.
 FINISHED, AGAIN, WAKE = range(3)
 
+#: What is asked of `advance` in the place of a number of supersteps.
+HELP, LEAVE = 0, -1
+
 NO_LIMIT = (1 << 63) - 1
 
 
@@ -59,12 +62,14 @@ def _run_tile(m, t, w):
     while True:
         serve_ready(m, t, w)
         if get(t, at.T_CONTROL) != at.RUNNING or get(unit_of(t, 0), at.U_STATE) == at.SENDING:
-            return
+            break
         why = run(m, t, w)
         if why != WOKE:
             if why == YIELDED:
                 put(t, at.T_RUNNABLE, 1)
-            return
+            break
+    used = get(m, at.M_BUDGET) - get(w, at.W_BUDGET) + get(w, at.W_SPENT)
+    put(w, at.W_WORK, get(w, at.W_WORK) + used)
 
 
 @helper
@@ -143,41 +148,41 @@ def advance(m, w, supersteps):
     """The first worker's part of at most so many supersteps; AGAIN if there must be more.
 
     FINISHED if nothing can go on. WAKE in the middle of one: others are asleep, and there has been
-    enough to do to wake them; then it goes on with that one.
+    enough to do to wake them; then the next call goes on with that one. Instead of a number:
+
+    - HELP: another worker's part of supersteps, as long as they come one soon after the other;
+      whether it has been called away.
+    - LEAVE: there will be no more of the superstep that may be under way.
+
+    All in one function, since the loop takes long to compile.
     """
+    if supersteps == HELP:
+        return _help(m, w)
+    if supersteps == LEAVE:
+        close_round(m)
+        return np.int64(FINISHED)
     put(w, at.W_WORK, 0)
     for _ in range(supersteps):
         open_round(m)
         if _run_tiles(m, w, get(m, at.M_ALONE)) == WAKE:
-            return WAKE
+            return np.int64(WAKE)
         close_round(m)
         if _deliver(m) == 0:
-            return FINISHED
+            return np.int64(FINISHED)
         if peek(on_board(m, B_FULL)) != 0:
             exchange(on_board(m, B_FULL), 0)
-            return AGAIN
-    return AGAIN
+            return np.int64(AGAIN)
+    return np.int64(AGAIN)
 
 
-@njit
-def assist(m, w):
-    """Another worker's part of supersteps, as long as they come one soon after the other.
-
-    Whether it has been called away.
-    """
+@helper
+def _help(m, w):
     seen = join_round(m, 0)
     while seen != 0:
         _run_tiles(m, w, NO_LIMIT)
         leave_round(m)
         seen = join_round(m, seen)
     return peek(on_board(m, B_CALLED))
-
-
-@njit
-def leave_off(m):
-    """There will be no more of the superstep that may be under way; returns 0."""
-    close_round(m)
-    return np.int64(0)
 
 
 @njit

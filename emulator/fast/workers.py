@@ -218,11 +218,12 @@ class _Calls:
                 called_away = call is not None or (work is not None and work(block))
             except BaseException as problem:  # the first worker raises it again
                 self._note(problem)
-                called_away = True
+                called_away = False
             if called_away:
                 woken = -1  # there may be a superstep under way: look at once
             if lane is not None:
                 self._give_back(lane)
+            call = work = None  # a thread that sleeps keeps nothing alive
 
     def _has_work(self, woken: int) -> bool:
         """Whether there is a call to make, or work for one who was last woken by that waking."""
