@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from emulator.fast import layout as at
 from emulator.fast.blocks import address
 from emulator.fast.machine import FastMachine
 from emulator.fast.rounds import B_ASLEEP, B_CALLED, B_INSIDE, B_ROUND
-from emulator.fast.supersteps import AGAIN, FINISHED, HELP, LEAVE, advance
+from emulator.fast.supersteps import AGAIN, FINISHED, HELP, LEAVE, WAKE, advance
 from emulator.fast.workers import Workers
 
 MANY = 1_000_000
@@ -77,16 +77,21 @@ def test_others_change_nothing(seed: int) -> None:
     assert shared._workers.board[B_INSIDE] == 0 == shared._workers.board[B_ROUND]
 
 
-def test_others_run_tiles() -> None:
-    """An entry is rung until they have: when they come is up to the operating system."""
-    machine = FastMachine(random_program(0), CHIP, 2)
-    machine._blocks.machine[at.M_ALONE] = -1
-    fill(machine.memory, 0)
-    for _ in range(1000):
-        machine.ring("main")
-        if helped(machine):
-            return
-    raise AssertionError("nobody helps")
+@pytest.mark.parametrize("seed", range(8))
+def test_others_run_tiles(seed: int) -> None:
+    """One who helps runs all tiles of a round that the first worker has opened and not begun."""
+    alone, shared = started(seed, 1), started(seed, 2)
+    to_the_end(alone)
+    m, (first, other) = address(shared._blocks.machine), map(shared._workers.block, (0, 1))
+    shared._blocks.machine[at.M_ALONE] = -1
+    assert advance(m, first, 1) == WAKE and not helped(shared)
+    assert advance(m, other, HELP) == 0 and helped(shared)
+    shared._workers.board[B_ASLEEP] = 0
+    outcome = advance(m, first, 1)
+    assert shared._workers._blocks[0][at.W_WORK] == 0, "there was nothing left of that round"
+    if outcome == AGAIN:
+        to_the_end(shared)
+    assert all(map(np.array_equal, state(alone), state(shared)))
 
 
 def test_without_others_the_first_worker_runs_all_shares() -> None:
@@ -158,6 +163,26 @@ def test_others_are_woken_only_when_there_is_enough_to_do(monkeypatch: pytest.Mo
         fill(machine.memory, 0)
         machine.ring("main")
         assert woken == expected
+
+
+def test_who_is_woken_helps_with_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    came, asked = Event(), []
+
+    def watched(m: int, w: int, what: int) -> int:
+        if what == HELP:
+            came.set()
+        elif what > 0:
+            asked.append(what)
+            if len(asked) == 1:
+                return WAKE
+            assert came.wait(60)
+        return int(advance(m, w, what))
+
+    monkeypatch.setattr("emulator.fast.machine.advance", watched)
+    machine = FastMachine(random_program(0), CHIP, 2)
+    fill(machine.memory, 0)
+    machine.ring("main")
+    assert came.is_set() and machine._workers.board[B_ROUND] == 0
 
 
 def test_calls_go_before_supersteps() -> None:

@@ -146,6 +146,17 @@ def test_who_waits_makes_the_calls_that_nobody_else_is_free_for(lanes: tuple[int
     assert not both.broken
 
 
+def test_what_ones_own_call_raises_is_raised_once() -> None:
+    workers, started, free = Workers(2), Barrier(2, timeout=60), Barrier(2, timeout=60)
+    workers.defer(lambda: (started.wait(), free.wait()), 0)
+    started.wait()  # so nobody but the first worker is left for the other lane
+    workers.defer(lambda: 1 // 0, 1)
+    with pytest.raises(ZeroDivisionError):
+        workers.settle([1])
+    free.wait()
+    workers.settle()
+
+
 def test_settling_a_lane_leaves_the_others() -> None:
     workers, started, free = Workers(3), Barrier(2, timeout=60), Barrier(2, timeout=60)
     seen: list[str] = []

@@ -173,7 +173,7 @@ class _Calls:
                 call()
             except BaseException as problem:
                 self._note(problem)
-                raise
+                self.raise_problem()
             finally:
                 self._give_back(lane)
 
