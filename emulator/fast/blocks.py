@@ -29,7 +29,8 @@ RING_ROWS = 256
 ALL_RING_ROWS = 1 << 17  # of all tiles together, beyond 64 for each
 _SITES = 1 << 12  # numbers that the slot of an instruction holds
 BUDGET = 1 << 15  # a tile's share of a superstep: some 100 us
-ALONE = 1 << 15  # what one worker does before it wakes others: as long as waking may take
+#: What one worker does before it wakes others: some 100 us, as long as waking takes (estimate).
+ALONE = 1 << 15
 
 
 def address(array: NDArray[Any]) -> int:

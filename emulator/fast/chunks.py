@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from emulator import retire
 
-MOST_BYTES = 128 << 20  #: of memory that waits to be used again
+#: Of memory that waits to be used again: what a decoder keeps of one step (emulator/metered.py).
+MOST_BYTES = 128 << 20
 
 
 class Chunks:

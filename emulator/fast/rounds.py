@@ -30,7 +30,8 @@ B_SHARES = 5 * _WORDS  # the first word of worker 0's share; each of the others 
 #: A share: the next of its tiles, and the end of them.
 S_NEXT, S_END = range(2)
 
-#: Looks at the board before the processor is offered to whoever else could use it.
+#: Looks at the board before the processor is offered to whoever else could use it: as long as an
+#: offer takes (estimate).
 LOOKS = 256
 #: So many times it is offered until somebody gives up: some 300 us (estimate).
 PATIENCE = 400
